@@ -1,0 +1,112 @@
+"""What a metric is: a name, a unit, a direction, and a pure function of an observation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from leanboard.metrics.trace import Observation, Provenance
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+    NEUTRAL = "neutral"
+
+
+class Kind(StrEnum):
+    """The kind of observation that a metric can reduce."""
+
+    REQUESTS = "requests"
+    STEPS = "steps"
+    ITEMS = "items"
+    ANSWERS = "answers"
+
+
+class Summary(StrEnum):
+    """The statistic that stands for a metric's samples."""
+
+    MEDIAN = "median"
+    MEAN = "mean"
+    P50 = "p50"
+    P90 = "p90"
+    P95 = "p95"
+    P99 = "p99"
+    RATIO_OF_SUMS = "ratio-of-sums"
+    SINGLE = "single"
+
+
+class Role(StrEnum):
+    """What part of a trade-off a metric is about; orders columns and chooses axes."""
+
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+    MEMORY = "memory"
+    ENERGY = "energy"
+    QUALITY = "quality"
+    SPECULATION = "speculation"
+    SETUP = "setup"
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The values that a metric draws from an observation.
+
+    Args:
+        values: one value per independent unit (request, static batch, gap, item), in order.
+        provenance: the weakest provenance among the inputs.
+        weights: for ``Summary.RATIO_OF_SUMS`` only: the denominators; ``values`` then holds the
+            numerators, and the statistic is ``sum(values) / sum(weights)``.
+        stderr: standard error of the mean given by an outside authority (lm-eval), if any.
+    """
+
+    values: tuple[float, ...]
+    provenance: Provenance
+    weights: tuple[float, ...] | None = None
+    stderr: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a metric has no value for an observation."""
+
+    reason: str
+
+
+Reduce = Callable[[Observation], Samples | Missing]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One column of the board.
+
+    Args:
+        name: column name, with the unit in it where it has one (``tpot_s``).
+        unit: unit of the value (``s``, ``B``, ``J``, ``tok/s``, ``1`` for a ratio or share).
+        direction: which way is better.
+        role: what the metric is about.
+        label: short human title.
+        doc: definition with its formula; the methodology page prints it.
+        source: where the definition comes from.
+        kinds: kinds of observation that it applies to.
+        summary: the statistic reported as its value.
+        reduce: pure function from the observation to samples, or to the reason for none.
+        headline: whether tables show it by default.
+        paired: whether comparisons are made of it, per round, against the baseline.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    role: Role
+    label: str
+    doc: str
+    source: str
+    kinds: frozenset[Kind]
+    summary: Summary
+    reduce: Reduce
+    headline: bool = False
+    paired: bool = False
