@@ -1,0 +1,322 @@
+"""The record: what a run was, where it ran, what it measured. JSON in, JSON out.
+
+Every model here is frozen and refuses unknown fields. Records name components; they never hold
+anything that could be imported or executed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from leanboard.metrics.trace import Provenance
+
+SCHEMA_VERSION = 1
+IDENTITY_VERSION = 1
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+RunId = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")]
+
+
+class _Frozen(BaseModel):
+    """Base of every schema class: immutable, and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Component(_Frozen):
+    """A named part of a cell with its behaviour version and resolved parameters."""
+
+    name: Name
+    version: int = Field(ge=1)
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ModelIdentity(_Frozen):
+    """The weights that were run.
+
+    Attributes:
+        name: name of the config (``smollm2-135m-instruct``) or of an ad-hoc id.
+        content_hash: sha256 over weights, config and tokenizer as they were published.
+        source: where they come from, without a path of this machine (``package:NAME==VERSION``,
+            ``hub:ORG/NAME@REVISION``, ``local``, ``random:ARCHITECTURE``).
+        weights_origin: ``float``, ``random``, or the quantised format that was expanded
+            (``q4_1``).
+        parameters: number of parameters of the original model, tied ones once.
+    """
+
+    name: Name
+    content_hash: Sha256
+    source: str
+    licence: str
+    weights_origin: str
+    family: str
+    parameters: int = Field(gt=0)
+
+
+class Workload(_Frozen):
+    """What is asked of the model.
+
+    Attributes:
+        prompts_hash: sha256 over the prompt texts in their order.
+        output_length: ``fixed`` where end-of-text is ignored, ``natural`` where it ends a request.
+    """
+
+    name: Name
+    prompt_tokens: int = Field(gt=0)
+    output_tokens: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    prompts: int = Field(gt=0)
+    prompts_hash: Sha256
+    prompts_source: str
+    output_length: Literal["fixed", "natural"]
+
+
+class DeviceProfile(_Frozen):
+    """The resources that a cell may use, after ``auto`` has been resolved."""
+
+    name: Name
+    device: Literal["cpu", "cuda"]
+    threads: int = Field(gt=0)
+    memory_cap_bytes: int | None = Field(default=None, gt=0)
+    reference_dtype: str
+
+
+class Procedure(_Frozen):
+    """How often and how long is measured."""
+
+    name: Name
+    version: int = Field(ge=1)
+    rounds: int = Field(ge=1)
+    warmup_rounds: int = Field(ge=0)
+    seed: int
+    timeout_s: float = Field(gt=0)
+
+
+class Task(_Frozen):
+    """What accuracy is scored on, with everything that could change the score."""
+
+    name: Name
+    split: str
+    data_hash: Sha256
+    data_source: str
+    harness: Literal["lm-eval", "leanboard"]
+    harness_version: str
+    task_version: str
+    num_fewshot: int = Field(ge=0)
+    limit: int | None = Field(default=None, gt=0)
+    seed: int
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class _CellBase(_Frozen):
+    """What every kind of cell has."""
+
+    identity_version: int = IDENTITY_VERSION
+    model: ModelIdentity
+    techniques: tuple[Component, ...] = ()
+    backend: Component
+    device: DeviceProfile
+
+
+class PerformanceCell(_CellBase):
+    """A model, transformed, on a workload, a backend and a device."""
+
+    kind: Literal["performance"] = "performance"
+    workload: Workload
+    procedure: Procedure
+
+
+class AccuracyCell(_CellBase):
+    """A model, transformed, scored on a task."""
+
+    kind: Literal["accuracy"] = "accuracy"
+    task: Task
+
+
+Cell = Annotated[PerformanceCell | AccuracyCell, Field(discriminator="kind")]
+
+
+class BlockRef(_Frozen):
+    """The block that a run was part of.
+
+    Attributes:
+        block_id: the same for every run that was interleaved with this one.
+        arm: name of this arm; the techniques joined by ``+``, or ``none``.
+        baseline: whether this arm is the block's baseline.
+        arms: names of all arms of the block, baseline first.
+        suite: suite that asked for the block; empty for a single cell.
+    """
+
+    block_id: Identifier
+    arm: str
+    baseline: bool
+    arms: tuple[str, ...]
+    suite: str = ""
+
+
+class Gpu(_Frozen):
+    """One accelerator."""
+
+    name: str
+    memory_bytes: int
+    driver: str
+    cuda: str | None = None
+    power_limit_w: float | None = None
+    sm_clock_hz: float | None = None
+    persistence: bool | None = None
+
+
+class Cpu(_Frozen):
+    """The processor, as the operating system shows it."""
+
+    name: str
+    architecture: str
+    logical_cores: int
+    physical_cores: int | None = None
+    frequency_hz: float | None = None
+    governor: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+class Environment(_Frozen):
+    """Everything around a run that can change a number. No host name, user or absolute path."""
+
+    cpu: Cpu
+    gpus: tuple[Gpu, ...] = ()
+    memory_bytes: int
+    memory_limit_bytes: int | None = None
+    cpu_limit: float | None = None
+    os: str
+    kernel: str
+    libc: str
+    python: str
+    packages: dict[str, str]
+    threads: dict[str, int]
+    git_sha: str | None = None
+    git_dirty: bool | None = None
+    power_source: str
+    load_average: float | None = None
+    steal_share: float | None = None
+    virtualised: str | None = None
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Interval(_Frozen):
+    """A confidence interval and how it was made."""
+
+    low: float
+    high: float
+    level: float = Field(default=0.95, gt=0, lt=1)
+    method: str
+
+
+class Measurement(_Frozen):
+    """One metric of one run.
+
+    ``value`` is ``None`` exactly where nothing could be measured, and ``reason`` then says why.
+    ``samples`` holds the values behind the statistic; ``weights`` the denominators of a ratio of
+    sums. Long sample lists stay in the traces, and ``samples`` is ``None``.
+    """
+
+    value: float | None
+    unit: str
+    n: int = Field(ge=0)
+    summary: str
+    provenance: Provenance | None
+    method_version: int = Field(ge=1)
+    interval: Interval | None = None
+    stderr: float | None = None
+    samples: tuple[float, ...] | None = None
+    weights: tuple[float, ...] | None = None
+    reason: str | None = None
+
+
+class Verdict(StrEnum):
+    """What the interval of a comparison allows one to say."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NO_DIFFERENCE_SHOWN = "no difference shown"
+    UNDECIDED = "undecided"
+
+
+class Comparison(_Frozen):
+    """A candidate against its baseline, on one metric, within the same block.
+
+    Attributes:
+        statistic: ``ratio`` (candidate / baseline), ``difference``, ``agreement`` or ``gate``.
+        pairs: per-round (or per-item) ratios or differences, in order.
+        verdict: follows from the interval and the metric's direction.
+    """
+
+    metric: str
+    statistic: Literal["ratio", "difference", "agreement", "gate"]
+    baseline_run: RunId
+    value: float | None
+    interval: Interval | None
+    n: int = Field(ge=0)
+    pairs: tuple[float, ...] | None = None
+    verdict: Verdict
+    provenance: Provenance | None
+    method_version: int = Field(ge=1)
+    reason: str | None = None
+
+
+class Status(StrEnum):
+    """How a run ended. Failures are rows too."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"
+
+
+class Failure(_Frozen):
+    """Why a run has no measurements."""
+
+    kind: str
+    message: str
+
+
+class TraceFile(_Frozen):
+    """The raw samples beside the record: ``<run_id>.traces.parquet``."""
+
+    sha256: Sha256
+    rows: int = Field(ge=0)
+
+
+class Times(_Frozen):
+    """When the run was made, and what its parts took."""
+
+    started_at: datetime
+    finished_at: datetime
+    load_s: float | None = None
+    measure_s: float | None = None
+
+
+class Record(_Frozen):
+    """One execution of a cell. Immutable; its path in a store is its identity."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: RunId
+    cell_id: Identifier
+    machine_id: Name
+    software_id: Identifier
+    cell: Cell
+    block: BlockRef
+    environment: Environment
+    status: Status
+    error: Failure | None = None
+    times: Times
+    measurements: dict[str, Measurement] = Field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    traces: TraceFile | None = None
+    licence: Literal["CC-BY-4.0"] = "CC-BY-4.0"
+    content_hash: Sha256

@@ -1,0 +1,1 @@
+"""Accuracy: tasks, the lm-eval adapter and rolling perplexity."""

@@ -1,0 +1,129 @@
+"""What a backend is: something that loads a transformed model and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from leanboard.metrics.trace import Quantity, RequestTrace
+from leanboard.runners.techniques.base import Technique
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on disk, ready to load.
+
+    Args:
+        name: name of its config.
+        folder: safetensors with config and tokenizer; ``None`` until a backend needs it.
+        gguf: GGUF file as published; ``None`` if it was published as safetensors.
+        gguf_cache: where GGUF files made from it are kept, one a tensor type.
+        weights_origin: ``float``, ``random`` or the quantised format that was expanded.
+        parameters: parameters of the original model, tied ones once.
+    """
+
+    name: str
+    content_hash: str
+    folder: Path
+    gguf: Path | None
+    gguf_cache: Path
+    weights_origin: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The resources of a cell, resolved."""
+
+    kind: str
+    threads: int
+    reference_dtype: str
+    memory_cap_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt, as text, with the number of tokens to generate (end-of-text is ignored)."""
+
+    prompt_id: str
+    text: str
+    output_tokens: int
+    scheduled_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens to score: ``continuation`` given ``context`` (both token ids, context not empty)."""
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanScore:
+    """Log-likelihood (nats) of a continuation, and whether greedy decoding would give it."""
+
+    loglikelihood: float
+    is_greedy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What accuracy needs to know of the tokenizer and the context window."""
+
+    size: int
+    prefix_token_id: int
+    eot_token_id: int
+    max_length: int
+
+
+class Engine(Protocol):
+    """A loaded, transformed model. The same object is timed and scored."""
+
+    vocabulary: Vocabulary
+
+    def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:
+        """Run the requests as one static batch, greedily, and time every token.
+
+        The device is synchronised before each mark. ``arm``, ``round``, ``batch`` and
+        ``warmup`` of the traces are neutral here; the caller sets them.
+
+        Raises:
+            ArmError: if the run fails.
+        """
+
+    def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
+        """Score the spans, in their order, in batches of the engine's choice."""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of a text; special tokens in it are honoured, none are added."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids."""
+
+    def facts(self) -> Mapping[str, Quantity]:
+        """Return ``weight_bytes`` and, after a generation, ``kv_bytes``, ``kv_tokens`` ..."""
+
+
+class Backend(Protocol):
+    """Loads models. One dataclass a backend; its fields are its settings."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    def load(
+        self, model: ModelFiles, techniques: Sequence[Technique], device: Device
+    ) -> AbstractContextManager[Engine]:
+        """Load the model, apply the techniques in order, and take them off on exit.
+
+        Raises:
+            UnsupportedError: if a technique cannot be done here.
+            OutOfMemoryError: if it does not fit.
+            MissingDependencyError: if the backend's library is not installed.
+        """
+
+    def reference_dtype(self, device: Device) -> str:
+        """Return the dtype of this backend's baseline on the device."""

@@ -1,0 +1,1 @@
+"""Techniques: one small dataclass a file; its fields are its knobs."""

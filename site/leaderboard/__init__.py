@@ -1,0 +1,1 @@
+"""Records in, static pages out. Knows nothing of runners."""

@@ -1,0 +1,1 @@
+"""The menu: Hydra config groups, YAML only."""
