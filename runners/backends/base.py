@@ -101,6 +101,9 @@ class Engine(Protocol):
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text; special tokens in it are honoured, none are added."""
 
+    def encode_batch(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Encode several texts at once; the same as ``encode`` on each."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids."""
 
