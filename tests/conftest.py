@@ -1,0 +1,80 @@
+"""Fixtures that every area shares: a random two-layer Llama with a byte-level tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from leanboard.runners.backends.base import ModelFiles
+
+_SPECIAL = ("<unk>", "<s>", "</s>")
+_MERGES = (("Ġ", "t"), ("h", "e"), ("i", "n"), ("Ġt", "he"), ("e", "r"))
+
+
+def _write_tokenizer(folder: Path) -> int:
+    """Write a byte-level BPE tokenizer (every byte is a token); return its vocabulary's size."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*_SPECIAL, *alphabet, *(left + right for left, right in _MERGES)]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(_MERGES)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in _SPECIAL])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "unk_token": "<unk>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "model_max_length": 512,
+        "clean_up_tokenization_spaces": False,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
+    return len(tokens)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
+    """Return a random Llama on disk: two layers, hidden 64, heads 4 (KV 2), tied embeddings.
+
+    Read only: a test that changes files copies the folder first.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    config = LlamaConfig(
+        vocab_size=_write_tokenizer(folder),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        # Far wider than the usual 0.02: greedy choices are then far from ties.
+        initializer_range=0.25,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        dtype="float32",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return ModelFiles(
+        name="tiny-llama",
+        content_hash=digest.hexdigest(),
+        folder=folder,
+        gguf=None,
+        gguf_cache=tmp_path_factory.mktemp("tiny-llama-gguf"),
+        weights_origin="random",
+        parameters=model.num_parameters(),
+    )
