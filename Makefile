@@ -4,26 +4,48 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
+PARTS := metrics results runners suites leaderboard
 
-.PHONY: help setup bench test lint types site serve export plan doctor clean
 .DEFAULT_GOAL := help
+.PHONY: help setup bench test lint types site serve export plan doctor lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Make the virtual environment, with the CPU build of torch where there is no NVIDIA driver
+setup: $(STAMP) ## Make the virtual environment (the CPU build of torch where there is no NVIDIA driver)
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	bash docs/install-torch.sh $(BIN)/python
-	$(PIP) -c constraints.txt -e '.[bench,dev]'
-	touch $@
+$(STAMP): pyproject.toml constraints.txt .ci/setup.sh
+	@bash .ci/setup.sh "$(PYTHON)" $(VENV)
+	@touch $@
 
-bench: setup ## Run the quickstart suite on a real model and build the site
+bench: setup ## Run the quickstart suite on a real model, then build the site
 	$(BIN)/leanboard run suite=quickstart
 	$(BIN)/leanboard site
 
-test: setup ## Run the tests
+test: setup ## Run every test, with a real model and a real browser
+	@bash .ci/browser.sh
 	$(BIN)/python -m pytest
 
+lint: setup ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## Check the types (mypy, strict)
+	@mkdir -p build/typing/leanboard
+	@for p in $(filter-out leaderboard,$(PARTS)); do ln -sfn ../../../$$p build/typing/leanboard/$$p; done
+	@ln -sfn ../../../site/leaderboard build/typing/leanboard/leaderboard
+	$(BIN)/mypy $(PARTS:%=-p leanboard.%)
+
+site: ## Build the pages into build/site
+serve: ## Show the pages on this machine
+export: ## Write every record as CSV and Parquet
+plan: ## Show what `make bench` would measure, and how long it may take
+doctor: ## Say what this machine can measure and what not, and why
+site serve export plan doctor: setup
+	$(BIN)/leanboard $@
+
+lock: ## Pin the newest versions that pyproject admits in constraints.txt
+	bash .ci/lock.sh "$(PYTHON)"
+
+clean: ## Remove what was built; local records and the virtual environment stay
+	rm -rf build/site build/export build/typing build/sweeps build/lib dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
