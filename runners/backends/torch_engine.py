@@ -1,0 +1,185 @@
+"""A torch model that answers, times itself and scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
+from leanboard.results.errors import ArmError, UnsupportedError
+from leanboard.runners.backends.base import Request, Span, SpanScore, Vocabulary
+from leanboard.runners.backends.torch_bytes import cache_bytes, weight_bytes
+from leanboard.runners.backends.torch_loading import TorchTarget, torch_failures
+from leanboard.runners.backends.torch_scoring import score_spans
+from leanboard.runners.backends.torch_timing import Clock, CommitTimes, observed_drafts
+
+if TYPE_CHECKING:
+    from transformers import Cache, PreTrainedTokenizerBase
+    from transformers.generation import GenerateDecoderOnlyOutput
+
+
+class TransformersEngine:
+    """A loaded model that answers, times itself and scores."""
+
+    def __init__(
+        self,
+        target: TorchTarget,
+        tokenizer: PreTrainedTokenizerBase,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        """Wrap a target whose techniques are applied.
+
+        Args:
+            target: the model as it is to be measured.
+            tokenizer: its tokenizer.
+            clock: seconds; ``time.perf_counter`` outside tests.
+        """
+        self._target = target
+        self._tokenizer = tokenizer
+        self._clock = clock
+        self._device = next(target.model.parameters()).device
+        self._kv: dict[str, Quantity] = {}
+        config = target.model.config.get_text_config()
+        end = tokenizer.eos_token_id
+        first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else end
+        self.vocabulary = Vocabulary(
+            size=config.vocab_size,
+            prefix_token_id=first,
+            eot_token_id=end,
+            max_length=config.max_position_embeddings,
+        )
+
+    def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:
+        """Run the requests as one static batch, greedily, and time every token.
+
+        Tokenisation is inside the timed window. All run as long as the longest; what a request
+        did not ask for is cut off. Under speculation ``target_forwards`` counts the forwards of
+        the model, and a draft that reaches past the last token counts as drafted.
+
+        Raises:
+            ArmError: if the run fails, or prompt and output do not fit the window.
+        """
+        # transformers keeps the largest static cache of earlier calls; a run must not depend
+        # on what ran before it.
+        self._target.model.__dict__.pop("_previous_max_cache_length", None)
+        sent_s = self._mark()
+        prompts = self.encode_batch([request.text for request in requests])
+        encoded_s = self._mark()
+        steps = max(request.output_tokens for request in requests)
+        self._check_fit(prompts, steps)
+        times = CommitTimes(self._mark)
+        with torch_failures("generating"), observed_drafts(self._target.model) as drafts:
+            output = self._run(prompts, steps, times)
+        self._note_cache(output.past_key_values, len(requests))
+        width = max(map(len, prompts))
+        sequences = output.sequences.tolist()
+        if len(times.token_s) < steps or len(sequences[0]) < width + steps:
+            raise ArmError(f"The model gave {len(times.token_s)} tokens where {steps} were asked.")
+
+        def trace(request: Request, prompt: tuple[int, ...], sequence: list[int]) -> RequestTrace:
+            wanted = request.output_tokens
+            return RequestTrace(
+                prompt_id=request.prompt_id,
+                arm="",
+                round=0,
+                warmup=False,
+                batch=0,
+                scheduled_s=sent_s if request.scheduled_s is None else request.scheduled_s,
+                sent_s=sent_s,
+                encoded_s=encoded_s,
+                token_s=tuple(times.token_s[:wanted]),
+                prompt_tokens=len(prompt),
+                output_ids=tuple(sequence[width : width + wanted]),
+                drafted=drafts.drafted,
+                accepted=drafts.accepted(sequence),
+                target_forwards=drafts.target_forwards,
+            )
+
+        return [trace(*each) for each in zip(requests, prompts, sequences, strict=True)]
+
+    def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
+        """Score the spans, in their order, in batches of similar length."""
+        with torch_failures("scoring"):
+            return score_spans(
+                self._target.model,
+                spans,
+                max_length=self.vocabulary.max_length,
+                vocabulary=self.vocabulary.size,
+            )
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of a text; special tokens in it are honoured, none are added."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Encode several texts at once; the same as ``encode`` on each."""
+        if not texts:
+            return []
+        # verbose: a text longer than the window is no mistake where windows are cut from it.
+        encoded = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        return [tuple(ids) for ids in encoded["input_ids"]]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens included."""
+        text: str = self._tokenizer.decode(
+            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def facts(self) -> Mapping[str, Quantity]:
+        """Return ``weight_bytes`` and, of the last generation, ``kv_bytes`` and ``kv_tokens``."""
+        stored = weight_bytes(self._target.model)
+        return {"weight_bytes": Quantity(stored, "B", Provenance.COUNTED), **self._kv}
+
+    def _mark(self) -> float:
+        if self._device.type == "cuda":
+            import torch
+
+            torch.cuda.synchronize(self._device)
+        return self._clock()
+
+    def _check_fit(self, prompts: Sequence[tuple[int, ...]], steps: int) -> None:
+        shortest, longest = min(map(len, prompts)), max(map(len, prompts))
+        if shortest == 0:
+            raise ArmError("A prompt is empty: it has no tokens to start from.")
+        if longest + steps > self.vocabulary.max_length:
+            raise ArmError(
+                f"{longest} prompt tokens and {steps} output tokens do not fit the model's "
+                f"window of {self.vocabulary.max_length}."
+            )
+
+    def _run(
+        self, prompts: Sequence[tuple[int, ...]], steps: int, times: CommitTimes
+    ) -> GenerateDecoderOnlyOutput:
+        """Call ``generate``: shorter prompts are padded on the left and masked."""
+        import torch
+
+        options = self._target.generation
+        if len(prompts) > 1 and "prompt_lookup_num_tokens" in options:
+            raise UnsupportedError(
+                "transformers says: assisted generate is only supported for batch_size = 1."
+            )
+        width = max(map(len, prompts))
+        ids = [(0,) * (width - len(prompt)) + prompt for prompt in prompts]
+        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        return self._target.model.generate(
+            torch.tensor(ids, device=self._device),
+            attention_mask=torch.tensor(mask, device=self._device),
+            max_new_tokens=steps,
+            do_sample=False,
+            return_dict_in_generate=True,
+            streamer=times,
+            **options,
+        )
+
+    def _note_cache(self, cache: Cache | None, batch: int) -> None:
+        """Keep the cache's size, and let the cache itself go."""
+        if cache is None:
+            self._kv = {}
+            return
+        tokens = int(cache.get_seq_length()) * batch
+        self._kv = {
+            "kv_bytes": Quantity(cache_bytes(cache), "B", Provenance.COUNTED),
+            "kv_tokens": Quantity(tokens, "tok", Provenance.COUNTED),
+        }

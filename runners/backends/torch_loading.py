@@ -1,0 +1,165 @@
+"""Reading a model for torch: safetensors only, quietly, and again where it must be put back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from leanboard.results.errors import (
+    ArmError,
+    ConfigError,
+    MissingDependencyError,
+    OutOfMemoryError,
+)
+from leanboard.runners.backends.base import ModelFiles
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+# torchao ships kernels for other devices and Pythons, and says so at every import.
+_IMPORT_NOISE = {
+    "torchao": "Failed to load",
+    "torch.utils._pytree": "is an Enum subclass",
+}
+
+
+@dataclass
+class TorchTarget:
+    """What a technique may change: the loaded module and how it generates.
+
+    Args:
+        reload: reads the model from its files again, as it was first loaded.
+    """
+
+    model: torch.nn.Module
+    reload: Callable[[], torch.nn.Module]
+    generation: dict[str, Any] = field(default_factory=dict)
+
+    def restore(self, names: list[str]) -> None:
+        """Read these modules' parameters again from the checkpoint, replacing what is there.
+
+        The old ones are dropped first, so that this needs no more memory than the load did.
+        """
+        if not names:
+            return
+        for name in names:
+            parameters = self.model.get_submodule(name)._parameters
+            parameters.update(dict.fromkeys(parameters))
+        fresh = self.reload()
+        for name in names:
+            self.model.get_submodule(name)._parameters.update(fresh.get_submodule(name)._parameters)
+        self.model.tie_weights()
+
+
+def load_model(model: ModelFiles, *, dtype: str, device: str, attention: str) -> torch.nn.Module:
+    """Read a causal language model from its folder, ready to run.
+
+    Raises:
+        ConfigError: if the folder holds no safetensors, or they cannot be read.
+        OutOfMemoryError: if it does not fit.
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"Unknown dtype {dtype!r}; the backend can load {', '.join(DTYPES)}.")
+    if not any(model.folder.glob("*.safetensors")):
+        raise ConfigError(
+            f"Model {model.name} has no safetensors in its folder; pickled weights (*.bin, *.pt) "
+            "are never loaded. Convert it with save_pretrained(..., safe_serialization=True)."
+        )
+    with quiet_libraries(), torch_failures(f"loading {model.name}"):
+        import torch
+        from transformers import AutoModelForCausalLM, GenerationConfig
+
+        with _readable(model):
+            loaded = AutoModelForCausalLM.from_pretrained(
+                model.folder,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+            )
+        # The model's own sampling settings and its end-of-text would change what is measured.
+        loaded.generation_config = GenerationConfig(pad_token_id=0)
+        return loaded.to(device).eval()
+
+
+def load_tokenizer(model: ModelFiles) -> PreTrainedTokenizerBase:
+    """Read the tokenizer that lies beside the weights."""
+    with quiet_libraries():
+        from transformers import AutoTokenizer
+
+        with _readable(model):
+            return AutoTokenizer.from_pretrained(
+                model.folder, trust_remote_code=False, local_files_only=True
+            )
+
+
+@contextmanager
+def _readable(model: ModelFiles) -> Iterator[None]:
+    """Turn what the libraries say of unreadable files into one clear error."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        said = str(error).replace(str(model.folder), model.name)
+        raise ConfigError(f"Model {model.name} cannot be loaded by transformers: {said}") from error
+
+
+@contextmanager
+def torch_failures(doing: str) -> Iterator[None]:
+    """Turn torch's failures into leanboard's: out of memory apart from all others."""
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError(f"Out of memory while {doing}.") from error
+    except RuntimeError as error:
+        # torch.OutOfMemoryError (CUDA) is a RuntimeError; the CPU allocator only has a text.
+        said = str(error).strip().split("\n")[0]
+        if "out of memory" in said or "can't allocate memory" in said:
+            raise OutOfMemoryError(f"Out of memory while {doing}: {said}") from error
+        raise ArmError(f"torch failed while {doing}: {said}") from error
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Import torch and transformers, and load, without progress bars and known import noise.
+
+    Raises:
+        MissingDependencyError: if they are not installed.
+    """
+    with ExitStack() as stack:
+        for name, text in _IMPORT_NOISE.items():
+            logger = logging.getLogger(name)
+            noise = _Without(text)
+            logger.addFilter(noise)
+            stack.callback(logger.removeFilter, noise)
+        try:
+            import torch  # noqa: F401
+            from transformers.utils import logging as transformers_logging
+        except ImportError as error:
+            raise MissingDependencyError(
+                "The transformers backend needs torch and transformers: "
+                "pip install 'leanboard[transformers]'."
+            ) from error
+        if transformers_logging.is_progress_bar_enabled():
+            transformers_logging.disable_progress_bar()
+            stack.callback(transformers_logging.enable_progress_bar)
+        yield
+
+
+class _Without(logging.Filter):
+    """Drop the records whose message contains a text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return self._text not in record.getMessage()

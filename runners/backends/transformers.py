@@ -1,0 +1,107 @@
+"""Hugging Face transformers on torch: the reference backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from leanboard.results.errors import ConfigError, UnsupportedError
+from leanboard.runners.backends.base import Device, ModelFiles
+from leanboard.runners.backends.torch_engine import TransformersEngine
+from leanboard.runners.backends.torch_loading import (
+    TorchTarget,
+    load_model,
+    load_tokenizer,
+    quiet_libraries,
+)
+from leanboard.runners.techniques.base import Technique
+
+if TYPE_CHECKING:
+    import torch
+
+_ATTENTION = ("sdpa", "eager")
+
+
+@dataclass(frozen=True, slots=True)
+class TransformersBackend:
+    """Runs safetensors checkpoints with Hugging Face transformers.
+
+    Args:
+        attention: attention implementation, ``sdpa`` or ``eager``.
+    """
+
+    name: ClassVar[str] = "transformers"
+    version: ClassVar[int] = 1
+
+    attention: str = "sdpa"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.attention not in _ATTENTION:
+            raise ConfigError(
+                f"backend.attention={self.attention!r} is unknown; choose {', '.join(_ATTENTION)}."
+            )
+
+    def reference_dtype(self, device: Device) -> str:
+        """Return the dtype of this backend's baseline: float32 on a CPU, bfloat16 on CUDA."""
+        return "bfloat16" if device.kind == "cuda" else "float32"
+
+    @contextmanager
+    def load(
+        self, model: ModelFiles, techniques: Sequence[Technique], device: Device
+    ) -> Iterator[TransformersEngine]:
+        """Load the model, apply the techniques in order, and take them off on exit.
+
+        Raises:
+            UnsupportedError: if a technique cannot be done here.
+            ConfigError: if the files or the wanted dtypes do not fit.
+            OutOfMemoryError: if it does not fit into memory.
+            MissingDependencyError: if torch or transformers is not installed.
+        """
+        for technique in techniques:
+            self._check_supported(technique)
+        dtype = _dtype(techniques) or device.reference_dtype
+
+        def read() -> torch.nn.Module:
+            return load_model(model, dtype=dtype, device=device.kind, attention=self.attention)
+
+        with ExitStack() as stack:
+            stack.enter_context(quiet_libraries())
+            stack.enter_context(_threads(device.threads))
+            target = TorchTarget(model=read(), reload=read)
+            tokenizer = load_tokenizer(model)
+            for technique in techniques:
+                stack.enter_context(technique.apply(target))
+            yield TransformersEngine(target, tokenizer)
+
+    def _check_supported(self, technique: Technique) -> None:
+        if self.name not in technique.backends:
+            raise UnsupportedError(
+                f"Technique {type(technique).__name__} cannot be done on backend {self.name}; "
+                f"it runs on {', '.join(sorted(technique.backends))}."
+            )
+
+
+def _dtype(techniques: Sequence[Technique]) -> str | None:
+    """Return the dtype that the techniques ask for, if any."""
+    asked = {technique.load_options().dtype for technique in techniques} - {None}
+    if len(asked) > 1:
+        raise ConfigError(
+            f"The techniques ask for different dtypes: {', '.join(sorted(map(str, asked)))}."
+        )
+    return asked.pop() if asked else None
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    """Let torch use this many threads, and put the old number back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""Weights, and sometimes activations, in fewer bits."""

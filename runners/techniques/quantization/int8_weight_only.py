@@ -1,0 +1,47 @@
+"""Weights of linear layers as int8, activations as they are."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from leanboard.runners.techniques.base import LoadOptions, Target
+from leanboard.runners.techniques.quantization.torchao import quantised_linears, require_torchao
+
+
+@dataclass(frozen=True, slots=True)
+class Int8WeightOnly:
+    """Store the weights of linear layers as int8, symmetric, one float32 scale an output row.
+
+    Every forward expands them again to the dtype of the activations, so that it saves memory
+    before it saves time. Rounding to the nearest, no calibration (torchao's
+    ``Int8WeightOnlyConfig``, version 2, ``PerRow``).
+
+    Source: torchao, https://github.com/pytorch/ao; Dettmers et al., LLM.int8(), arXiv:2208.07339.
+
+    Args:
+        lm_head: quantise the output projection too. Off, as in transformers' own torchao
+            integration: where it is tied to the embedding the matrix would be stored twice.
+    """
+
+    version: ClassVar[int] = 1
+    backends: ClassVar[frozenset[str]] = frozenset({"transformers"})
+    conflicts: ClassVar[frozenset[str]] = frozenset({"int8-dynamic"})
+    simulates: ClassVar[frozenset[str]] = frozenset()
+    quantises: ClassVar[bool] = True
+
+    lm_head: bool = False
+
+    def load_options(self) -> LoadOptions:
+        """Ask for nothing: the weights are quantised after they are loaded."""
+        return LoadOptions()
+
+    def apply(self, target: Target) -> AbstractContextManager[None]:
+        """Quantise in place; read the weights from the checkpoint again on exit."""
+        require_torchao()
+        from torchao.quantization import Int8WeightOnlyConfig, PerRow
+
+        # set_inductor_config would change torch's global settings for good.
+        config = Int8WeightOnlyConfig(granularity=PerRow(), set_inductor_config=False, version=2)
+        return quantised_linears(target, config, output_head=self.lm_head)

@@ -1,0 +1,69 @@
+"""Quantising a model's linear layers with torchao, and putting them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from leanboard.results.errors import MissingDependencyError, UnsupportedError
+from leanboard.runners.techniques.base import Target
+
+if TYPE_CHECKING:
+    import torch
+    from torchao.core.config import AOBaseConfig
+
+
+@contextmanager
+def quantised_linears(target: Target, config: AOBaseConfig, *, output_head: bool) -> Iterator[None]:
+    """Quantise every ``torch.nn.Linear`` in place; read them from the checkpoint on exit.
+
+    Args:
+        target: whose model is changed.
+        config: a torchao configuration.
+        output_head: whether the output projection is quantised too. torchao's own default is yes;
+            where it is tied to the embedding (which torchao leaves alone) that unties the two and
+            stores the matrix twice.
+
+    Raises:
+        UnsupportedError: with torchao's own words, if it refuses this model or device.
+    """
+    from torchao.quantization import quantize_
+
+    names = _linears(target.model, output_head=output_head)
+    try:
+        try:
+            quantize_(target.model, config, filter_fn=lambda _, name: name in names)
+        except (NotImplementedError, AssertionError) as error:
+            raise UnsupportedError(f"torchao refuses this model: {error}") from error
+        yield
+    finally:
+        for name in names:
+            # torchao shadows this method on the instance.
+            target.model.get_submodule(name).__dict__.pop("extra_repr", None)
+        target.restore(names)
+
+
+def require_torchao() -> None:
+    """Check that torchao can be imported.
+
+    Raises:
+        MissingDependencyError: if it is not installed.
+    """
+    try:
+        import torchao  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "int8 techniques need torchao: pip install 'leanboard[transformers]'."
+        ) from error
+
+
+def _linears(model: torch.nn.Module, *, output_head: bool) -> list[str]:
+    import torch
+
+    head = model.get_output_embeddings()
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and (output_head or module is not head)
+    ]
