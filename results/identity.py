@@ -22,7 +22,9 @@ _LABELS = {
 
 def canonical_json(value: Any) -> bytes:
     """Return the one JSON text of a value: keys sorted, no spaces, UTF-8."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
     return text.encode()
 
 

@@ -1,0 +1,119 @@
+"""The command line that runs a record's cell and its baseline again.
+
+Whatever a record says is untrusted text: values are quoted for Hydra's grammar, interpolations
+are escaped, and every word is quoted for the shell.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from leanboard.results.schema import (
+    AccuracyCell,
+    Component,
+    DeviceProfile,
+    ModelIdentity,
+    PerformanceCell,
+    Record,
+    Task,
+)
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[0-9]+)*")
+_WORDS_OF_THE_GRAMMAR = frozenset({"true", "false", "null", "inf", "nan"})
+
+
+def run_command(record: Record) -> str:
+    """Return the shell line ``leanboard run ...`` that measures this cell again.
+
+    Every knob of its techniques is spelled out. Sizes of the workload and the procedure follow
+    from the named configs. For a model from a local folder the reader fills in ``FOLDER``.
+    """
+    return shlex.join(["leanboard", "run", *_overrides(record.cell)])
+
+
+def hydra_value(value: Any) -> str:
+    """Return a JSON value in Hydra's override grammar, so that it is read back as the same value."""
+    if isinstance(value, Mapping):
+        pairs = (f"{hydra_value(key)}:{hydra_value(item)}" for key, item in sorted(value.items()))
+        return "{" + ",".join(pairs) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ",".join(hydra_value(item) for item in value) + "]"
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(text: str) -> str:
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS_OF_THE_GRAMMAR:
+        return text
+    # OmegaConf reads ``\${`` as the two characters, and any backslashes before it by pairs.
+    literal = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", text)
+    # Hydra unescapes backslashes only where they stand before a quote.
+    quoted = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), literal)
+    return f"'{quoted}'"
+
+
+def _overrides(cell: PerformanceCell | AccuracyCell) -> Iterator[str]:
+    yield from _model(cell.model)
+    yield f"technique={_technique_names(cell.techniques)}"
+    if isinstance(cell, PerformanceCell):
+        yield f"workload={hydra_value(cell.workload.name)}"
+    yield f"backend={hydra_value(cell.backend.name)}"
+    yield from _hardware(cell.device)
+    if isinstance(cell, PerformanceCell):
+        yield f"procedure={hydra_value(cell.procedure.name)}"
+        yield "accuracy=none"
+    else:
+        yield from _accuracy(cell.task)
+    yield from _knobs(cell.techniques)
+
+
+def _technique_names(techniques: Sequence[Component]) -> str:
+    names = [technique.name for technique in techniques]
+    return hydra_value(names) if len(names) > 1 else hydra_value(names[0] if names else "none")
+
+
+def _model(model: ModelIdentity) -> Iterator[str]:
+    kind, _, place = model.source.partition(":")
+    if kind == "hub":
+        model_id, _, revision = place.rpartition("@")
+        yield "model=custom"
+        yield f"model.id={hydra_value(model_id or place)}"
+        yield f"model.revision={hydra_value(revision if model_id else None)}"
+        yield f"model.name={hydra_value(model.name)}"
+    elif kind == "local":
+        # A record holds no path of the machine that wrote it: the reader fills in the folder.
+        yield from ("model=custom", "model.id=FOLDER", f"model.name={hydra_value(model.name)}")
+    else:
+        yield f"model={hydra_value(model.name)}"
+
+
+def _hardware(device: DeviceProfile) -> Iterator[str]:
+    yield f"hardware={hydra_value(device.name)}"
+    yield f"hardware.threads={device.threads}"
+    if device.memory_cap_bytes is not None:
+        yield f"hardware.memory_cap_bytes={device.memory_cap_bytes}"
+
+
+def _accuracy(task: Task) -> Iterator[str]:
+    yield "accuracy=quickstart"
+    if task.harness == "lm-eval":
+        yield f"accuracy.tasks={hydra_value([task.name])}"
+        yield "accuracy.text=null"
+        yield f"accuracy.limit={hydra_value(task.limit)}"
+        yield f"accuracy.num_fewshot={task.num_fewshot}"
+        yield f"accuracy.seed={task.seed}"
+    else:
+        yield "accuracy.tasks=[]"
+        for knob in ("tokens", "window"):
+            if knob in task.settings:
+                yield f"accuracy.text.{knob}={hydra_value(task.settings[knob])}"
+
+
+def _knobs(techniques: Sequence[Component]) -> Iterator[str]:
+    for technique in techniques:
+        for knob, value in sorted(technique.params.items()):
+            # ``++``: a knob that only the dataclass defaults is not in the composed config.
+            yield f"++technique.{technique.name}.{knob}={hydra_value(value)}"

@@ -1,0 +1,18 @@
+"""The records that come with leanboard, and the local ones beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leanboard import results
+from leanboard.results.store import Loaded, read_stores
+
+
+def published_root() -> Path:
+    """Return the folder of the published records; it need not exist (a wheel carries none)."""
+    return Path(results.__path__[0]) / "records"
+
+
+def load_all(local: Path) -> Loaded:
+    """Read the published records and the local ones under ``local``."""
+    return read_stores([(published_root(), "published"), (local, "local")])

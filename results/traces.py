@@ -1,0 +1,197 @@
+"""Raw samples of a run as one Parquet file: rows in typed columns, the rest in its metadata.
+
+Read it with ``pandas.read_parquet``: one row a request (or step, item, answer), times in seconds
+on the run's monotonic clock, ``token_s`` and ``output_ids`` as lists. Series, energy windows and
+facts are JSON under the file's metadata keys ``leanboard.series``, ``.windows`` and ``.facts``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from io import BytesIO
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leanboard.metrics.trace import (
+    AnswerObservation,
+    AnswerTrace,
+    EnergyWindow,
+    ItemObservation,
+    ItemTrace,
+    Observation,
+    Phase,
+    Provenance,
+    Quantity,
+    RequestObservation,
+    RequestTrace,
+    Series,
+    StepTrace,
+    TrainingObservation,
+)
+from leanboard.results.errors import RecordError
+
+FORMAT_VERSION = 1
+_SCORE = "score."
+_FLOATS, _IDS = pa.list_(pa.float64()), pa.list_(pa.int32())
+_TYPES: Mapping[str, Mapping[str, pa.DataType]] = {
+    "requests": {
+        "prompt_id": pa.string(),
+        "arm": pa.string(),
+        "round": pa.int64(),
+        "warmup": pa.bool_(),
+        "batch": pa.int64(),
+        "scheduled_s": pa.float64(),
+        "sent_s": pa.float64(),
+        "encoded_s": pa.float64(),
+        "token_s": _FLOATS,
+        "prompt_tokens": pa.int64(),
+        "output_ids": _IDS,
+        "drafted": pa.int64(),
+        "accepted": pa.int64(),
+        "target_forwards": pa.int64(),
+        "error": pa.string(),
+    },
+    "steps": {
+        "step": pa.int64(),
+        "started_s": pa.float64(),
+        "ended_s": pa.float64(),
+        "tokens": pa.int64(),
+        "samples": pa.int64(),
+        "loss": pa.float64(),
+    },
+    "items": {
+        "item_id": pa.string(),
+        "sent_s": pa.float64(),
+        "done_s": pa.float64(),
+        "batch": pa.int64(),
+        "error": pa.string(),
+    },
+    "answers": {
+        "item_id": pa.string(),
+        "loglikelihoods": _FLOATS,
+        "tokens": pa.int64(),
+        "text_bytes": pa.int64(),
+    },
+}
+
+
+def kind_of(observation: Observation) -> str:
+    """Return ``requests``, ``steps``, ``items`` or ``answers``."""
+    kinds = {
+        RequestObservation: "requests",
+        TrainingObservation: "steps",
+        ItemObservation: "items",
+        AnswerObservation: "answers",
+    }
+    return kinds[type(observation)]
+
+
+def trace_rows(observation: Observation) -> int:
+    """Return the number of rows of the observation's trace file."""
+    return len(getattr(observation, kind_of(observation)))
+
+
+def to_parquet(observation: Observation) -> bytes:
+    """Return the Parquet file of an observation; the same observation gives the same bytes."""
+    kind = kind_of(observation)
+    traces = getattr(observation, kind)
+    types = dict(_TYPES[kind])
+    columns = {name: [getattr(trace, name) for trace in traces] for name in types}
+    if kind == "answers":
+        for name in sorted({score for trace in traces for score in trace.scores}):
+            types[_SCORE + name] = pa.float64()
+            columns[_SCORE + name] = [trace.scores.get(name) for trace in traces]
+    metadata = {
+        "leanboard.kind": kind,
+        "leanboard.format": str(FORMAT_VERSION),
+        "leanboard.series": _json([asdict(series) for series in observation.series]),
+        "leanboard.windows": _json([asdict(window) for window in observation.windows]),
+        "leanboard.facts": _json({k: asdict(q) for k, q in observation.facts.items()}),
+    }
+    schema = pa.schema(list(types.items()), metadata=metadata)
+    sink = BytesIO()
+    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd", compression_level=3)
+    return sink.getvalue()
+
+
+def from_parquet(data: bytes) -> Observation:
+    """Return the observation in a Parquet file.
+
+    Raises:
+        RecordError: if the bytes are not a trace file, or are of a newer format.
+    """
+    try:
+        table = pq.read_table(BytesIO(data))
+        raw = table.schema.metadata or {}
+        metadata = {key.decode(): value.decode() for key, value in raw.items()}
+        if int(metadata["leanboard.format"]) > FORMAT_VERSION:
+            message = "the trace file has a newer format than this leanboard: upgrade leanboard"
+            raise RecordError(message)
+        return _observation(table, metadata)
+    except (pa.ArrowException, KeyError, ValueError, TypeError, OSError) as error:
+        message = f"not a trace file ({type(error).__name__}: {error}); fetch the record again"
+        raise RecordError(message) from error
+
+
+def _observation(table: Any, metadata: Mapping[str, str]) -> Observation:
+    kind = metadata["leanboard.kind"]
+    common: dict[str, Any] = {
+        "series": tuple(_series(s) for s in json.loads(metadata["leanboard.series"])),
+        "windows": tuple(_window(w) for w in json.loads(metadata["leanboard.windows"])),
+        "facts": {
+            name: Quantity(q["value"], q["unit"], Provenance(q["provenance"]))
+            for name, q in json.loads(metadata["leanboard.facts"]).items()
+        },
+    }
+    rows = table.to_pylist()
+    build: dict[str, Callable[[], Observation]] = {
+        "requests": lambda: RequestObservation(requests=_traces(RequestTrace, rows), **common),
+        "steps": lambda: TrainingObservation(steps=_traces(StepTrace, rows), **common),
+        "items": lambda: ItemObservation(items=_traces(ItemTrace, rows), **common),
+        "answers": lambda: AnswerObservation(answers=_answers(rows), **common),
+    }
+    return build[kind]()
+
+
+def _traces(trace: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    names = [field.name for field in fields(trace)]
+    return tuple(trace(**{name: _frozen(row[name]) for name in names}) for row in rows)
+
+
+def _answers(rows: Sequence[Mapping[str, Any]]) -> tuple[AnswerTrace, ...]:
+    return tuple(
+        AnswerTrace(
+            item_id=row["item_id"],
+            scores={
+                name.removeprefix(_SCORE): value
+                for name, value in row.items()
+                if name.startswith(_SCORE) and value is not None
+            },
+            loglikelihoods=tuple(row["loglikelihoods"]),
+            tokens=row["tokens"],
+            text_bytes=row["text_bytes"],
+        )
+        for row in rows
+    )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _series(fields_: Mapping[str, Any]) -> Series:
+    values = {name: _frozen(value) for name, value in fields_.items()}
+    return Series(**{**values, "provenance": Provenance(fields_["provenance"])})
+
+
+def _window(fields_: Mapping[str, Any]) -> EnergyWindow:
+    enums = {"phase": Phase(fields_["phase"]), "provenance": Provenance(fields_["provenance"])}
+    return EnergyWindow(**{**fields_, **enums})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
