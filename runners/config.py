@@ -1,0 +1,121 @@
+"""From Hydra's menu to plain values. OmegaConf ends here."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from importlib import resources
+from typing import Any, TypeVar
+
+from leanboard.results.errors import ConfigError
+
+CONFIG_MODULE = "leanboard.suites"
+CONFIG_NAME = "run"
+
+T = TypeVar("T")
+Plain = dict[str, Any]
+
+
+def options(group: str) -> tuple[str, ...]:
+    """Return the names that a config group offers, sorted."""
+    folder = resources.files(CONFIG_MODULE) / group
+    if not folder.is_dir():
+        return ()
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def named(group: str, name: str) -> Plain:
+    """Return one option of a group as a plain mapping, nothing else composed.
+
+    Raises:
+        ConfigError: if the group has no such option.
+    """
+    from omegaconf import OmegaConf
+
+    if name not in options(group):
+        raise ConfigError(unknown_option(group, name))
+    text = (resources.files(CONFIG_MODULE) / group / f"{name}.yaml").read_text(encoding="utf-8")
+    plain = OmegaConf.to_container(OmegaConf.create(text))
+    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+
+
+def unknown_option(group: str, name: str) -> str:
+    """Return the message for a name that a group does not offer."""
+    known = options(group)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"there is no {group} '{name}'.{hint} Available: {', '.join(known)}."
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Initialise Hydra on our config module, unless a running Hydra job already did."""
+    from hydra import initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    if GlobalHydra.instance().is_initialized():
+        yield
+    else:
+        with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+            yield
+
+
+def compose(overrides: Sequence[str]) -> Plain:
+    """Compose the menu with Hydra overrides and return plain, resolved values.
+
+    Raises:
+        ConfigError: if an override names something that does not exist, with what does.
+    """
+    from hydra import compose as hydra_compose
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with _hydra():
+            config = hydra_compose(CONFIG_NAME, overrides=list(overrides))
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_readable(error, overrides)) from error
+    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+
+
+def _readable(error: Exception, overrides: Sequence[str]) -> str:
+    text = f"{error}\n{error.__cause__ or ''}"
+    missing = re.search(r"Could not find '([\w-]+)/([^']+)'", text)
+    if missing is not None:
+        return unknown_option(missing[1], missing[2])
+    mandatory = re.search(r"Missing mandatory value: ([\w.-]+)", text)
+    if mandatory is not None:
+        return f"the config needs a value: add {mandatory[1]}=... to the command."
+    first = str(error).strip().splitlines()[0]
+    return f"the config does not accept {' '.join(overrides)!r}: {first}"
+
+
+def typed(kind: type[T], plain: Mapping[str, Any], where: str) -> T:
+    """Build a config dataclass from a mapping.
+
+    Args:
+        kind: a dataclass whose fields are the accepted keys.
+        where: name of the config node, for messages (``workload``).
+
+    Raises:
+        ConfigError: if a key is unknown or a required one is absent.
+    """
+    declared = fields(kind)  # type: ignore[arg-type]
+    known = {field.name for field in declared}
+    required = {f.name for f in declared if f.default is MISSING and f.default_factory is MISSING}
+    unknown = sorted(set(plain) - known)
+    if unknown:
+        raise ConfigError(f"{where} has no key {unknown[0]!r}; it has: {', '.join(sorted(known))}.")
+    absent = sorted(required - set(plain))
+    if absent:
+        raise ConfigError(f"{where} needs a value for {absent[0]!r}.")
+    try:
+        return kind(**plain)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from error

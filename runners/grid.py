@@ -1,0 +1,190 @@
+"""The grid: from a composed config to the blocks that will be run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leanboard.results.errors import ConfigError
+from leanboard.results.schema import Component, DeviceProfile, Procedure
+from leanboard.runners import config
+from leanboard.runners.accuracy.settings import AccuracyConfig
+from leanboard.runners.backends.base import Device
+from leanboard.runners.hardware import HardwareConfig, resolve_device
+from leanboard.runners.models import ModelConfig
+from leanboard.runners.packages import PackageConfig
+from leanboard.runners.workloads import WorkloadConfig
+
+if TYPE_CHECKING:
+    from leanboard.runners.techniques.base import Technique
+
+BASELINE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class TechniqueSpec:
+    """A technique by name with the config that makes it (``_target_`` and knobs)."""
+
+    name: str
+    target: Mapping[str, Any]
+
+    def build(self) -> Technique:
+        """Make the technique; its own checks reject knobs that are out of range.
+
+        Raises:
+            ConfigError: if a knob is unknown or out of range.
+        """
+        technique: Technique = _instantiate(self.target, f"technique.{self.name}")
+        return technique
+
+    def component(self) -> Component:
+        """Return the technique as a record names it, with every knob resolved."""
+        from dataclasses import asdict
+
+        technique: Any = self.build()
+        return Component(name=self.name, version=technique.version, params=asdict(technique))
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSpec:
+    """One arm of a block: no technique (the baseline), or several in order."""
+
+    label: str
+    techniques: tuple[TechniqueSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """A baseline and its candidates, before anything is fetched or hashed.
+
+    The first arm is the baseline. All arms share model, backend, device and workloads.
+    """
+
+    suite: str
+    model: ModelConfig
+    backend: Mapping[str, Any]
+    backend_name: str
+    device: Device
+    profile: DeviceProfile
+    workloads: tuple[WorkloadConfig, ...]
+    arms: tuple[ArmSpec, ...]
+    procedure: Procedure
+    accuracy: AccuracyConfig
+    data: PackageConfig
+    store: Path
+    cache: Path
+
+    def backend_component(self) -> Component:
+        """Return the backend as a record names it."""
+        from dataclasses import asdict
+
+        backend: Any = _instantiate(self.backend, "backend")
+        return Component(name=backend.name, version=backend.version, params=asdict(backend))
+
+
+def _instantiate(target: Mapping[str, Any], where: str) -> Any:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(target)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ConfigError):
+            raise cause from error
+        raise ConfigError(f"{where}: {cause or str(error).splitlines()[0]}") from error
+
+
+def blocks(overrides: Sequence[str]) -> tuple[BlockSpec, ...]:
+    """Return the blocks that Hydra overrides ask for: one cell's, or a suite's.
+
+    Raises:
+        ConfigError: if an override or a suite names something that does not exist.
+    """
+    composed = config.compose(overrides)
+    if composed["suite"] is None:
+        technique = _arm(composed, label=None)
+        arms = (ArmSpec(BASELINE, ()),) + ((technique,) if technique.techniques else ())
+        return (_block(composed, "", [composed["workload"]], arms),)
+    return tuple(_suite(composed["suite"], overrides))
+
+
+def _key(override: str) -> str:
+    return override.split("=", 1)[0].lstrip("+~")
+
+
+def _suite(suite: Mapping[str, Any], overrides: Sequence[str]) -> Iterable[BlockSpec]:
+    groups = {"model", "backend", "hardware"}
+    for block in suite["blocks"]:
+        fixed = {key: block[key] for key in sorted(groups & set(block))}
+        clash = sorted(set(fixed) & {_key(o) for o in overrides})
+        if clash:
+            raise ConfigError(
+                f"suite '{suite['name']}' sets {clash[0]} itself; leave out '{clash[0]}=...'."
+            )
+        base = [*overrides, *(f"{key}={value}" for key, value in fixed.items())]
+        composed = config.compose(base)
+        workloads = [
+            config.compose([*base, f"workload={w}"])["workload"] for w in block["workloads"]
+        ]
+        arms = tuple(_suite_arm(base, arm) for arm in block["arms"])
+        if not arms or arms[0].techniques:
+            raise ConfigError(f"suite '{suite['name']}': the first arm of a block must be 'none'.")
+        yield _block(composed, suite["name"], workloads, arms)
+
+
+def _suite_arm(base: Sequence[str], arm: str | Mapping[str, Any]) -> ArmSpec:
+    """Read an arm: a name, or ``{technique: name or list, set: {knob path: value}}``."""
+    if isinstance(arm, str):
+        return _arm(config.compose([*base, f"technique={arm}"]), label=arm)
+    names = arm["technique"]
+    listed = names if isinstance(names, str) else f"[{','.join(names)}]"
+    knobs = [f"technique.{path}={value}" for path, value in sorted(arm.get("set", {}).items())]
+    return _arm(config.compose([*base, f"technique={listed}", *knobs]), label=arm.get("label"))
+
+
+def _arm(composed: Mapping[str, Any], label: str | None) -> ArmSpec:
+    techniques = tuple(TechniqueSpec(n, t) for n, t in (composed["technique"] or {}).items())
+    return ArmSpec(label or "+".join(t.name for t in techniques) or BASELINE, techniques)
+
+
+def _block(
+    composed: Mapping[str, Any],
+    suite: str,
+    workloads: Sequence[Mapping[str, Any]],
+    arms: tuple[ArmSpec, ...],
+) -> BlockSpec:
+    hardware = config.typed(HardwareConfig, composed["hardware"], "hardware")
+    profile, device = resolve_device(hardware)
+    backend: Any = _instantiate(composed["backend"], "backend")
+    # A baseline runs in the backend's own reference dtype; the record's profile says which.
+    profile = profile.model_copy(update={"reference_dtype": backend.reference_dtype(device)})
+    return BlockSpec(
+        suite=suite,
+        model=ModelConfig.from_mapping(composed["model"]),
+        backend=composed["backend"],
+        backend_name=backend.name,
+        device=device,
+        profile=profile,
+        workloads=tuple(config.typed(WorkloadConfig, w, "workload") for w in workloads),
+        arms=arms,
+        procedure=_procedure(composed["procedure"]),
+        accuracy=config.typed(AccuracyConfig, composed["accuracy"], "accuracy"),
+        data=config.typed(PackageConfig, composed["data"], "data"),
+        store=Path(composed["store"]).expanduser(),
+        cache=Path(composed["cache"]).expanduser(),
+    )
+
+
+def _procedure(plain: Mapping[str, Any]) -> Procedure:
+    from pydantic import ValidationError
+
+    try:
+        return Procedure.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"procedure.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error

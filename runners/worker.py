@@ -1,0 +1,165 @@
+"""The process that holds one arm: loads it, runs it, and dies with its parent.
+
+Started by ``leanboard.runners.isolate`` as ``python -m leanboard.runners.worker PARENT_PID``.
+It reads one JSON message a line from standard input and answers each with one line. Whatever
+libraries print goes to standard error, which the parent keeps as the arm's log.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from typing import IO, Any
+
+from leanboard.runners import memory, wire
+from leanboard.runners.backends.base import Backend, Device, Engine, Request, Span
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process as soon as the parent is gone, however it went."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
+        sys.exit("leanboard worker: the parent is gone")
+
+
+class Session:
+    """The state of a worker: nothing, or one loaded engine."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The loaded engine.
+
+        Raises:
+            RuntimeError: if nothing has been loaded.
+        """
+        if self._engine is None:
+            raise RuntimeError("nothing is loaded")
+        return self._engine
+
+    def load(self, message: wire.Message) -> wire.Message:
+        """Load a model with its techniques; answer with load time, memory and vocabulary."""
+        from hydra.utils import instantiate
+
+        device = Device(**message["device"])
+        if device.memory_cap_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (device.memory_cap_bytes,) * 2)
+        backend: Backend = instantiate(message["backend"])
+        techniques = [instantiate(technique) for technique in message["techniques"]]
+        started_s = time.perf_counter()
+        loading = backend.load(wire.model_from_wire(message["model"]), techniques, device)
+        self._engine = self._stack.enter_context(loading)
+        return {
+            "load_s": time.perf_counter() - started_s,
+            "memory": _memory(),
+            "vocabulary": asdict(self.engine.vocabulary),
+            "facts": wire.facts_to_wire(self.engine.facts()),
+        }
+
+    def generate(self, message: wire.Message) -> wire.Message:
+        """Run one static batch; the peak of resident memory is of this batch alone."""
+        requests = [Request(**request) for request in message["requests"]]
+        peak_unknown = memory.reset_peak()
+        traces = self.engine.generate(requests)
+        return {
+            "traces": [asdict(trace) for trace in traces],
+            "memory": _memory(),
+            "peak_unknown": peak_unknown,
+            "facts": wire.facts_to_wire(self.engine.facts()),
+        }
+
+    def encode(self, message: wire.Message) -> wire.Message:
+        """Encode texts."""
+        return {"ids": self.engine.encode_batch(message["texts"])}
+
+    def decode(self, message: wire.Message) -> wire.Message:
+        """Decode token ids."""
+        return {"text": self.engine.decode(message["ids"])}
+
+    def loglikelihood(self, message: wire.Message) -> wire.Message:
+        """Score spans of tokens."""
+        spans = [Span(tuple(a), tuple(b)) for a, b in message["spans"]]
+        scores = self.engine.loglikelihood(spans)
+        return {"scores": [[score.loglikelihood, score.is_greedy] for score in scores]}
+
+    def reset_peak(self, _: wire.Message) -> wire.Message:
+        """Start a new window of peak memory."""
+        return {"peak_unknown": memory.reset_peak()}
+
+    def read_memory(self, _: wire.Message) -> wire.Message:
+        """Read this process's memory."""
+        return {"memory": _memory()}
+
+    def close(self, _: wire.Message) -> wire.Message:
+        """Take the techniques off and let the model go."""
+        self._engine = None
+        self._stack.close()
+        return {}
+
+
+def _memory() -> wire.Message | None:
+    """Return this process's memory in bytes; ``None`` where the system does not say."""
+    reading = memory.process_memory()
+    return None if reading is None else asdict(reading)
+
+
+_OPERATIONS: dict[str, Callable[[Session, wire.Message], wire.Message]] = {
+    "load": Session.load,
+    "generate": Session.generate,
+    "encode": Session.encode,
+    "decode": Session.decode,
+    "loglikelihood": Session.loglikelihood,
+    "reset_peak": Session.reset_peak,
+    "read_memory": Session.read_memory,
+    "close": Session.close,
+}
+
+
+def answer(session: Session, message: wire.Message) -> wire.Message:
+    """Carry out one message; an error becomes an answer."""
+    try:
+        return {"ok": True, **_OPERATIONS[message["op"]](session, message)}
+    except Exception as error:  # noqa: BLE001  the parent decides what an error means
+        import traceback
+
+        traceback.print_exc()
+        text = str(error) or type(error).__name__
+        if not isinstance(error, wire.EXPECTED):
+            text = f"{type(error).__name__}: {text}"
+        return {"ok": False, "kind": wire.error_kind(error), "message": text}
+
+
+@contextmanager
+def _private_stdout() -> Iterator[IO[bytes]]:
+    """Give the protocol the real standard output, and point file descriptor 1 at the log."""
+    with os.fdopen(os.dup(1), "wb") as channel:
+        os.dup2(2, 1)
+        yield channel
+
+
+def main(argv: list[str]) -> None:
+    """Serve messages until standard input ends."""
+    die_with_parent(int(argv[1]))
+    session = Session()
+    with _private_stdout() as channel:
+        for line in sys.stdin.buffer:
+            message: dict[str, Any] = json.loads(line)
+            channel.write(wire.encode(answer(session, message)))
+            channel.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv)

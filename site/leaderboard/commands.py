@@ -1,0 +1,54 @@
+"""The commands of the board: site and serve."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from leanboard.results.commands import records_option
+
+_SITE = Path("build/site")
+
+
+@click.command()
+@records_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=_SITE,
+    show_default=True,
+    help="Folder that receives the pages; replaced as a whole.",
+)
+@click.option("--strict", is_flag=True, help="End with status 1 if a record had to be skipped.")
+def site(*, records: Path, out: Path, strict: bool) -> None:
+    """Build the static pages from the published and the local records."""
+    from leanboard.leaderboard.build import build_site
+    from leanboard.results.published import load_all
+
+    loaded = load_all(records)
+    report = build_site(loaded, out)
+    for problem in report.problems:
+        click.echo(f"skipped {problem.path}: {problem.message}", err=True)
+    if not loaded.entries:
+        click.echo("There are no records yet. Make some: leanboard run suite=quickstart", err=True)
+    click.echo(f"{report.pages} pages, {len(loaded.entries)} records")
+    click.echo(f"Open {out / 'index.html'}, or run: leanboard serve --folder {out}")
+    sys.exit(1 if strict and report.problems else 0)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=_SITE,
+    show_default=True,
+    help="The built pages.",
+)
+def serve(port: int, folder: Path) -> None:
+    """Show the built pages to this machine only (loopback); Ctrl-C ends it."""
+    from leanboard.leaderboard.serve import serve_folder
+
+    serve_folder(folder, port)
