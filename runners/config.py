@@ -86,14 +86,14 @@ def compose(overrides: Sequence[str]) -> Plain:
 
 def _readable(error: Exception, overrides: Sequence[str]) -> str:
     text = f"{error}\n{error.__cause__ or ''}"
-    missing = re.search(r"Could not find '([\w-]+)/([^']+)'", text)
+    missing = re.search(r"Could not (?:find|load) '([\w-]+)/([^']+)'", text)
     if missing is not None:
         return unknown_option(missing[1], missing[2])
-    mandatory = re.search(r"Missing mandatory value: ([\w.-]+)", text)
+    mandatory = re.search(r"Missing mandatory value.*?full_key: (\S+)", text, re.DOTALL)
     if mandatory is not None:
         return f"the config needs a value: add {mandatory[1]}=... to the command."
-    first = str(error).strip().splitlines()[0]
-    return f"the config does not accept {' '.join(overrides)!r}: {first}"
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("In 'run'")]
+    return f"the config does not accept {' '.join(overrides)!r}: {' '.join(lines[:2])}"
 
 
 def typed(kind: type[T], plain: Mapping[str, Any], where: str) -> T:
