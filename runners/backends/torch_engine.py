@@ -4,19 +4,51 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
-from leanboard.results.errors import ArmError, UnsupportedError
+from leanboard.results.errors import ArmError, ConfigError, UnsupportedError
 from leanboard.runners.backends.base import Request, Span, SpanScore, Vocabulary
 from leanboard.runners.backends.torch_bytes import cache_bytes, weight_bytes
 from leanboard.runners.backends.torch_loading import TorchTarget, torch_failures
 from leanboard.runners.backends.torch_scoring import score_spans
-from leanboard.runners.backends.torch_timing import Clock, CommitTimes, observed_drafts
+from leanboard.runners.backends.torch_timing import Clock, CommitTimes, Drafts, observed_drafts
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedTokenizerBase
     from transformers.generation import GenerateDecoderOnlyOutput
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One batch that has run: its marks, and the width to which its prompts were padded."""
+
+    sent_s: float
+    encoded_s: float
+    token_s: tuple[float, ...]
+    width: int
+    drafts: Drafts
+
+    def trace(self, request: Request, prompt: tuple[int, ...], sequence: list[int]) -> RequestTrace:
+        """Return the trace of one request of the batch."""
+        due_s = request.scheduled_s
+        return RequestTrace(
+            prompt_id=request.prompt_id,
+            arm="",
+            round=0,
+            warmup=False,
+            batch=0,
+            scheduled_s=self.sent_s if due_s is None else due_s,
+            sent_s=self.sent_s,
+            encoded_s=self.encoded_s,
+            token_s=self.token_s[: request.output_tokens],
+            prompt_tokens=len(prompt),
+            output_ids=tuple(sequence[self.width :][: request.output_tokens]),
+            drafted=self.drafts.drafted,
+            accepted=self.drafts.accepted(sequence),
+            target_forwards=self.drafts.target_forwards,
+        )
 
 
 class TransformersEngine:
@@ -42,6 +74,10 @@ class TransformersEngine:
         self._kv: dict[str, Quantity] = {}
         config = target.model.config.get_text_config()
         end = tokenizer.eos_token_id
+        if end is None:
+            raise ConfigError(
+                "The model's tokenizer names no end-of-text token; scoring needs one."
+            )
         first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else end
         self.vocabulary = Vocabulary(
             size=config.vocab_size,
@@ -60,6 +96,8 @@ class TransformersEngine:
         Raises:
             ArmError: if the run fails, or prompt and output do not fit the window.
         """
+        if not requests:
+            return []
         # transformers keeps the largest static cache of earlier calls; a run must not depend
         # on what ran before it.
         self._target.model.__dict__.pop("_previous_max_cache_length", None)
@@ -72,31 +110,12 @@ class TransformersEngine:
         with torch_failures("generating"), observed_drafts(self._target.model) as drafts:
             output = self._run(prompts, steps, times)
         self._note_cache(output.past_key_values, len(requests))
+        sequences: list[list[int]] = output.sequences.tolist()
         width = max(map(len, prompts))
-        sequences = output.sequences.tolist()
         if len(times.token_s) < steps or len(sequences[0]) < width + steps:
             raise ArmError(f"The model gave {len(times.token_s)} tokens where {steps} were asked.")
-
-        def trace(request: Request, prompt: tuple[int, ...], sequence: list[int]) -> RequestTrace:
-            wanted = request.output_tokens
-            return RequestTrace(
-                prompt_id=request.prompt_id,
-                arm="",
-                round=0,
-                warmup=False,
-                batch=0,
-                scheduled_s=sent_s if request.scheduled_s is None else request.scheduled_s,
-                sent_s=sent_s,
-                encoded_s=encoded_s,
-                token_s=tuple(times.token_s[:wanted]),
-                prompt_tokens=len(prompt),
-                output_ids=tuple(sequence[width : width + wanted]),
-                drafted=drafts.drafted,
-                accepted=drafts.accepted(sequence),
-                target_forwards=drafts.target_forwards,
-            )
-
-        return [trace(*each) for each in zip(requests, prompts, sequences, strict=True)]
+        run = _Run(sent_s, encoded_s, tuple(times.token_s), width, drafts)
+        return [run.trace(*each) for each in zip(requests, prompts, sequences, strict=True)]
 
     def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
         """Score the spans, in their order, in batches of similar length."""

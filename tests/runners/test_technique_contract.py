@@ -1,0 +1,255 @@
+"""What every technique of the menu must keep to. A new YAML in suites/technique is picked up."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import importlib
+import inspect
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+import leanboard.suites
+from leanboard.results.errors import ConfigError, UnsupportedError
+from leanboard.runners.backends.base import Device, ModelFiles, Request, Span
+from leanboard.runners.backends.torch_loading import TorchTarget, load_model
+from leanboard.runners.backends.transformers import TransformersBackend
+from leanboard.runners.techniques.base import LoadOptions
+from leanboard.runners.techniques.cache.static_cache import StaticCache
+from leanboard.runners.techniques.decoding.prompt_lookup import PromptLookup
+from leanboard.runners.techniques.formats.bf16 import BFloat16
+from leanboard.runners.techniques.quantization.gguf import Gguf
+from leanboard.runners.techniques.quantization.int8_dynamic import Int8Dynamic
+from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
+
+MENU = Path(inspect.getfile(leanboard.suites)).parent
+YAMLS = {path.stem: path for path in sorted((MENU / "technique").glob("*.yaml"))}
+NAMES = [name for name in YAMLS if name != "none"]
+BACKENDS = {path.stem for path in (MENU / "backend").glob("*.yaml")} | {"llamacpp"}
+CPU = Device(kind="cpu", threads=2, reference_dtype="float32")
+TEXT = "the rain in the main in the rain in the main"
+
+
+def technique(name: str):
+    return instantiate(OmegaConf.load(YAMLS[name]))
+
+
+def on_torch() -> list[str]:
+    return [name for name in NAMES if "transformers" in technique(name).backends]
+
+
+def not_on_torch() -> list[str]:
+    return [name for name in NAMES if "transformers" not in technique(name).backends]
+
+
+def target_for(model: ModelFiles, dtype: str | None) -> TorchTarget:
+    def read():
+        return load_model(model, dtype=dtype or "float32", device="cpu", attention="sdpa")
+
+    return TorchTarget(model=read(), reload=read)
+
+
+def logits(target: TorchTarget) -> torch.Tensor:
+    with torch.no_grad():
+        return target.model(torch.arange(3, 40)[None]).logits
+
+
+def answers(model: ModelFiles, techniques: list, tokens: int = 24):
+    with TransformersBackend().load(model, techniques, CPU) as engine:
+        (trace,) = engine.generate([Request("a", TEXT, tokens)])
+        ids = engine.encode(TEXT)
+        scores = engine.loglikelihood([Span(ids[:5], ids[5:]), Span(ids[:2], ids[2:4])])
+        return trace, scores, {name: fact.value for name, fact in engine.facts().items()}
+
+
+@pytest.mark.parametrize("name", list(YAMLS))
+def test_a_yaml_says_what_it_is_and_how_to_run_it(name: str):
+    lines = YAMLS[name].read_text().splitlines()
+    comments = " ".join(line for line in lines if line.startswith("#"))
+    option = "technique" if name == "none" else f"technique={name}"
+    assert option in comments
+    assert "leanboard run" in comments
+    if name != "none":
+        assert lines[0] == f"# @package technique.{name}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_yaml_gives_every_knob_the_default_of_its_dataclass(name: str):
+    config = OmegaConf.to_container(OmegaConf.load(YAMLS[name]))
+    module, _, cls = config.pop("_target_").rpartition(".")
+    fields = dataclasses.fields(getattr(importlib.import_module(module), cls))
+    assert set(config) == {field.name for field in fields}
+    for field in fields:
+        if field.default is not dataclasses.MISSING:
+            assert config[field.name] == field.default
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_technique_is_a_frozen_dataclass_that_names_its_source(name: str):
+    made = technique(name)
+    assert dataclasses.is_dataclass(made)
+    assert made.__dataclass_params__.frozen
+    assert "Source: " in inspect.getdoc(type(made))
+    assert type(made).__module__.startswith("leanboard.runners.techniques.")
+    assert made == technique(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_technique_declares_what_it_can_do(name: str):
+    made = technique(name)
+    assert isinstance(made.version, int)
+    assert made.version >= 1
+    assert made.backends
+    assert made.backends <= BACKENDS
+    assert isinstance(made.quantises, bool)
+    for declared in (made.backends, made.conflicts, made.simulates):
+        assert isinstance(declared, frozenset)
+    assert isinstance(made.load_options(), LoadOptions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_conflicts_are_known_techniques_and_mutual(name: str):
+    for other in technique(name).conflicts:
+        assert other in NAMES
+        assert name in technique(other).conflicts
+
+
+@pytest.mark.parametrize("name", on_torch())
+def test_a_technique_gives_the_asked_length_and_finite_scores(name: str, tiny_llama: ModelFiles):
+    trace, scores, facts = answers(tiny_llama, [technique(name)])
+    assert trace.output_tokens == len(trace.token_s) == 24
+    assert all(math.isfinite(score.loglikelihood) for score in scores)
+    assert facts["weight_bytes"] > 0
+    assert facts["kv_bytes"] > 0
+
+
+@pytest.mark.parametrize("name", on_torch())
+def test_a_technique_puts_everything_back(name: str, tiny_llama: ModelFiles):
+    made = technique(name)
+    target = target_for(tiny_llama, made.load_options().dtype)
+    target.generation["marker"] = 1
+    state = {key: value.clone() for key, value in target.model.state_dict().items()}
+    shown, settings = repr(target.model), copy.deepcopy(target.model.generation_config)
+    precision = torch.get_float32_matmul_precision()
+    before = logits(target)
+    with made.apply(target):
+        assert torch.isfinite(logits(target)).all()
+    assert torch.equal(logits(target), before)
+    assert target.generation == {"marker": 1}
+    assert repr(target.model) == shown
+    assert target.model.generation_config.to_dict() == settings.to_dict()
+    assert torch.get_float32_matmul_precision() == precision
+    after = target.model.state_dict()
+    assert after.keys() == state.keys()
+    assert all(torch.equal(after[key], value) for key, value in state.items())
+
+
+@pytest.mark.parametrize("name", on_torch())
+def test_a_technique_puts_everything_back_after_a_failure(name: str, tiny_llama: ModelFiles):
+    made = technique(name)
+    target = target_for(tiny_llama, made.load_options().dtype)
+    before = logits(target)
+    with pytest.raises(ZeroDivisionError), made.apply(target):
+        raise ZeroDivisionError
+    assert torch.equal(logits(target), before)
+    assert target.generation == {}
+
+
+@pytest.mark.parametrize("name", on_torch())
+def test_a_technique_changes_what_the_backend_runs(name: str, tiny_llama: ModelFiles):
+    made = technique(name)
+    target = target_for(tiny_llama, made.load_options().dtype)
+    plain = target_for(tiny_llama, None)
+    with made.apply(target):
+        changed = target.generation != {} or not torch.equal(logits(target), logits(plain))
+    assert changed
+
+
+@pytest.mark.parametrize("name", not_on_torch())
+def test_a_technique_of_another_backend_is_unsupported_on_torch(name: str, tiny_llama: ModelFiles):
+    with (
+        pytest.raises(UnsupportedError, match=type(technique(name)).__name__),
+        TransformersBackend().load(tiny_llama, [technique(name)], CPU),
+    ):
+        pytest.fail("it loaded")
+
+
+@pytest.mark.parametrize("name", ["static-cache", "prompt-lookup"])
+def test_lossless_techniques_give_the_baselines_tokens_and_scores(
+    name: str, tiny_llama: ModelFiles
+):
+    plain, plain_scores, plain_facts = answers(tiny_llama, [], tokens=60)
+    trace, scores, facts = answers(tiny_llama, [technique(name)], tokens=60)
+    assert trace.output_ids == plain.output_ids
+    assert scores == plain_scores
+    assert facts["weight_bytes"] == plain_facts["weight_bytes"]
+
+
+def test_bfloat16_halves_the_weights_and_the_cache(tiny_llama: ModelFiles):
+    _, _, plain = answers(tiny_llama, [])
+    _, _, half = answers(tiny_llama, [BFloat16()])
+    assert half["weight_bytes"] * 2 == plain["weight_bytes"]
+    assert half["kv_bytes"] * 2 == plain["kv_bytes"]
+
+
+@pytest.mark.parametrize("cls", [Int8WeightOnly, Int8Dynamic])
+def test_int8_stores_a_byte_a_weight_and_a_scale_and_a_zero_point_a_row(
+    cls, tiny_llama: ModelFiles
+):
+    _, scores, facts = answers(tiny_llama, [cls()])
+    _, plain_scores, plain = answers(tiny_llama, [])
+    weights = 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128)
+    rows = 2 * (64 + 32 + 32 + 64 + 128 + 128 + 64)
+    assert facts["weight_bytes"] == plain["weight_bytes"] - 3 * weights + rows * (4 + 1)
+    assert scores != plain_scores
+
+
+@pytest.mark.parametrize("cls", [Int8WeightOnly, Int8Dynamic])
+def test_int8_of_the_output_head_stores_it_beside_the_embedding(cls, tiny_llama: ModelFiles):
+    _, _, without = answers(tiny_llama, [cls()])
+    _, _, with_head = answers(tiny_llama, [cls(lm_head=True)])
+    assert with_head["weight_bytes"] - without["weight_bytes"] == 264 * 64 + 264 * (4 + 1)
+    target = target_for(tiny_llama, None)
+    with cls(lm_head=True).apply(target):
+        pass
+    assert target.model.lm_head.weight is target.model.model.embed_tokens.weight
+
+
+def test_int8_weights_are_the_nearest_of_255_levels_a_row(tiny_llama: ModelFiles):
+    target = target_for(tiny_llama, None)
+    weight = target.model.model.layers[0].mlp.up_proj.weight.detach().clone()
+    with Int8WeightOnly().apply(target):
+        stored = target.model.model.layers[0].mlp.up_proj.weight.dequantize()
+    step = 2 * weight.abs().amax(dim=1, keepdim=True) / 255
+    assert ((stored - weight).abs() <= step * 0.51).all()
+
+
+def test_techniques_compose(tiny_llama: ModelFiles):
+    both = [BFloat16(), Int8WeightOnly(), StaticCache()]
+    trace, _, facts = answers(tiny_llama, both)
+    _, _, half = answers(tiny_llama, [BFloat16()])
+    assert trace.output_tokens == 24
+    assert facts["weight_bytes"] < half["weight_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("make", "allowed"),
+    [
+        (lambda: Gguf(type="q7_9"), "q8_0, q5_1, q5_0, q4_1, q4_0"),
+        (lambda: PromptLookup(num_tokens=0), "num_tokens=0 must be 1 or more"),
+        (lambda: PromptLookup(max_ngram_size=0), "max_ngram_size=0 must be 1 or more"),
+        (lambda: StaticCache(max_cache_len=0), "must be null, or 1 or more"),
+    ],
+)
+def test_a_knob_out_of_range_names_what_is_allowed(make, allowed: str):
+    with pytest.raises(ConfigError, match=allowed):
+        make()
+
+
+def test_every_gguf_type_is_asked_of_the_backend():
+    assert Gguf(type="q4_1").load_options() == LoadOptions(gguf_type="q4_1")
