@@ -10,7 +10,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from leanboard.results.schema import (
     AccuracyCell,
@@ -35,8 +34,8 @@ def run_command(record: Record) -> str:
     return shlex.join(["leanboard", "run", *_overrides(record.cell)])
 
 
-def hydra_value(value: Any) -> str:
-    """Return a JSON value in Hydra's override grammar, so that it is read back as the same value."""
+def hydra_value(value: object) -> str:
+    """Return a JSON value in Hydra's override grammar, to be read back as the same value."""
     if isinstance(value, Mapping):
         pairs = (f"{hydra_value(key)}:{hydra_value(item)}" for key, item in sorted(value.items()))
         return "{" + ",".join(pairs) + "}"

@@ -38,7 +38,7 @@ def record_from_text(text: str, upgraders: Mapping[int, Upgrader] = UPGRADERS) -
         raise RecordError(message) from error
 
 
-def json_text(value: Any) -> str:
+def json_text(value: object) -> str:
     """Return JSON for a file that people read: sorted keys, indent 1, trailing newline."""
     return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -47,9 +47,7 @@ def _json_object(text: str) -> dict[str, Any]:
     try:
         fields = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        message = (
-            f"not valid JSON ({error}): the file is truncated or corrupt; restore or delete it"
-        )
+        message = f"not valid JSON ({error}): truncated or corrupt; restore or delete the file"
         raise RecordError(message) from error
     if not isinstance(fields, dict):
         message = "the file holds JSON, but not a record; move it out of the store"
@@ -67,7 +65,7 @@ def _check_hash(fields: Mapping[str, Any]) -> None:
         actual = content_hash(fields)
     except (ValueError, RecursionError) as error:
         message = (
-            f"the record cannot be hashed ({error}): the file is corrupt; restore or delete it"
+            f"the record cannot be hashed ({error}): it is corrupt; restore or delete the file"
         )
         raise RecordError(message) from error
     if fields.get("content_hash") != actual:

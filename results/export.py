@@ -70,6 +70,7 @@ _WIDE = {
     "started_at": _TEXT,
     "licence": _TEXT,
 }
+_PROVENANCE = "__provenance"
 _DICTIONARY = ("metric", "unit", "direction", "doc", "source")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -172,10 +173,9 @@ def _provenance(measurement: Measurement) -> str | None:
 
 
 def _wide_table(rows: Sequence[Row]) -> pa.Table:
-    names = _in_order({name for row in rows for name in row.measurements})
     columns = dict(_WIDE)
-    for name in names:
-        columns |= {name: _REAL, f"{name}__provenance": _TEXT}
+    for name in _in_order(_metric_columns(rows)):
+        columns |= {name: _REAL, name + _PROVENANCE: _TEXT}
     content = [_wide_row(row) for row in rows]
     return pa.Table.from_pylist(content, schema=pa.schema(list(columns.items())))
 
@@ -189,9 +189,16 @@ def _wide_row(row: Row) -> Cells:
         "quality_ranked": row.quality_ranked,
         "warnings": "; ".join(row.warnings),
     }
-    for name, measurement in row.measurements.items():
-        cells |= {name: measurement.value, f"{name}__provenance": _provenance(measurement)}
+    for name in _metric_columns([row]):
+        measurement = row.measurements[name]
+        cells |= {name: measurement.value, name + _PROVENANCE: _provenance(measurement)}
     return cells
+
+
+def _metric_columns(rows: Iterable[Row]) -> set[str]:
+    """Return the names of the rows' metrics that hide no other column."""
+    names = {name for row in rows for name in row.measurements}
+    return {name for name in names if name not in _WIDE and not name.endswith(_PROVENANCE)}
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
@@ -239,7 +246,7 @@ def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _csv_cell(value: Any) -> Any:
+def _csv_cell(value: object) -> object:
     """Keep a spreadsheet from reading text as a formula (OWASP, CSV injection)."""
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"

@@ -20,7 +20,7 @@ _LABELS = {
 }
 
 
-def canonical_json(value: Any) -> bytes:
+def canonical_json(value: object) -> bytes:
     """Return the one JSON text of a value: keys sorted, no spaces, UTF-8."""
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -28,7 +28,7 @@ def canonical_json(value: Any) -> bytes:
     return text.encode()
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """Return the sha256 (hex) of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
 

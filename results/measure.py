@@ -5,48 +5,133 @@ The runner calls this once, when the record is written; ``verify`` calls it agai
 
 from __future__ import annotations
 
+import math
+
+from leanboard.metrics import intervals
+from leanboard.metrics.comparison import compare, paired_ratios, ratio_provenance
 from leanboard.metrics.intervals import METHOD_VERSION
-from leanboard.metrics.metric import Kind, Metric, Missing
+from leanboard.metrics.lossless import lossless
+from leanboard.metrics.metric import Kind, Metric, Missing, Samples
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.summary import summarise
-from leanboard.metrics.trace import Observation
-from leanboard.results.schema import Measurement
+from leanboard.metrics.trace import Observation, Provenance, RequestObservation
+from leanboard.results.schema import Comparison, Interval, Measurement, Verdict
 from leanboard.results.traces import kind_of
 
 INLINE_SAMPLES = 512
 """Longest list of samples that a record holds itself; longer ones stay in the traces."""
 
+LOSSLESS = "lossless"
+
 
 def measurements(observation: Observation) -> dict[str, Measurement]:
     """Return every metric that applies to the observation, with a reason where it has no value."""
+    return {metric.name: _measurement(metric, observation) for metric in _metrics_of(observation)}
+
+
+def comparisons(
+    candidate: Observation, baseline: Observation, baseline_run: str
+) -> tuple[Comparison, ...]:
+    """Return every paired metric of a candidate against its baseline, and whether it is lossless.
+
+    ``lossless`` has the statistic ``agreement``: the share of prompts whose greedy output equals
+    the baseline's token for token; its reason names the first difference.
+
+    Args:
+        candidate: observation of an arm with techniques.
+        baseline: observation of the arm without, from the same block.
+        baseline_run: run id of the baseline.
+    """
+    ratios = [
+        _ratio(metric, candidate, baseline, baseline_run)
+        for metric in _metrics_of(candidate)
+        if metric.paired
+    ]
+    if isinstance(candidate, RequestObservation) and isinstance(baseline, RequestObservation):
+        ratios.append(_agreement(candidate, baseline, baseline_run))
+    return tuple(ratios)
+
+
+def _metrics_of(observation: Observation) -> list[Metric]:
     kind = Kind(kind_of(observation))
-    return {m.name: _measurement(m, observation) for m in METRICS if kind in m.kinds}
+    return [metric for metric in METRICS if kind in metric.kinds]
 
 
 def _measurement(metric: Metric, observation: Observation) -> Measurement:
     drawn = metric.reduce(observation)
-    if isinstance(drawn, Missing):
-        return Measurement(
-            value=None,
-            unit=metric.unit,
-            n=0,
-            summary=metric.summary.value,
-            provenance=None,
-            method_version=METHOD_VERSION,
-            reason=drawn.reason,
-        )
     estimate = summarise(metric, drawn)
-    short = len(drawn.values) <= INLINE_SAMPLES
+    samples = drawn if isinstance(drawn, Samples) else None
+    inline = samples if samples is not None and _fits_in_a_record(samples) else None
     return Measurement(
         value=estimate.value,
         unit=metric.unit,
         n=estimate.n,
         summary=metric.summary.value,
-        provenance=drawn.provenance,
+        provenance=None if samples is None else samples.provenance,
         method_version=METHOD_VERSION,
         interval=_interval(estimate.interval),
         stderr=estimate.stderr,
-        samples=drawn.values if short else None,
-        weights=drawn.weights if short else None,
+        samples=None if inline is None else inline.values,
+        weights=None if inline is None else inline.weights,
         reason=estimate.reason,
+    )
+
+
+def _fits_in_a_record(samples: Samples) -> bool:
+    numbers = (*samples.values, *(samples.weights or ()))
+    return len(samples.values) <= INLINE_SAMPLES and all(map(math.isfinite, numbers))
+
+
+def _ratio(
+    metric: Metric, candidate: Observation, baseline: Observation, baseline_run: str
+) -> Comparison:
+    estimate = compare(metric, paired_ratios(metric, candidate, baseline))
+    known = estimate.value is not None
+    return Comparison(
+        metric=metric.name,
+        statistic="ratio",
+        baseline_run=baseline_run,
+        value=estimate.value,
+        interval=_interval(estimate.interval),
+        n=estimate.n,
+        pairs=estimate.ratios if known else None,
+        verdict=Verdict(estimate.verdict.value),
+        provenance=ratio_provenance(metric, candidate, baseline) if known else None,
+        method_version=METHOD_VERSION,
+        reason=estimate.reason,
+    )
+
+
+def _agreement(
+    candidate: RequestObservation, baseline: RequestObservation, baseline_run: str
+) -> Comparison:
+    found = lossless(candidate, baseline)
+    if isinstance(found, Missing):
+        value, n, reason = None, 0, found.reason
+    else:
+        value, n, reason = 1 - found.differing / found.prompts, found.prompts, None
+        if found.first is not None:
+            where = f"first on prompt {found.first.prompt_id} at token {found.first.position}"
+            reason = f"{found.differing} of {found.prompts} outputs differ, {where}"
+    # Another output is not a worse one: scores say that.
+    same = value is not None and reason is None
+    return Comparison(
+        metric=LOSSLESS,
+        statistic="agreement",
+        baseline_run=baseline_run,
+        value=value,
+        interval=None,
+        n=n,
+        verdict=Verdict.NO_DIFFERENCE_SHOWN if same else Verdict.UNDECIDED,
+        provenance=None if value is None else Provenance.MEASURED,
+        method_version=METHOD_VERSION,
+        reason=reason,
+    )
+
+
+def _interval(interval: intervals.Interval | None) -> Interval | None:
+    if interval is None:
+        return None
+    return Interval(
+        low=interval.low, high=interval.high, level=interval.level, method=interval.method
     )

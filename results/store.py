@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -200,5 +201,7 @@ def _refuse_existing(*paths: Path) -> None:
 
 
 def _remove(*paths: Path) -> None:
+    """Remove what there is of these files; the error that led here is the one to tell."""
     for path in paths:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()

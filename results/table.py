@@ -123,8 +123,8 @@ def arm_key(cell: PerformanceCell | AccuracyCell) -> str:
     return digest([cell.model.content_hash, techniques, backend, device])
 
 
-def _recency(entry: Entry) -> tuple[str, str]:
-    return entry.record.times.started_at.isoformat(), entry.record.run_id
+def _recency(entry: Entry) -> tuple[float, str]:
+    return entry.record.times.started_at.timestamp(), entry.record.run_id
 
 
 def _row_order(row: Row) -> tuple[str | bool, ...]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +35,7 @@ from leanboard.metrics.trace import (
 from leanboard.results.errors import RecordError
 
 FORMAT_VERSION = 1
+_T = TypeVar("_T", RequestTrace, StepTrace, ItemTrace)
 _SCORE = "score."
 _FLOATS, _IDS = pa.list_(pa.float64()), pa.list_(pa.int32())
 _TYPES: Mapping[str, Mapping[str, pa.DataType]] = {
@@ -137,7 +138,7 @@ def from_parquet(data: bytes) -> Observation:
         raise RecordError(message) from error
 
 
-def _observation(table: Any, metadata: Mapping[str, str]) -> Observation:
+def _observation(table: pa.Table, metadata: Mapping[str, str]) -> Observation:
     kind = metadata["leanboard.kind"]
     common: dict[str, Any] = {
         "series": tuple(_series(s) for s in json.loads(metadata["leanboard.series"])),
@@ -157,9 +158,9 @@ def _observation(table: Any, metadata: Mapping[str, str]) -> Observation:
     return build[kind]()
 
 
-def _traces(trace: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
-    names = [field.name for field in fields(trace)]
-    return tuple(trace(**{name: _frozen(row[name]) for name in names}) for row in rows)
+def _traces(kind: type[_T], rows: Sequence[Mapping[str, Any]]) -> tuple[_T, ...]:
+    names = [field.name for field in fields(kind)]
+    return tuple(kind(**{name: _frozen(row[name]) for name in names}) for row in rows)
 
 
 def _answers(rows: Sequence[Mapping[str, Any]]) -> tuple[AnswerTrace, ...]:
@@ -179,7 +180,7 @@ def _answers(rows: Sequence[Mapping[str, Any]]) -> tuple[AnswerTrace, ...]:
     )
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -193,5 +194,5 @@ def _window(fields_: Mapping[str, Any]) -> EnergyWindow:
     return EnergyWindow(**{**fields_, **enums})
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

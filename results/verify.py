@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from leanboard.metrics.trace import Observation
 from leanboard.results.errors import RecordError
 from leanboard.results.identity import cell_id, machine_id, software_id
-from leanboard.results.measure import measurements
-from leanboard.results.schema import Measurement, Record, Status
+from leanboard.results.measure import comparisons, measurements
+from leanboard.results.schema import Comparison, Interval, Measurement, Record, Status
 from leanboard.results.store import Problem, check_place, find_records, read_record, traces_path
 from leanboard.results.traces import from_parquet, trace_rows
 
@@ -23,7 +24,8 @@ def verify_record(path: Path) -> list[Problem]:
     """Return everything that is wrong with one record; an empty list means that it holds.
 
     Checked: schema and content hash, the path, the ids that follow from the contents, status and
-    times, the trace file's hash and rows, and every measurement derived again from the traces.
+    times, the trace file's hash and rows, and every measurement and comparison derived again
+    from the traces.
     """
     try:
         record = read_record(path)
@@ -91,17 +93,28 @@ def _traces_messages(path: Path, record: Record) -> Iterator[str]:
         return
     file = traces_path(path)
     try:
-        data = file.read_bytes()
-        if hashlib.sha256(data).hexdigest() != record.traces.sha256:
-            yield f"{file.name} is not the file that was written with the record"
-            return
-        observation = from_parquet(data)
-    except (OSError, RecordError) as error:
-        yield f"{file.name} cannot be read: {error}"
+        observation = _observation(file, record.traces.sha256)
+    except RecordError as error:
+        yield str(error)
         return
     if trace_rows(observation) != record.traces.rows:
         yield f"{file.name} has {trace_rows(observation)} rows, not {record.traces.rows}"
     yield from _measurement_messages(observation, record.measurements)
+    for baseline_run in sorted({comparison.baseline_run for comparison in record.comparisons}):
+        stored = [c for c in record.comparisons if c.baseline_run == baseline_run]
+        yield from _comparison_messages(path, observation, baseline_run, stored)
+
+
+def _observation(file: Path, sha256: str) -> Observation:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        message = f"{file.name} cannot be read ({error.strerror}): its raw samples are missing"
+        raise RecordError(message) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        message = f"{file.name} is not the file that was written with the record"
+        raise RecordError(message)
+    return from_parquet(data)
 
 
 def _measurement_messages(
@@ -115,27 +128,55 @@ def _measurement_messages(
             yield from _differences(name, stored[name], derived[name])
 
 
-def _differences(name: str, stored: Measurement, derived: Measurement) -> Iterator[str]:
-    for part, was, again in _numbers(stored, derived):
-        if not _equal(was, again):
-            yield f"{name}: its {part} is {was}, but the raw samples give {again}"
-    for part in ("unit", "n", "summary", "provenance"):
+def _comparison_messages(
+    path: Path, candidate: Observation, baseline_run: str, stored: Sequence[Comparison]
+) -> Iterator[str]:
+    """Derive comparisons again; the baseline lies in the same machine's folder of the store."""
+    found = sorted(path.parents[1].glob(f"*/{baseline_run}.json"))
+    if not found:
+        yield f"its baseline, run {baseline_run}, is not in the store: comparisons stay unchecked"
+        return
+    try:
+        traces = read_record(found[0]).traces
+        baseline = None if traces is None else _observation(traces_path(found[0]), traces.sha256)
+    except RecordError as error:
+        yield f"its baseline, run {baseline_run}: {error}"
+        return
+    derived = {} if baseline is None else _by_metric(comparisons(candidate, baseline, baseline_run))
+    for comparison in stored:
+        name = f"{comparison.metric} against {baseline_run}"
+        again = derived.get((comparison.metric, comparison.statistic))
+        if again is None:
+            yield f"{name} does not follow from the raw samples"
+        elif again.method_version == comparison.method_version:
+            yield from _differences(name, comparison, again)
+
+
+def _by_metric(found: Iterable[Comparison]) -> dict[tuple[str, str], Comparison]:
+    return {(comparison.metric, comparison.statistic): comparison for comparison in found}
+
+
+_Derived = TypeVar("_Derived", Measurement, Comparison)
+
+
+def _differences(name: str, stored: _Derived, derived: _Derived) -> Iterator[str]:
+    for part in type(stored).model_fields:
         was, again = getattr(stored, part), getattr(derived, part)
-        if was != again:
-            yield f"{name}: its {part} is {was}, but the raw samples give {again}"
+        if not _equal(was, again):
+            yield f"{name}: its {part} is {_shown(was)}, but the raw samples give {_shown(again)}"
 
 
-def _numbers(
-    stored: Measurement, derived: Measurement
-) -> Iterator[tuple[str, float | None, float | None]]:
-    yield "value", stored.value, derived.value
-    yield "standard error", stored.stderr, derived.stderr
-    a, b = stored.interval, derived.interval
-    yield "lower bound", a and a.low, b and b.low
-    yield "upper bound", a and a.high, b and b.high
+def _equal(a: object, b: object) -> bool:
+    if isinstance(a, Interval) and isinstance(b, Interval):
+        return all(_equal(getattr(a, part), getattr(b, part)) for part in Interval.model_fields)
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=TOLERANCE)
+    return a == b
 
 
-def _equal(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-300)
+def _shown(value: object) -> str:
+    if isinstance(value, Interval):
+        return f"[{value.low}, {value.high}]"
+    return f"{len(value)} values" if isinstance(value, tuple) else str(value)

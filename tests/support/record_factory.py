@@ -251,7 +251,7 @@ def _facts(weight_bytes: int, workload: Workload) -> Mapping[str, Quantity]:
 def answer_observation(
     *, task: str = "arc_easy", items: int = 50, accuracy: float = 0.6, seed: int = 0
 ) -> AnswerObservation:
-    """Return scored items; the share of right ones is near ``accuracy``."""
+    """Return scored items; a share ``accuracy`` of them is right."""
     noise = random.Random(f"{task}/{seed}")
     if task == "squad-passages":
         return AnswerObservation(
@@ -267,8 +267,9 @@ def answer_observation(
             )
         )
     answers = []
-    for i in range(items):
-        right = noise.random() < accuracy
+    outcomes = [i < round(accuracy * items) for i in range(items)]
+    noise.shuffle(outcomes)
+    for i, right in enumerate(outcomes):
         scores = {"acc": float(right), "acc_norm": float(right or noise.random() < 0.05)}
         choices = tuple(round(-noise.uniform(5, 30), 4) for _ in range(4))
         answers.append(AnswerTrace(item_id=str(i), scores=scores, loglikelihoods=choices))
@@ -304,7 +305,15 @@ def make_run(
     status = Status(status)
     environment = make_environment() if environment is None else environment
     parts = make_techniques(techniques)
-    cell = _cell(kind, model or make_model(), parts, backend, device, workload, task)
+    cell = _cell(
+        kind,
+        model or make_model(),
+        parts,
+        backend=backend,
+        device=device,
+        workload=workload,
+        task=task,
+    )
     arm = "+".join(part.name for part in parts) or "none"
     if status is not Status.OK:
         observation = None
@@ -352,6 +361,7 @@ def _cell(
     kind: str,
     model: ModelIdentity,
     techniques: tuple[Component, ...],
+    *,
     backend: str,
     device: DeviceProfile | None,
     workload: Workload | str,

@@ -1,0 +1,107 @@
+"""The command of a record runs its cell again, and executes nothing else that it says."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from record_factory import make_device, make_model, make_record, make_task
+
+from leanboard.results.command import hydra_value, run_command
+from leanboard.results.schema import Component
+
+
+def read_back(value: Any) -> Any:
+    override = OverridesParser.create().parse_override(f"key={hydra_value(value)}")
+    return OmegaConf.to_container(OmegaConf.create({"v": override.value()}), resolve=True)["v"]
+
+
+def overrides(record: Any) -> dict[str, str]:
+    words = shlex.split(run_command(record))
+    assert words[:2] == ["leanboard", "run"]
+    return dict(word.split("=", 1) for word in words[2:])
+
+
+def test_a_baseline_is_asked_for_by_name() -> None:
+    assert run_command(make_record()) == (
+        "leanboard run model=smollm2-135m-instruct technique=none workload=chat "
+        "backend=transformers hardware=cpu hardware.threads=2 procedure=quickstart accuracy=none"
+    )
+
+
+def test_composed_techniques_and_their_knobs_are_spelled_out() -> None:
+    knobs = {"group_size": 64, "symmetric": True, "note": None}
+    record = make_record(
+        techniques=[Component(name="int8-weight-only", version=1, params=knobs), "static-cache"]
+    )
+    asked = overrides(record)
+    assert asked["technique"] == "[int8-weight-only,static-cache]"
+    assert asked["++technique.int8-weight-only.group_size"] == "64"
+    assert asked["++technique.int8-weight-only.symmetric"] == "true"
+    assert asked["++technique.int8-weight-only.note"] == "null"
+
+
+def test_an_accuracy_record_asks_for_its_task() -> None:
+    asked = overrides(make_record(kind="accuracy", task=make_task("hellaswag", limit=300)))
+    assert asked["accuracy.tasks"] == "[hellaswag]"
+    assert asked["accuracy.limit"] == "300"
+    assert "workload" not in asked
+
+
+def test_a_text_record_asks_for_its_text_alone() -> None:
+    task = make_task("squad-passages").model_copy(update={"settings": {"window": 256}})
+    asked = overrides(make_record(kind="accuracy", task=task))
+    assert asked["accuracy.tasks"] == "[]"
+    assert asked["accuracy.text.window"] == "256"
+
+
+def test_a_model_of_the_hub_is_asked_for_by_id_and_revision() -> None:
+    model = make_model("tiny").model_copy(update={"source": "hub:org/tiny@abc123"})
+    asked = overrides(make_record(model=model))
+    assert (asked["model"], asked["model.revision"]) == ("custom", "abc123")
+    assert asked["model.id"] == "'org/tiny'"
+
+
+def test_a_local_model_leaves_its_folder_to_the_reader() -> None:
+    model = make_model("tiny").model_copy(update={"source": "local"})
+    assert overrides(make_record(model=model))["model.id"] == "FOLDER"
+
+
+def test_a_memory_cap_is_part_of_the_command() -> None:
+    device = make_device().model_copy(update={"memory_cap_bytes": 2**30})
+    assert overrides(make_record(device=device))["hardware.memory_cap_bytes"] == str(2**30)
+
+
+@pytest.mark.parametrize(
+    "evil", ["; rm -rf ~", "$(reboot)", "`reboot`", "a' b", "${oc.env:HOME}", "x\ny", "-v"]
+)
+def test_an_untrusted_string_stays_one_word_for_the_shell(evil: str) -> None:
+    record = make_record(techniques=[Component(name="t", version=1, params={"knob": evil})])
+    words = shlex.split(run_command(record))
+    assert words[-1] == f"++technique.t.knob={hydra_value(evil)}"
+    assert len(words) == 11
+    assert read_back(evil) == evil
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(alphabet="ab1.,:=[]{}()\\'\"$ \n-_%é", max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.from_regex(r"[a-z]{2,5}_k", fullmatch=True), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(JSON)
+def test_hydra_reads_any_value_back(value: Any) -> None:
+    assert read_back(value) == value

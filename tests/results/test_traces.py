@@ -1,0 +1,155 @@
+"""Traces survive the trip through Parquet exactly, and a data user can read them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from io import BytesIO
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from record_factory import answer_observation, request_observation
+
+from leanboard.metrics.trace import (
+    AnswerObservation,
+    AnswerTrace,
+    EnergyWindow,
+    ItemObservation,
+    ItemTrace,
+    Observation,
+    Quantity,
+    RequestObservation,
+    RequestTrace,
+    Series,
+    StepTrace,
+    TrainingObservation,
+)
+from leanboard.results.errors import RecordError
+from leanboard.results.traces import from_parquet, kind_of, to_parquet, trace_rows
+
+REAL = st.floats(allow_nan=False)
+WHOLE = st.integers(min_value=-(2**63), max_value=2**63 - 1)
+TOKEN = st.integers(min_value=0, max_value=2**31 - 1)
+
+
+def tuples(element: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(element, max_size=4).map(tuple)
+
+
+REQUEST = st.builds(
+    RequestTrace,
+    prompt_id=st.text(),
+    arm=st.text(),
+    round=WHOLE,
+    warmup=st.booleans(),
+    batch=WHOLE,
+    scheduled_s=REAL,
+    sent_s=REAL,
+    encoded_s=st.none() | REAL,
+    token_s=tuples(REAL),
+    prompt_tokens=WHOLE,
+    output_ids=tuples(TOKEN),
+    drafted=st.none() | WHOLE,
+    accepted=st.none() | WHOLE,
+    target_forwards=st.none() | WHOLE,
+    error=st.none() | st.text(),
+)
+STEP = st.builds(
+    StepTrace,
+    step=WHOLE,
+    started_s=REAL,
+    ended_s=REAL,
+    tokens=WHOLE,
+    samples=WHOLE,
+    loss=st.none() | REAL,
+)
+ITEM = st.builds(
+    ItemTrace,
+    item_id=st.text(),
+    sent_s=REAL,
+    done_s=REAL,
+    batch=WHOLE,
+    error=st.none() | st.text(),
+)
+ANSWER = st.builds(
+    AnswerTrace,
+    item_id=st.text(),
+    scores=st.dictionaries(st.text(), REAL, max_size=3),
+    loglikelihoods=tuples(REAL),
+    tokens=WHOLE,
+    text_bytes=WHOLE,
+)
+COMMON = {
+    "series": tuples(
+        st.builds(Series, time_s=tuples(REAL), value=tuples(REAL)),
+    ),
+    "windows": tuples(st.from_type(EnergyWindow).filter(lambda w: w == w)),  # noqa: PLR0124
+    "facts": st.dictionaries(st.text(), st.builds(Quantity, value=REAL), max_size=3),
+}
+OBSERVATION = st.one_of(
+    st.builds(RequestObservation, requests=tuples(REQUEST), **COMMON),
+    st.builds(TrainingObservation, steps=tuples(STEP), **COMMON),
+    st.builds(ItemObservation, items=tuples(ITEM), **COMMON),
+    st.builds(AnswerObservation, answers=tuples(ANSWER), **COMMON),
+)
+
+
+def has_no_nan(observation: Observation) -> bool:
+    return all(
+        value is None or value == value  # noqa: PLR0124
+        for window in observation.windows
+        for value in (window.started_s, window.ended_s, window.energy_j)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(OBSERVATION.filter(has_no_nan))
+def test_any_observation_comes_back_equal_and_gives_the_same_bytes_again(
+    observation: Observation,
+) -> None:
+    data = to_parquet(observation)
+    back = from_parquet(data)
+    assert back == observation
+    assert type(back) is type(observation)
+    assert to_parquet(back) == data
+
+
+def test_requests_are_typed_columns_for_pandas() -> None:
+    observation = request_observation()
+    frame = pd.read_parquet(BytesIO(to_parquet(observation)))
+    assert list(frame.columns) == [field.name for field in fields(RequestTrace)]
+    assert frame["token_s"][3].tolist() == list(observation.requests[3].token_s)
+    assert frame["output_ids"][0].dtype == "int32"
+    assert frame["sent_s"].dtype == "float64"
+    assert len(frame) == trace_rows(observation) == len(observation.requests)
+
+
+def test_scores_are_one_column_each_for_pandas() -> None:
+    observation = answer_observation(items=7)
+    frame = pd.read_parquet(BytesIO(to_parquet(observation)))
+    assert frame["score.acc"].tolist() == [a.scores["acc"] for a in observation.answers]
+    assert kind_of(observation) == "answers"
+
+
+@pytest.mark.parametrize("keep", [0, 100, -1])
+def test_a_truncated_trace_file_is_refused_with_a_record_error(keep: int) -> None:
+    data = to_parquet(request_observation())
+    with pytest.raises(RecordError, match="not a trace file"):
+        from_parquet(data[:keep])
+
+
+def test_another_parquet_file_is_not_a_trace_file() -> None:
+    sink = BytesIO()
+    pd.DataFrame({"a": [1]}).to_parquet(sink)
+    with pytest.raises(RecordError, match="not a trace file"):
+        from_parquet(sink.getvalue())
+
+
+def test_a_newer_trace_format_asks_for_an_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leanboard.results.traces.FORMAT_VERSION", 2)
+    data = to_parquet(request_observation())
+    monkeypatch.undo()
+    with pytest.raises(RecordError, match="upgrade leanboard"):
+        from_parquet(data)

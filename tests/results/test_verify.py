@@ -1,0 +1,182 @@
+"""Verify believes nothing that it can derive again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from record_factory import make_record, make_run
+
+from leanboard.results.document import json_text
+from leanboard.results.identity import content_hash
+from leanboard.results.measure import INLINE_SAMPLES
+from leanboard.results.store import Store, traces_path
+from leanboard.results.verify import verify_paths, verify_record
+
+Fields = dict[str, Any]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "records"
+
+
+@pytest.fixture
+def block(root: Path) -> tuple[Path, Path]:
+    """A baseline and a candidate that was compared with it, on disk."""
+    store, baseline = Store(root, "local"), make_run()
+    candidate = make_run(techniques=["static-cache"], baseline=baseline, speed=1.5)
+    paths = [store.write(run.record, run.traces) for run in (baseline, candidate)]
+    return paths[0], paths[1]
+
+
+def forge(path: Path, change: Callable[[Fields], None]) -> str:
+    """Change a record, give it a valid content hash again, and return what verify says."""
+    fields = json.loads(path.read_text())
+    change(fields)
+    path.write_text(json_text(fields | {"content_hash": content_hash(fields)}))
+    return "\n".join(problem.message for problem in verify_record(path))
+
+
+def test_untouched_records_of_every_kind_hold(root: Path, block: tuple[Path, Path]) -> None:
+    store = Store(root, "local")
+    for run in (make_run(kind="accuracy"), make_run(kind="accuracy", task="squad-passages")):
+        store.write(run.record, run.traces)
+    store.write(make_record(status="unsupported", number=5), None)
+    assert verify_paths([root]) == (5, [])
+    assert verify_paths(block) == (2, [])
+
+
+def test_the_long_samples_stay_in_the_traces_and_still_verify(root: Path) -> None:
+    run = make_run(observation=make_run(techniques=["a"], workload="chat").observation)
+    assert run.record.measurements["itl_p95_s"].samples is not None
+    many = make_run(kind="accuracy", observation=None, task="hellaswag", number=3)
+    assert all(
+        m.samples is None or len(m.samples) <= INLINE_SAMPLES
+        for m in many.record.measurements.values()
+    )
+    path = Store(root, "local").write(run.record, run.traces)
+    assert verify_record(path) == []
+
+
+def better(name: str, part: str, factor: float) -> Callable[[Fields], None]:
+    def change(fields: Fields) -> None:
+        fields["measurements"][name][part] *= factor
+
+    return change
+
+
+@pytest.mark.parametrize("part", ["value", "n"])
+def test_a_forged_measurement_is_found_although_the_hash_fits(
+    block: tuple[Path, Path], part: str
+) -> None:
+    said = forge(block[0], better("tpot_s", part, 2))
+    assert f"tpot_s: its {part} is" in said
+
+
+def test_a_narrowed_interval_and_forged_samples_are_found(block: tuple[Path, Path]) -> None:
+    def change(fields: Fields) -> None:
+        fields["measurements"]["tpot_s"]["interval"]["low"] *= 1.001
+        fields["measurements"]["ttft_s"]["samples"][0] *= 1.001
+
+    said = forge(block[0], change)
+    assert "tpot_s: its interval is" in said
+    assert "ttft_s: its samples is 8 values" in said
+
+
+def test_a_modelled_number_cannot_claim_to_be_measured(block: tuple[Path, Path]) -> None:
+    def change(fields: Fields) -> None:
+        fields["measurements"]["energy_per_output_token_j"]["provenance"] = "measured"
+
+    assert "its provenance is measured" in forge(block[0], change)
+
+
+def test_rounding_in_the_last_digit_is_no_forgery(block: tuple[Path, Path]) -> None:
+    assert forge(block[0], better("tpot_s", "value", 1 + 1e-12)) == ""
+
+
+def test_an_invented_metric_is_found(block: tuple[Path, Path]) -> None:
+    def change(fields: Fields) -> None:
+        fields["measurements"]["speed"] = fields["measurements"]["tpot_s"]
+
+    assert "speed does not follow from the raw samples" in forge(block[0], change)
+
+
+def test_a_forged_speedup_is_found_from_both_arms(block: tuple[Path, Path]) -> None:
+    def change(fields: Fields) -> None:
+        found = [c for c in fields["comparisons"] if c["metric"] == "tpot_s"]
+        found[0]["value"] /= 2
+
+    assert "tpot_s against" in forge(block[1], change)
+
+
+def test_a_missing_baseline_leaves_comparisons_unchecked_and_says_so(
+    block: tuple[Path, Path],
+) -> None:
+    block[0].unlink()
+    assert "is not in the store" in verify_record(block[1])[0].message
+
+
+def test_a_cell_id_that_does_not_follow_from_the_cell_is_found(block: tuple[Path, Path]) -> None:
+    def change(fields: Fields) -> None:
+        fields["cell"]["backend"]["version"] = 7
+
+    assert "cell_id is" in forge(block[0], change)
+
+
+def test_another_machine_is_found(block: tuple[Path, Path]) -> None:
+    def change(fields: Fields) -> None:
+        fields["environment"]["cpu"]["name"] = "A faster one"
+
+    assert "machine_id is" in forge(block[0], change)
+
+
+def test_times_that_run_backwards_or_lack_a_zone_are_found(block: tuple[Path, Path]) -> None:
+    def backwards(fields: Fields) -> None:
+        fields["times"]["finished_at"] = "2020-01-01T00:00:00Z"
+
+    def zoneless(fields: Fields) -> None:
+        fields["times"]["finished_at"] = "2026-11-20T13:00:00"
+
+    assert "before it started" in forge(block[0], backwards)
+    assert "no time zone" in forge(block[0], zoneless)
+
+
+def test_a_status_that_does_not_fit_is_found(block: tuple[Path, Path]) -> None:
+    def failed(fields: Fields) -> None:
+        fields["status"] = "failed"
+
+    said = forge(block[0], failed)
+    assert "does not fit its error" in said
+    assert "but it has measurements" in said
+
+
+def test_ok_without_raw_samples_is_found(block: tuple[Path, Path]) -> None:
+    assert "no raw samples" in forge(block[0], lambda fields: fields.update(traces=None))
+
+
+def test_a_wrong_number_of_rows_is_found(block: tuple[Path, Path]) -> None:
+    assert "rows, not 3" in forge(block[0], lambda fields: fields["traces"].update(rows=3))
+
+
+def test_missing_changed_and_corrupt_traces_are_found(block: tuple[Path, Path]) -> None:
+    traces = traces_path(block[0])
+    traces.write_bytes(traces.read_bytes() + b"x")
+    assert "is not the file" in verify_record(block[0])[0].message
+    traces.unlink()
+    assert "cannot be read" in verify_record(block[0])[0].message
+
+
+def test_a_record_moved_elsewhere_is_found(block: tuple[Path, Path]) -> None:
+    moved = block[0].rename(block[0].with_name("20260101T000000Z-00000000.json"))
+    assert "does not lie where" in verify_record(moved)[0].message
+
+
+def test_a_changed_or_absent_file_is_one_problem(block: tuple[Path, Path]) -> None:
+    block[0].write_text(block[0].read_text().replace("mains", "battery"))
+    assert ["changed after" in p.message for p in verify_record(block[0])] == [True]
+    block[0].unlink()
+    assert ["not a regular file" in p.message for p in verify_record(block[0])] == [True]
