@@ -1,0 +1,152 @@
+"""Perplexity and bits per byte on a fixed text, the same bytes for every tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from leanboard.metrics.trace import AnswerTrace
+from leanboard.results.errors import ArmError, ConfigError
+from leanboard.results.identity import digest
+from leanboard.results.schema import Task
+from leanboard.runners.accuracy.settings import TextConfig
+from leanboard.runners.accuracy.tasks import Progress
+from leanboard.runners.backends.base import Engine, Span
+
+ROLLING_VERSION = "1"
+"""Raised whenever the same engine and text would give other scores."""
+
+_BETWEEN = "\n\n"
+_WINDOWS_A_CALL = 4
+
+
+class TextPool(Protocol):
+    """Passages to read, in their order."""
+
+    @property
+    def passages(self) -> Sequence[str]:
+        """The passages' texts."""
+
+    @property
+    def source(self) -> str:
+        """Where they come from, without a path of this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextTask:
+    """A text cut into windows between passages.
+
+    Each window is scored on its own: all of its tokens, the first given the prefix token only.
+    Windows share no context, so the number reads higher than with a long context; it is the same
+    for every arm. Cutting by bytes and between passages, never inside a token, makes bits per
+    byte well defined and the text the same for every model.
+
+    Args:
+        identity: the task as records name it.
+        windows: the texts that are scored.
+    """
+
+    identity: Task
+    windows: tuple[str, ...]
+
+    @property
+    def items(self) -> int:
+        """Number of windows."""
+        return len(self.windows)
+
+    def answers(self, engine: Engine, progress: Progress) -> tuple[AnswerTrace, ...]:
+        """Score every window: tokens, bytes and log-likelihood (nats).
+
+        Raises:
+            ArmError: if a window does not fit the model's, with its number.
+        """
+        encoded = engine.encode_batch(self.windows)
+        vocabulary = engine.vocabulary
+        spans = [Span((vocabulary.prefix_token_id,), tuple(ids)) for ids in encoded]
+        for number, span in enumerate(spans):
+            if len(span.continuation) > vocabulary.max_length:
+                raise ArmError(
+                    f"Text {self.identity.name}, window {number}: {len(span.continuation)} tokens "
+                    f"do not fit the model's window of {vocabulary.max_length}, and nothing is "
+                    "cut off. Lower accuracy.text.window_bytes."
+                )
+        answers: list[AnswerTrace] = []
+        for start in range(0, len(spans), _WINDOWS_A_CALL):
+            chunk = spans[start : start + _WINDOWS_A_CALL]
+            for span, score in zip(chunk, engine.loglikelihood(chunk), strict=True):
+                number = len(answers)
+                answers.append(
+                    AnswerTrace(
+                        str(number),
+                        {},
+                        (score.loglikelihood,),
+                        tokens=len(span.continuation),
+                        text_bytes=len(self.windows[number].encode()),
+                    )
+                )
+            progress(len(answers), len(spans))
+        return tuple(answers)
+
+
+def prepare_text(config: TextConfig, pool: TextPool) -> TextTask:
+    """Cut the text into windows and give it its identity.
+
+    Raises:
+        ConfigError: if the pool holds less text than is asked for.
+    """
+    windows = cut(pool.passages, config.bytes, config.window_bytes)
+    found = sum(len(window.encode()) for window in windows)
+    # The window that did not fit any more is all that may be missing.
+    if found < config.bytes - config.window_bytes:
+        raise ConfigError(
+            f"accuracy.text asks for {config.bytes} bytes, but {pool.source} gives only {found} "
+            f"in windows of at most {config.window_bytes}. Lower accuracy.text.bytes, or raise "
+            "accuracy.text.window_bytes."
+        )
+    identity = Task(
+        name=config.name,
+        split="passages",
+        data_hash=digest({"split": "passages", "documents": windows}),
+        data_source=pool.source,
+        harness="leanboard",
+        harness_version=ROLLING_VERSION,
+        task_version="1",
+        num_fewshot=0,
+        limit=None,
+        seed=0,
+        settings={"context": "prefix-token"},
+    )
+    return TextTask(identity, windows)
+
+
+def cut(passages: Iterable[str], size_bytes: int, window_bytes: int) -> tuple[str, ...]:
+    """Join whole passages, in their order, into windows.
+
+    Args:
+        passages: texts; one longer than a window is left out.
+        size_bytes: the windows hold at most so many UTF-8 bytes together.
+        window_bytes: a window holds at most so many.
+    """
+    chosen: list[str] = []
+    left_bytes = size_bytes
+    for window in _windows(passages, window_bytes):
+        left_bytes -= len(window.encode())
+        if left_bytes < 0:
+            break
+        chosen.append(window)
+    return tuple(chosen)
+
+
+def _windows(passages: Iterable[str], window_bytes: int) -> Iterator[str]:
+    window = ""
+    for passage in passages:
+        if len(passage.encode()) > window_bytes:
+            continue
+        joined = window + _BETWEEN + passage if window else passage
+        if len(joined.encode()) > window_bytes:
+            yield window
+            joined = passage
+        window = joined
+    if window:
+        yield window
