@@ -72,12 +72,22 @@ class SpanScore:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What accuracy needs to know of the tokenizer and the context window."""
+    """What accuracy needs to know of the tokenizer and the context window.
+
+    Args:
+        size: number of token ids.
+        prefix_token_id: token before a text that has no context (begin of text, else end of text).
+        eot_token_id: token that ends a text.
+        max_length: tokens that the model can be fed.
+        adds_bos: whether the tokenizer itself puts ``prefix_token_id`` before every text (Gemma,
+            Llama); ``Engine.encode`` leaves it away, scoring adds it.
+    """
 
     size: int
     prefix_token_id: int
     eot_token_id: int
     max_length: int
+    adds_bos: bool = False
 
 
 class Engine(Protocol):
