@@ -40,9 +40,10 @@ def snapshot(
         "allow_patterns": _ALLOWED,
         "ignore_patterns": _IGNORED,
     }
+    expected: tuple[type[Exception], ...] = (OSError, ValueError, *errors)
     try:
         folder = Path((download if download is not None else _download)(**options))
-    except (OSError, ValueError, *errors) as error:
+    except expected as error:
         raise FetchError(_explain(model_id, revision, error)) from error
     return folder, folder.name
 
@@ -55,13 +56,14 @@ def _download(**options: Any) -> str:  # noqa: ANN401 - handed on as they are
 
 def _errors() -> tuple[type[Exception], ...]:
     try:
-        from httpx import HTTPError
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
         raise MissingDependencyError(
             "A Hugging Face id needs huggingface_hub: pip install 'leanboard[transformers]'."
         ) from error
-    return (HTTPError, HfHubHTTPError, LocalEntryNotFoundError)
+    # Its base is the HTTP library's own error, which differs between versions of the hub client.
+    bases = [base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError"]
+    return (HfHubHTTPError, *(base for base in bases if issubclass(base, Exception)))
 
 
 def _explain(model_id: str, revision: str | None, error: Exception) -> str:
@@ -80,7 +82,7 @@ def _explain(model_id: str, revision: str | None, error: Exception) -> str:
         )
     if isinstance(error, OSError) and error.errno == 28:
         return f"The disk is full: {model_id} was not fetched. Free some space, or use cache=DIR."
-    if {"LocalEntryNotFoundError", "HTTPError", "OfflineModeIsEnabled"} & kinds:
+    if {"LocalEntryNotFoundError", "HTTPError", "ConnectionError"} & kinds:
         return (
             f"There is no folder {model_id} here, and the Hugging Face hub cannot be reached. "
             "Check the path or the network, or use a model that pip brings: "
