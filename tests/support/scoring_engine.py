@@ -1,0 +1,67 @@
+"""An engine without a model: deterministic tokens and scores."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from leanboard.metrics.trace import Quantity, RequestTrace
+from leanboard.runners.backends.base import Request, Span, SpanScore, Vocabulary
+
+PREFIX = 0
+_PIECES = re.compile(r" ?\w+| ?[^\w\s]+|\s")
+
+
+@dataclass
+class FakeEngine:
+    """Splits text as GPT-2 does (a space belongs to the word after it); scores are hashes."""
+
+    max_length: int = 512
+    adds_bos: bool = False
+    spans: list[Span] = field(default_factory=list)
+    calls: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(
+            size=50_000,
+            prefix_token_id=PREFIX,
+            eot_token_id=1,
+            max_length=self.max_length,
+            adds_bos=self.adds_bos,
+        )
+
+    def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:
+        raise NotImplementedError
+
+    def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
+        self.calls.append(("loglikelihood", len(spans)))
+        self.spans.extend(spans)
+        return [self._score(span) for span in spans]
+
+    @staticmethod
+    def _score(span: Span) -> SpanScore:
+        digest = hashlib.sha256(repr((span.context, span.continuation)).encode()).digest()
+        per_token = 0.01 + int.from_bytes(digest[:4], "big") / 2**32
+        return SpanScore(-per_token * len(span.continuation), digest[4] < 32)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        self.calls.append(("encode", 1))
+        return self._encode(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        self.calls.append(("encode_batch", len(texts)))
+        return [self._encode(text) for text in texts]
+
+    @staticmethod
+    def _encode(text: str) -> tuple[int, ...]:
+        return tuple(2 + zlib.crc32(piece.encode()) % 49_998 for piece in _PIECES.findall(text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        raise NotImplementedError
+
+    def facts(self) -> Mapping[str, Quantity]:
+        return {}
