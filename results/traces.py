@@ -37,6 +37,16 @@ from leanboard.results.errors import RecordError
 FORMAT_VERSION = 1
 _T = TypeVar("_T", RequestTrace, StepTrace, ItemTrace)
 _SCORE = "score."
+_OPTIONAL = frozenset({"encoded_s", "drafted", "accepted", "target_forwards", "error", "loss"})
+_CORRUPT = (
+    pa.ArrowException,
+    AttributeError,
+    KeyError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _FLOATS, _IDS = pa.list_(pa.float64()), pa.list_(pa.int32())
 _TYPES: Mapping[str, Mapping[str, pa.DataType]] = {
     "requests": {
@@ -132,10 +142,22 @@ def from_parquet(data: bytes) -> Observation:
         if int(metadata["leanboard.format"]) > FORMAT_VERSION:
             message = "the trace file has a newer format than this leanboard: upgrade leanboard"
             raise RecordError(message)
+        _check_columns(table, metadata["leanboard.kind"])
         return _observation(table, metadata)
-    except (pa.ArrowException, KeyError, ValueError, TypeError, OSError) as error:
+    except _CORRUPT as error:
         message = f"not a trace file ({type(error).__name__}: {error}); fetch the record again"
         raise RecordError(message) from error
+
+
+def _check_columns(table: pa.Table, kind: str) -> None:
+    for name, expected in _TYPES[kind].items():
+        column = table.column(name)
+        if column.type != expected:
+            message = f"column {name} holds {column.type}, not {expected}"
+            raise ValueError(message)
+        if column.null_count and name not in _OPTIONAL:
+            message = f"column {name} has nulls"
+            raise ValueError(message)
 
 
 def _observation(table: pa.Table, metadata: Mapping[str, str]) -> Observation:
@@ -160,7 +182,8 @@ def _observation(table: pa.Table, metadata: Mapping[str, str]) -> Observation:
 
 def _traces(kind: type[_T], rows: Sequence[Mapping[str, Any]]) -> tuple[_T, ...]:
     names = [field.name for field in fields(kind)]
-    return tuple(kind(**{name: _frozen(row[name]) for name in names}) for row in rows)
+    frozen: list[dict[str, Any]] = [{name: _frozen(row[name]) for name in names} for row in rows]
+    return tuple(kind(**row) for row in frozen)
 
 
 def _answers(rows: Sequence[Mapping[str, Any]]) -> tuple[AnswerTrace, ...]:
@@ -185,7 +208,7 @@ def _frozen(value: object) -> object:
 
 
 def _series(fields_: Mapping[str, Any]) -> Series:
-    values = {name: _frozen(value) for name, value in fields_.items()}
+    values: dict[str, Any] = {name: _frozen(value) for name, value in fields_.items()}
     return Series(**{**values, "provenance": Provenance(fields_["provenance"])})
 
 

@@ -7,6 +7,8 @@ from io import BytesIO
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,6 +145,33 @@ def test_a_truncated_trace_file_is_refused_with_a_record_error(keep: int) -> Non
 def test_another_parquet_file_is_not_a_trace_file() -> None:
     sink = BytesIO()
     pd.DataFrame({"a": [1]}).to_parquet(sink)
+    with pytest.raises(RecordError, match="not a trace file"):
+        from_parquet(sink.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("token_s", pa.array([None], pa.list_(pa.float64()))),
+        ("sent_s", pa.array(["soon"])),
+        ("round", pa.array([0.5])),
+    ],
+)
+def test_columns_of_another_type_or_with_holes_are_refused(column: str, values: pa.Array) -> None:
+    observation = RequestObservation(requests=request_observation().requests[:1])
+    table = pq.read_table(BytesIO(to_parquet(observation)))
+    table = table.set_column(table.column_names.index(column), column, values)
+    sink = BytesIO()
+    pq.write_table(table, sink)
+    with pytest.raises(RecordError, match=f"column {column}"):
+        from_parquet(sink.getvalue())
+
+
+def test_facts_that_are_no_mapping_are_refused() -> None:
+    table = pq.read_table(BytesIO(to_parquet(request_observation())))
+    metadata = table.schema.metadata | {b"leanboard.facts": b"[1]"}
+    sink = BytesIO()
+    pq.write_table(table.replace_schema_metadata(metadata), sink)
     with pytest.raises(RecordError, match="not a trace file"):
         from_parquet(sink.getvalue())
 
