@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PARTS := metrics results runners suites leaderboard
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint types site serve export plan doctor lock clean
+.PHONY: help setup bench test lint types site serve export doctor plan lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +39,12 @@ types: setup ## Check the types (mypy, strict)
 site: ## Build the pages into build/site
 serve: ## Show the pages on this machine
 export: ## Write every record as CSV and Parquet
-plan: ## Show what `make bench` would measure, and how long it may take
 doctor: ## Say what this machine can measure and what not, and why
-site serve export plan doctor: setup
+site serve export doctor: setup
 	$(BIN)/leanboard $@
+
+plan: setup ## Show what `make bench` would measure, and how long it may take
+	$(BIN)/leanboard plan suite=quickstart
 
 lock: ## Pin the newest versions that pyproject admits in constraints.txt
 	bash .ci/lock.sh "$(PYTHON)"

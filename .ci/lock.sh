@@ -16,6 +16,6 @@ echo "$torch" >"$folder/torch.txt"
 {
   echo "# The whole tree of leanboard[bench,dev], pinned. Made by \`make lock\`; do not edit by hand,"
   echo "# except torch, whose pin \`make lock\` keeps. uv is used by .ci/setup.sh only."
-  "${pip[@]}" freeze --exclude leanboard | sed 's/^\(torch==[^+]*\)+.*/\1/' | LC_ALL=C sort -f
+  "${pip[@]}" freeze --all --exclude leanboard --exclude pip | sed 's/^\(torch==[^+]*\)+.*/\1/' | LC_ALL=C sort -f
 } >"$folder/constraints.txt"
 mv "$folder/constraints.txt" constraints.txt

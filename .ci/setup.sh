@@ -66,6 +66,12 @@ PY
 
 check_python
 make_venv
+# Packages that come as source are built with the pinned setuptools, not with tomorrow's. pip reads
+# one of the two names, by its age, as a list of words: hence a copy whose path has no space.
+pins=$(mktemp)
+trap 'rm -f "$pins"' EXIT
+cp constraints.txt "$pins"
+export PIP_CONSTRAINT=$pins PIP_BUILD_CONSTRAINT=$pins
 say "installing the pinned packages (a few minutes)"
 install_torch
 "${pip[@]}" install -q -c constraints.txt -e '.[bench,dev]'

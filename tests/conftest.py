@@ -7,10 +7,33 @@ import json
 from pathlib import Path
 
 import pytest
+from chromium import HOW_TO_INSTALL, find_chromium
+
 from leanboard.runners.backends.base import ModelFiles
 
 _SPECIAL = ("<unk>", "<s>", "</s>")
 _MERGES = (("Ġ", "t"), ("h", "e"), ("i", "n"), ("Ġt", "he"), ("e", "r"))
+_BROWSER_TESTS_LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the browser tests out where there is no browser; the summary then says so."""
+    browser = [item for item in items if item.get_closest_marker("browser") is not None]
+    if find_chromium() is not None or not browser:
+        return
+    items[:] = [item for item in items if item not in browser]
+    config.hook.pytest_deselected(items=browser)
+    config.stash[_BROWSER_TESTS_LEFT_OUT] = len(browser)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say loudly how many tests were left out for want of a browser."""
+    count = config.stash.get(_BROWSER_TESTS_LEFT_OUT, 0)
+    if count:
+        line = f"{count} browser tests NOT RUN: {HOW_TO_INSTALL}"
+        terminalreporter.write_line(line, red=True, bold=True)
 
 
 def _write_tokenizer(folder: Path) -> int:
