@@ -36,7 +36,17 @@ class Summary(StrEnum):
     P95 = "p95"
     P99 = "p99"
     RATIO_OF_SUMS = "ratio-of-sums"
+    EXP_RATIO_OF_SUMS = "exp-ratio-of-sums"
     SINGLE = "single"
+
+
+class Verdict(StrEnum):
+    """What the interval of a comparison allows one to say."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NO_DIFFERENCE_SHOWN = "no difference shown"
+    UNDECIDED = "undecided"
 
 
 class Role(StrEnum):
@@ -58,15 +68,18 @@ class Samples:
     Args:
         values: one value per independent unit (request, static batch, gap, item), in order.
         provenance: the weakest provenance among the inputs.
-        weights: for ``Summary.RATIO_OF_SUMS`` only: the denominators; ``values`` then holds the
-            numerators, and the statistic is ``sum(values) / sum(weights)``.
+        weights: for the ratios of sums only: the denominators; ``values`` then holds the
+            numerators, and the statistic is ``sum(values) / sum(weights)``, or its exponential.
         stderr: standard error of the mean given by an outside authority (lm-eval), if any.
+        groups: for each value, the independent unit (request or static batch) that it comes
+            from, where several come from one; ``None`` where every value is a unit of its own.
     """
 
     values: tuple[float, ...]
     provenance: Provenance
     weights: tuple[float, ...] | None = None
     stderr: float | None = None
+    groups: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

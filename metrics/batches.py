@@ -1,0 +1,84 @@
+"""The independent units of a request observation: its static batches.
+
+A request that ran alone is a batch of one. The requests of a static batch share every forward
+pass, so that together they are one sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from leanboard.metrics.intervals import mean
+from leanboard.metrics.metric import Missing, Reduce, Samples
+from leanboard.metrics.trace import Observation, Provenance, RequestObservation, RequestTrace
+
+Batch = tuple[RequestTrace, ...]
+
+NOT_REQUESTS = Missing("the observation holds no generation requests")
+NOTHING_TIMED = Missing("no timed request succeeded")
+
+
+def batches(observation: RequestObservation) -> tuple[Batch, ...]:
+    """Return the timed static batches, in the order of their first request.
+
+    Requests that share (round, batch) are one static batch. A batch in which a request failed is
+    left out as a whole: what the others took then says nothing about a batch of that size.
+    """
+    grouped: dict[tuple[int, int], list[RequestTrace]] = {}
+    for request in observation.requests:
+        if not request.warmup:
+            grouped.setdefault((request.round, request.batch), []).append(request)
+    return tuple(
+        tuple(members)
+        for members in grouped.values()
+        if all(request.error is None for request in members)
+    )
+
+
+def per_batch(value: Callable[[RequestTrace], float | None], nothing: str) -> Reduce:
+    """Make the reduction that gives one value a batch: the mean over its requests.
+
+    Args:
+        value: the request's value; ``None`` where it is not defined for the request.
+        nothing: the reason given where it is defined for no request.
+    """
+
+    def reduce(observation: Observation) -> Samples | Missing:
+        if not isinstance(observation, RequestObservation):
+            return NOT_REQUESTS
+        timed = batches(observation)
+        if not timed:
+            return NOTHING_TIMED
+        found = [[v for r in batch if (v := value(r)) is not None] for batch in timed]
+        values = tuple(mean(members) for members in found if members)
+        return Samples(values, Provenance.MEASURED) if values else Missing(nothing)
+
+    return reduce
+
+
+def ratio_per_batch(
+    parts: Callable[[Batch], tuple[float, float] | Missing], provenance: Provenance, nothing: str
+) -> Reduce:
+    """Make the reduction whose samples are a numerator and a denominator for each batch.
+
+    Args:
+        parts: numerator and denominator of a batch, or why it has none.
+        provenance: the weakest provenance of the inputs.
+        nothing: the reason given where the denominators sum to 0.
+    """
+
+    def reduce(observation: Observation) -> Samples | Missing:
+        if not isinstance(observation, RequestObservation):
+            return NOT_REQUESTS
+        found = [parts(batch) for batch in batches(observation)]
+        if not found:
+            return NOTHING_TIMED
+        pairs = [pair for pair in found if not isinstance(pair, Missing)]
+        if not pairs:
+            return next(reason for reason in found if isinstance(reason, Missing))
+        numerators, denominators = zip(*pairs, strict=True)
+        if sum(denominators) <= 0:
+            return Missing(nothing)
+        return Samples(numerators, provenance, weights=denominators)
+
+    return reduce

@@ -1,0 +1,163 @@
+"""Memory: what the weights, the cache and the whole process occupy; and the time to load."""
+
+from __future__ import annotations
+
+from leanboard.metrics.metric import (
+    Direction,
+    Kind,
+    Metric,
+    Missing,
+    Reduce,
+    Role,
+    Samples,
+    Summary,
+)
+from leanboard.metrics.trace import Observation, weakest
+
+_RUNS = frozenset({Kind.REQUESTS, Kind.STEPS, Kind.ITEMS})
+
+
+def fact(name: str) -> Reduce:
+    """Make the reduction that takes one fact of the observation as it is."""
+
+    def reduce(observation: Observation) -> Samples | Missing:
+        quantity = observation.facts.get(name)
+        if quantity is None:
+            return Missing(f"the run recorded no {name}")
+        return Samples((quantity.value,), quantity.provenance)
+
+    return reduce
+
+
+def fact_ratio(numerator: str, denominator: str, scale: float = 1.0) -> Reduce:
+    """Make the reduction that divides one fact by another: scale x numerator / denominator."""
+
+    def reduce(observation: Observation) -> Samples | Missing:
+        above, below = observation.facts.get(numerator), observation.facts.get(denominator)
+        if above is None or below is None:
+            return Missing(f"the run recorded no {numerator if above is None else denominator}")
+        if below.value <= 0:
+            return Missing(f"{denominator} is {below.value:g}")
+        provenance = weakest((above.provenance, below.provenance))
+        return Samples((scale * above.value / below.value,), provenance)
+
+    return reduce
+
+
+def _single(  # noqa: PLR0913
+    name: str,
+    label: str,
+    doc: str,
+    *,
+    source: str = "leanboard, METRICS: memory",
+    unit: str = "B",
+    role: Role = Role.MEMORY,
+    kinds: frozenset[Kind] = _RUNS,
+    reduce: Reduce | None = None,
+    headline: bool = False,
+    paired: bool = False,
+) -> Metric:
+    return Metric(
+        name=name,
+        unit=unit,
+        direction=Direction.LOWER,
+        role=role,
+        label=label,
+        doc=doc,
+        source=source,
+        kinds=kinds,
+        summary=Summary.SINGLE,
+        reduce=fact(name) if reduce is None else reduce,
+        headline=headline,
+        paired=paired,
+    )
+
+
+_CUDA = "torch.cuda memory statistics"
+_RSS = "Linux /proc/PID/status and clear_refs"
+
+METRICS: tuple[Metric, ...] = (
+    _single(
+        "weight_bytes",
+        "Weights",
+        "Bytes of the tensors really stored: packed, with scales and zero points, shared storage "
+        "counted once.",
+        headline=True,
+    ),
+    _single(
+        "bits_per_weight",
+        "Bits per weight",
+        "8 x weight_bytes / parameters of the original model.",
+        unit="bit",
+        reduce=fact_ratio("weight_bytes", "parameters", 8.0),
+    ),
+    _single(
+        "peak_memory_bytes",
+        "Peak memory",
+        "Highest memory while requests ran. CPU: high-water mark of the cell process's resident "
+        "set, reset after the load. CUDA: the process's use as the driver shows it.",
+        source=f"{_RSS}; NVML",
+        headline=True,
+        paired=True,
+    ),
+    _single(
+        "peak_anonymous_bytes",
+        "Peak memory, anonymous",
+        "Part of the peak that is anonymous: allocated by the process, not backed by a file.",
+        source=_RSS,
+    ),
+    _single(
+        "peak_file_bytes",
+        "Peak memory, file-backed",
+        "Part of the peak that is backed by files (mapped weights, libraries): the system can "
+        "take it back and read it again.",
+        source=_RSS,
+    ),
+    _single(
+        "peak_allocated_bytes",
+        "CUDA peak, allocated",
+        "Highest number of bytes in live tensors on the GPU while requests ran.",
+        source=_CUDA,
+    ),
+    _single(
+        "peak_reserved_bytes",
+        "CUDA peak, reserved",
+        "Highest number of bytes that the caching allocator held while requests ran.",
+        source=_CUDA,
+    ),
+    _single(
+        "process_memory_bytes",
+        "GPU memory of the process",
+        "Bytes of GPU memory that the driver accounts to the process, context included.",
+        source="NVML",
+    ),
+    _single(
+        "load_peak_memory_bytes",
+        "Peak memory while loading",
+        "Highest memory from the start of the process to the end of the load, transformation "
+        "included.",
+        source=_RSS,
+        role=Role.SETUP,
+    ),
+    _single(
+        "scoring_peak_memory_bytes",
+        "Peak memory while scoring",
+        "Highest memory while accuracy was scored; a window of its own.",
+        source=_RSS,
+        kinds=frozenset({Kind.ANSWERS}),
+    ),
+    _single(
+        "kv_bytes_per_token",
+        "KV cache per token",
+        "Bytes of the cache object / tokens in it; scales, indices and metadata counted. To check "
+        "it: 2 x layers x KV heads x head dimension x bytes of an element.",
+        reduce=fact_ratio("kv_bytes", "kv_tokens"),
+    ),
+    _single(
+        "load_s",
+        "Load time",
+        "From asking for the model to its being ready, transformation included.",
+        unit="s",
+        role=Role.SETUP,
+    ),
+)
