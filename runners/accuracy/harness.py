@@ -51,7 +51,7 @@ class HarnessTask:
     metrics: tuple[str, ...]
 
     @property
-    def items(self) -> int:
+    def size(self) -> int:
         """Number of items."""
         return len(self.indices)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from leanboard.metrics.trace import AnswerTrace
 from leanboard.results.errors import ArmError, ConfigError
@@ -13,24 +12,13 @@ from leanboard.results.schema import Task
 from leanboard.runners.accuracy.settings import TextConfig
 from leanboard.runners.accuracy.tasks import Progress
 from leanboard.runners.backends.base import Engine, Span
+from leanboard.runners.passages import Pool
 
 ROLLING_VERSION = "1"
 """Raised whenever the same engine and text would give other scores."""
 
 _BETWEEN = "\n\n"
 _WINDOWS_A_CALL = 4
-
-
-class TextPool(Protocol):
-    """Passages to read, in their order."""
-
-    @property
-    def passages(self) -> Sequence[str]:
-        """The passages' texts."""
-
-    @property
-    def source(self) -> str:
-        """Where they come from, without a path of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +39,7 @@ class TextTask:
     windows: tuple[str, ...]
 
     @property
-    def items(self) -> int:
+    def size(self) -> int:
         """Number of windows."""
         return len(self.windows)
 
@@ -89,13 +77,14 @@ class TextTask:
         return tuple(answers)
 
 
-def prepare_text(config: TextConfig, pool: TextPool) -> TextTask:
+def prepare_text(config: TextConfig, pool: Pool) -> TextTask:
     """Cut the text into windows and give it its identity.
 
     Raises:
         ConfigError: if the pool holds less text than is asked for.
     """
-    windows = cut(pool.passages, config.bytes, config.window_bytes)
+    texts = (passage.text for passage in pool.passages)
+    windows = cut(texts, config.bytes, config.window_bytes)
     found = sum(len(window.encode()) for window in windows)
     # The window that did not fit any more is all that may be missing.
     if found < config.bytes - config.window_bytes:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from leanboard.metrics.trace import AnswerObservation
 from leanboard.results.errors import ConfigError, MissingDependencyError
-from leanboard.runners.accuracy.rolling import TextPool, prepare_text
+from leanboard.runners.accuracy.rolling import prepare_text
 from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.accuracy.tasks import PreparedTask, Progress, no_progress
 from leanboard.runners.backends.base import Engine
+from leanboard.runners.passages import Pool
 
 
 def plan_tasks(
-    config: AccuracyConfig, data_folder: Path | None, data_source: str, text: TextPool | None
+    config: AccuracyConfig, data_folder: Path | None, data_source: str, text: Pool | None
 ) -> tuple[PreparedTask, ...]:
     """Choose the items and build the prompts of every task. Loads no model; seconds at most.
 

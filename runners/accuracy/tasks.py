@@ -25,7 +25,7 @@ class PreparedTask(Protocol):
         """The task as records name it."""
 
     @property
-    def items(self) -> int:
+    def size(self) -> int:
         """Number of items that are scored."""
 
     def answers(self, engine: Engine, progress: Progress) -> tuple[AnswerTrace, ...]:

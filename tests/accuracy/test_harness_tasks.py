@@ -124,7 +124,7 @@ def test_a_limit_beyond_the_split_is_the_whole_split(make_data: MakeData) -> Non
     data = make_data()
     (beyond,) = prepare(data, tasks=("arc_easy",), limit=1000)
     (whole,) = prepare(data, tasks=("arc_easy",), limit=None)
-    assert beyond.items == 12
+    assert beyond.size == 12
     assert beyond.identity == whole.identity
     assert beyond.identity.limit is None
 

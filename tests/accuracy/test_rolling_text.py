@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from scoring_engine import PREFIX, FakeEngine
@@ -10,15 +10,15 @@ from leanboard.runners.accuracy.rolling import TextTask, cut, prepare_text
 from leanboard.runners.accuracy.score import plan_tasks, score
 from leanboard.runners.accuracy.settings import AccuracyConfig, TextConfig
 from leanboard.runners.backends.base import Span
+from leanboard.runners.passages import Passage, Pool
 
 
-@dataclass(frozen=True)
-class Pool:
-    passages: tuple[str, ...]
-    source: str = "package:made==1"
+def pool_of(*texts: str, source: str = "package:made==1") -> Pool:
+    return Pool(tuple(Passage("A title", text) for text in texts), "0" * 64, source)
 
 
-POOL = Pool(tuple(f"Passage {n} tells a story of nineteen é." for n in range(20)))
+TEXTS = tuple(f"Passage {n} tells a story of nineteen é." for n in range(20))
+POOL = pool_of(*TEXTS)
 CONFIG = TextConfig("squad-passages", bytes=400, window_bytes=100)
 
 
@@ -44,7 +44,7 @@ def test_bytes_are_counted_not_characters() -> None:
 def test_every_token_of_a_window_is_scored_after_the_prefix_token(engine: FakeEngine) -> None:
     task = prepare_text(CONFIG, POOL)
     answers = score(task, engine).answers
-    assert len(answers) == task.items == len(task.windows) > 2
+    assert len(answers) == task.size == len(task.windows) > 2
     for answer, window, span in zip(answers, task.windows, engine.spans, strict=True):
         assert span == Span((PREFIX,), engine.encode(window))
         assert answer.tokens == len(span.continuation)
@@ -62,9 +62,9 @@ def test_the_identity_follows_the_text_that_is_scored() -> None:
     assert (
         prepare_text(CONFIG, replace(POOL, source="own")).identity.data_hash == identity.data_hash
     )
-    unread = Pool((*POOL.passages[:-1], "Another end."))
+    unread = pool_of(*TEXTS[:-1], "Another end.")
     assert prepare_text(CONFIG, unread).identity == identity
-    read = Pool(("Another begin.", *POOL.passages))
+    read = pool_of("Another begin.", *TEXTS)
     assert prepare_text(CONFIG, read).identity.data_hash != identity.data_hash
 
 
