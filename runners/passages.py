@@ -100,8 +100,7 @@ def parse_query(query: str) -> Passage:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open("rb") as file:
-        lines = gzip.open(file, "rb") if path.suffix == ".gz" else file
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
