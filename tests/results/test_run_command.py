@@ -14,6 +14,7 @@ from record_factory import make_device, make_model, make_record, make_task
 
 from leanboard.results.command import hydra_value, run_command
 from leanboard.results.schema import Component
+from leanboard.runners.config import compose
 
 
 def read_back(value: Any) -> Any:
@@ -54,10 +55,10 @@ def test_an_accuracy_record_asks_for_its_task() -> None:
 
 
 def test_a_text_record_asks_for_its_text_alone() -> None:
-    task = make_task("squad-passages").model_copy(update={"settings": {"window": 256}})
+    task = make_task("squad-passages").model_copy(update={"settings": {"window_bytes": 256}})
     asked = overrides(make_record(kind="accuracy", task=task))
     assert asked["accuracy.tasks"] == "[]"
-    assert asked["accuracy.text.window"] == "256"
+    assert asked["accuracy.text.window_bytes"] == "256"
 
 
 def test_a_model_of_the_hub_is_asked_for_by_id_and_revision() -> None:
@@ -75,6 +76,30 @@ def test_a_local_model_leaves_its_folder_to_the_reader() -> None:
 def test_a_memory_cap_is_part_of_the_command() -> None:
     device = make_device().model_copy(update={"memory_cap_bytes": 2**30})
     assert overrides(make_record(device=device))["hardware.memory_cap_bytes"] == str(2**30)
+
+
+def test_the_knobs_of_the_backend_are_spelled_out() -> None:
+    backend = Component(name="transformers", version=1, params={"attention": "eager"})
+    cell = make_record().cell.model_copy(update={"backend": backend})
+    record = make_record().model_copy(update={"cell": cell})
+    assert overrides(record)["++backend.attention"] == "eager"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"techniques": ["bf16", "static-cache"], "workload": "long-prompt"},
+        {"techniques": [Component(name="int8-dynamic", version=1, params={"lm_head": True})]},
+        {"kind": "accuracy", "task": "hellaswag"},
+        {"kind": "accuracy", "task": "squad-passages"},
+    ],
+)
+def test_the_menu_accepts_the_command(options: dict[str, Any]) -> None:
+    record = make_record(**options)
+    composed = compose(shlex.split(run_command(record))[2:])
+    assert list(composed["technique"]) == [t.name for t in record.cell.techniques]
+    for technique in record.cell.techniques:
+        assert composed["technique"][technique.name].items() >= technique.params.items()
 
 
 @pytest.mark.parametrize(
