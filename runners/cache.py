@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from leanboard.results.files import write_whole
+
 Say = Callable[[str], None]
 
 
@@ -84,17 +86,11 @@ def sha256_once(path: Path, cache: Path) -> str:
     if len(known) == 64:
         return known
     value = sha256_file(path)
-    write_text_atomically(note, value)
+    write_text(note, value)
     return value
 
 
-def write_text_atomically(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as part:
-        part.write(text)
-    try:
-        Path(part.name).replace(path)
-    except OSError:
-        Path(part.name).unlink(missing_ok=True)
-        raise
+    write_whole(path, text.encode())

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path, PurePosixPath
 
 from leanboard.results.errors import FetchError
@@ -146,6 +147,11 @@ def _is_safe(info: zipfile.ZipInfo) -> bool:
     named_plainly = "\\" not in info.filename and ":" not in path.parts[0] if path.parts else False
     inside = not path.is_absolute() and ".." not in path.parts
     return named_plainly and inside and not stat.S_ISLNK(info.external_attr >> 16)
+
+
+def has_pip() -> bool:
+    """Whether this Python can run pip."""
+    return util.find_spec("pip") is not None
 
 
 def pip_download(package: Package, folder: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leanboard.results.errors import ConfigError
-from leanboard.runners.cache import write_text_atomically
+from leanboard.runners.cache import write_text
 from leanboard.runners.passages import Pool
 from leanboard.runners.prompt_format import PromptFormat
 
@@ -112,7 +112,7 @@ def choose(
     texts = select(candidates, reaches_length, workload.prompts + workload.warmup_prompts)
     timed, warmups = texts[: workload.prompts], texts[workload.prompts :]
     plain = json.dumps({"prompts": timed, "warmups": warmups}, ensure_ascii=False, indent=1)
-    write_text_atomically(cache / "prompts" / f"{plan.key}.json", plain)
+    write_text(cache / "prompts" / f"{plan.key}.json", plain)
     return _prompt_set(timed, warmups, plan.pool.source)
 
 
