@@ -69,7 +69,13 @@ def geometric_mean(ratios: Sequence[float]) -> float:
     Raises:
         ValueError: if there is no ratio, or one is not positive.
     """
-    return math.exp(mean([math.log(r) for r in ratios]))
+    return math.exp(mean(_logarithms(ratios)))
+
+
+def _logarithms(ratios: Sequence[float]) -> list[float]:
+    if any(r <= 0 for r in ratios):
+        raise ValueError(f"ratios must be positive, the smallest is {min(ratios)}")
+    return [math.log(r) for r in ratios]
 
 
 def log_ratio_interval(ratios: Sequence[float], level: float = LEVEL) -> Interval | None:
@@ -84,7 +90,7 @@ def log_ratio_interval(ratios: Sequence[float], level: float = LEVEL) -> Interva
     Raises:
         ValueError: if a ratio is not positive.
     """
-    inner = t_interval([math.log(r) for r in ratios], level)
+    inner = t_interval(_logarithms(ratios), level)
     if inner is None:
         return None
     return Interval(math.exp(inner.low), math.exp(inner.high), "t on log ratios", level)
