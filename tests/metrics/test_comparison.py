@@ -258,6 +258,11 @@ class TestLossless:
             identical=False, prompts=3, differing=2, first=Difference("b", 1)
         )
 
+    def test_outputs_that_part_and_meet_again_differ_where_they_parted(self) -> None:
+        result = lossless(outputs(a=(1, 9, 3, 9)), outputs(a=(1, 2, 3, 4)))
+        assert isinstance(result, Lossless)
+        assert (result.first, result.differing) == (Difference("a", 1), 1)
+
     def test_a_shorter_output_differs_where_it_ends(self) -> None:
         result = lossless(outputs(a=(1, 2)), outputs(a=(1, 2, 3)))
         assert isinstance(result, Lossless)

@@ -76,8 +76,9 @@ def test_other_scores_have_a_t_interval() -> None:
 
 
 def test_an_error_from_outside_is_kept() -> None:
-    result = summed(Summary.MEAN, Samples((0.0, 1.0), MEASURED, stderr=0.123))
-    assert result.stderr == 0.123
+    for given in (0.123, 0.0):
+        result = summed(Summary.MEAN, Samples((0.0, 1.0), MEASURED, stderr=given))
+        assert result.stderr == given
 
 
 def test_perplexity_has_the_interval_of_its_exponent() -> None:
