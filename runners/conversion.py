@@ -98,6 +98,8 @@ def _convert_in_child(gguf: Path, folder: Path) -> None:
 
 def convert(gguf: Path, folder: Path) -> None:
     """Write the model of a GGUF file to a folder as float32 safetensors, with a note of origin."""
+    # First, because it is quick and fails on a file that is damaged.
+    origin = read_origin(gguf)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -111,7 +113,7 @@ def convert(gguf: Path, folder: Path) -> None:
     model.save_pretrained(folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.save_pretrained(folder)
-    (folder / NOTE).write_text(json.dumps(read_origin(gguf), indent=1, sort_keys=True))
+    (folder / NOTE).write_text(json.dumps(origin, indent=1, sort_keys=True))
 
 
 def read_origin(gguf: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from leanboard.runners.checkpoint import read_json
 
 INSTRUCTION = "Summarize the passage in one paragraph."
 # Tags that mark the model's own turns for training; they print nothing.
-_GENERATION_TAGS = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
+_GENERATION_TAG = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,15 @@ def _chat(template: str, tokens: dict[str, str]) -> PromptFormat:
             raise ConfigError(_unusable(error)) from error
 
     try:
-        compiled = environment.from_string(_GENERATION_TAGS.sub("", template))
+        compiled = environment.from_string(_GENERATION_TAG.sub(_always, template))
     except TemplateError as error:
         raise ConfigError(_unusable(error)) from error
     return PromptFormat("chat", _sha256(template, INSTRUCTION, *tokens.values()), render)
+
+
+def _always(tag: re.Match[str]) -> str:
+    """Return a condition that always holds, so that white space around the tag stays as it was."""
+    return f"{tag[1]}{'endif' if tag[2] else 'if true'}{tag[3]}"
 
 
 def _unusable(error: Exception) -> str:

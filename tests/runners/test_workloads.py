@@ -1,0 +1,76 @@
+"""Workloads: what each round asks of every arm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from leanboard import suites
+from leanboard.results.errors import ConfigError
+from leanboard.runners.prompts import Prompt, PromptSet
+from leanboard.runners.workloads import WorkloadConfig, identity, requests
+
+FOLDER = Path(suites.__path__[0]) / "workload"
+CHAT = WorkloadConfig("chat", 128, 32, 1, 3, 0)
+
+
+def prompt_set(timed: int, warmups: int) -> PromptSet:
+    return PromptSet(
+        prompts=tuple(Prompt(f"p{i}", f"text {i}") for i in range(timed)),
+        warmups=tuple(Prompt(f"w{i}", f"warm {i}") for i in range(warmups)),
+        sha256="c" * 64,
+        source="local",
+    )
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_workload_of_the_menu_can_be_built(path: Path) -> None:
+    config = WorkloadConfig(**yaml.safe_load(path.read_text()))
+    assert config.name == path.stem
+
+
+def test_each_round_takes_the_next_prompts_and_starts_over() -> None:
+    prompts = prompt_set(3, 2)
+    ids = [requests(prompts, CHAT, n, warmup=False)[0].prompt_id for n in range(5)]
+    assert ids == ["p0", "p1", "p2", "p0", "p1"]
+
+
+def test_warm_ups_have_prompts_of_their_own() -> None:
+    prompts = prompt_set(3, 2)
+    ids = [requests(prompts, CHAT, n, warmup=True)[0].prompt_id for n in range(3)]
+    assert ids == ["w0", "w1", "w0"]
+
+
+def test_a_batch_holds_distinct_prompts_of_the_fixed_output_length() -> None:
+    batched = replace(CHAT, batch_size=2, prompts=4)
+    batch = requests(prompt_set(4, 4), batched, 3, warmup=False)
+    assert [r.prompt_id for r in batch] == ["p2", "p3"]
+    assert [r.text for r in batch] == ["text 2", "text 3"]
+    assert {r.output_tokens for r in batch} == {32}
+
+
+def test_warm_ups_fill_two_batches() -> None:
+    assert replace(CHAT, batch_size=8, prompts=16).warmup_prompts == 16
+
+
+def test_the_record_says_which_prompts_and_that_the_length_is_fixed() -> None:
+    workload = identity(CHAT, prompt_set(3, 2))
+    assert workload.prompts_hash == "c" * 64
+    assert workload.output_length == "fixed"
+    assert (workload.prompt_tokens, workload.output_tokens, workload.prompts) == (128, 32, 3)
+
+
+@pytest.mark.parametrize("key", ["prompt_tokens", "output_tokens", "batch_size", "prompts"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "many", None, True])
+def test_a_value_that_does_not_fit_is_named(key: str, value: object) -> None:
+    plain = {"name": "x", "prompt_tokens": 8, "output_tokens": 8, "batch_size": 1, "prompts": 1}
+    with pytest.raises(ConfigError, match=f"workload.{key} is"):
+        WorkloadConfig(**{**plain, "seed": 0, key: value})
+
+
+def test_prompts_must_fill_whole_batches() -> None:
+    with pytest.raises(ConfigError, match=r"Try workload\.prompts=16"):
+        replace(CHAT, batch_size=8, prompts=12)
