@@ -31,7 +31,7 @@ MENU = Path(inspect.getfile(leanboard.suites)).parent
 YAMLS = {path.stem: path for path in sorted((MENU / "technique").glob("*.yaml"))}
 NAMES = [name for name in YAMLS if name != "none"]
 BACKENDS = {path.stem for path in (MENU / "backend").glob("*.yaml")} | {"llamacpp"}
-CPU = Device(kind="cpu", threads=2, reference_dtype="float32")
+CPU = Device(kind="cpu", threads=1, reference_dtype="float32")
 TEXT = "the rain in the main in the rain in the main"
 
 

@@ -33,7 +33,7 @@ from leanboard.runners.techniques.decoding.prompt_lookup import PromptLookup
 from leanboard.runners.techniques.formats.bf16 import BFloat16
 from leanboard.runners.techniques.quantization.gguf import Gguf
 
-CPU = Device(kind="cpu", threads=2, reference_dtype="float32")
+CPU = Device(kind="cpu", threads=1, reference_dtype="float32")
 TEXT = "the rain in the main in the rain in the main"
 PARAMETERS = 264 * 64 + 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128 + 2 * 64) + 64
 
