@@ -11,11 +11,11 @@ from leanboard.metrics import intervals
 from leanboard.metrics.comparison import compare, paired_ratios, ratio_provenance
 from leanboard.metrics.intervals import METHOD_VERSION
 from leanboard.metrics.lossless import lossless
-from leanboard.metrics.metric import Kind, Metric, Missing, Samples
+from leanboard.metrics.metric import Kind, Metric, Missing, Samples, Verdict
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.summary import summarise
 from leanboard.metrics.trace import Observation, Provenance, RequestObservation
-from leanboard.results.schema import Comparison, Interval, Measurement, Verdict
+from leanboard.results.schema import Comparison, Interval, Measurement
 from leanboard.results.traces import kind_of
 
 INLINE_SAMPLES = 512
@@ -95,7 +95,7 @@ def _ratio(
         interval=_interval(estimate.interval),
         n=estimate.n,
         pairs=estimate.ratios if known else None,
-        verdict=Verdict(estimate.verdict.value),
+        verdict=estimate.verdict,
         provenance=ratio_provenance(metric, candidate, baseline) if known else None,
         method_version=METHOD_VERSION,
         reason=estimate.reason,

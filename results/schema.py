@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from leanboard.metrics.metric import Verdict
 from leanboard.metrics.trace import Provenance
 
 SCHEMA_VERSION = 1
@@ -235,15 +236,6 @@ class Measurement(_Frozen):
     samples: tuple[float, ...] | None = None
     weights: tuple[float, ...] | None = None
     reason: str | None = None
-
-
-class Verdict(StrEnum):
-    """What the interval of a comparison allows one to say."""
-
-    BETTER = "better"
-    WORSE = "worse"
-    NO_DIFFERENCE_SHOWN = "no difference shown"
-    UNDECIDED = "undecided"
 
 
 class Comparison(_Frozen):

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 _OVERRIDES = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
+_LOG_WIDTH = 160
+
+
 def _console() -> Console:
+    """Return the console; a log, which has no width of its own, gets lines that fit a table."""
     from rich.console import Console
 
-    return Console()
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_LOG_WIDTH)
 
 
 @click.command(context_settings=_OVERRIDES)

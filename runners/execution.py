@@ -90,7 +90,9 @@ class Execution:
         block = self._block
         todo = Todo.of(block, self._journal, self._store)
         arms = tuple(arm for arm in block.arms if todo.needs(arm))
-        self._recorder = Recorder(block, self._block_id, snapshot(), self._store)
+        self._recorder = Recorder(
+            block, self._block_id, snapshot(block.spec.device.kind), self._store
+        )
         logs = self._store.root.parent / "logs" / self._block_id
         with workers(arms, logs) as running:
             for arm in running:
@@ -113,8 +115,8 @@ class Execution:
             seconds = self._estimate.batch_s(spec, arm.arm.spec, workload.config)
             self._advance(seconds, arm, workload.config.name)
 
-        with choose_probe(spec.device) as probe:
-            run_rounds(running, block.workloads, probe, spec.procedure, advance)
+        probe = choose_probe(spec.device)
+        run_rounds(running, block.workloads, probe, spec.procedure, advance)
         for workload in block.workloads:
             baseline_run = new_run_id()
             for arm in running:

@@ -43,8 +43,8 @@ def _run(overrides: Sequence[str], console: Console) -> int:
     print_summary(outcome.records, console)
     for record in outcome.failed:
         failure = record.error.message if record.error is not None else "no message"
-        console.print(f"[red]failed[/] {record.block.arm}: {failure}", highlight=False)
-    console.print(f"Records: {specs[0].store}. Pages: leanboard site", highlight=False)
+        console.print(f"[red]failed[/] {record.block.arm}: {failure}")
+    console.print(f"Records: {specs[0].store}. Pages: leanboard site")
     return 1 if outcome.failed else 0
 
 
@@ -60,7 +60,7 @@ def _through_hydra(arguments: Sequence[str], console: Console) -> int:
         try:
             status = _run(overrides, console)
         except LeanboardError as error:
-            console.print(f"[red]error:[/] {error}", highlight=False)
+            console.print(f"[red]error:[/] {error}")
             status = error.exit_code
         statuses.append(status)
         return status
@@ -90,9 +90,10 @@ def fetch(names: Sequence[str], cache: Path | None, console: Console) -> None:
             plain = config.named("model", name)
             prepare_model(ModelConfig.from_mapping(plain), folder, console.print)
         elif name in config.options("data"):
-            plain = config.compose([f"data={name}"])["data"]
-            fetch_data(plain, folder, console)
+            plain = config.named("data", name)
+            package = config.typed(PackageConfig, plain, "data").pinned
+            fetch_package(package, folder, console.print)
         else:
             known = ", ".join((*config.options("model"), *config.options("data")))
             raise ConfigError(f"there is nothing to fetch called '{name}'. Known: {known}.")
-        console.print(f"{name} is ready.", highlight=False)
+        console.print(f"{name} is ready.")

@@ -43,35 +43,32 @@ def show_plan(overrides: Sequence[str], console: Console) -> None:
 
 
 def print_plan(specs: Sequence[BlockSpec], console: Console) -> None:
-    """Print a table with a row an arm, and the estimate."""
+    """Print each block with a row an arm, and the estimate."""
+    known = history(specs[0].store)
+    total_s = sum(_print_block(spec, Estimate.of(spec, known), console) for spec in specs)
+    arms = sum(len(spec.arms) for spec in specs)
+    rounds = specs[0].procedure.rounds
+    basis = "from earlier runs here" if known.batch_s else "a rough rule: no earlier run here"
+    console.print(
+        f"{arms} arms, {rounds} interleaved rounds: about {clock_text(total_s)} ({basis}); "
+        "fetching and converting apart."
+    )
+
+
+def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float:
     from rich.table import Table
 
-    known = history(specs[0].store)
-    table = Table("model", "backend", "hardware", "arm", "workloads", "accuracy", "estimate")
-    total_s = 0.0
-    for spec in specs:
-        estimate = Estimate.of(spec, known)
-        for arm in spec.arms:
-            seconds = estimate.arm_s(spec, arm)
-            total_s += seconds
-            table.add_row(
-                spec.model.name,
-                spec.backend_name,
-                f"{spec.profile.name}, {spec.profile.threads} threads",
-                arm.label,
-                ", ".join(workload.name for workload in spec.workloads),
-                ", ".join(f"{task} ({size})" for task, size in spec.accuracy.sizes()) or "none",
-                clock_text(seconds),
-            )
-        table.add_section()
-    console.print(table)
-    rounds = specs[0].procedure.rounds
-    basis = "from earlier runs here" if known.batch_s else "a rough rule; no earlier run here"
+    tasks = ", ".join(f"{task} ({size})" for task, size in spec.accuracy.sizes()) or "none"
     console.print(
-        f"{sum(len(s.arms) for s in specs)} arms, {rounds} interleaved rounds: "
-        f"about {clock_text(total_s)} ({basis}), fetching and converting apart.",
-        highlight=False,
+        f"[bold]{spec.model.name}[/] on {spec.backend_name}, {spec.profile.name} with "
+        f"{spec.profile.threads} threads\n  workloads: {', '.join(w.name for w in spec.workloads)}"
+        f"\n  accuracy: {tasks}"
     )
+    table = Table("arm", "about", box=None, padding=(0, 2))
+    for arm in spec.arms:
+        table.add_row(arm.label, clock_text(estimate.arm_s(spec, arm)))
+    console.print(table)
+    return estimate.block_s(spec)
 
 
 def show_findings(console: Console) -> None:

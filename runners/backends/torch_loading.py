@@ -86,7 +86,18 @@ def load_model(model: ModelFiles, *, dtype: str, device: str, attention: str) ->
             )
         # The model's own sampling settings and its end-of-text would change what is measured.
         loaded.generation_config = GenerationConfig(pad_token_id=0)
+        _own_storage(loaded)
         return loaded.to(device).eval()
+
+
+def _own_storage(model: torch.nn.Module) -> None:
+    """Copy the parameters out of the mapped checkpoint file, tied ones once.
+
+    One tensor that stays mapped keeps every page of the file resident, also the pages of weights
+    that a technique has replaced; the memory of such an arm would be overstated.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def load_tokenizer(model: ModelFiles) -> PreTrainedTokenizerBase:

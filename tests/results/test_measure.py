@@ -7,11 +7,11 @@ import math
 import pytest
 from record_factory import answer_observation, make_run, request_observation
 
-from leanboard.metrics.metric import Kind
+from leanboard.metrics.metric import Kind, Verdict
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.trace import AnswerObservation, AnswerTrace, Provenance, RequestObservation
 from leanboard.results.measure import INLINE_SAMPLES, LOSSLESS, comparisons, measurements
-from leanboard.results.schema import Comparison, Verdict
+from leanboard.results.schema import Comparison
 
 BASELINE = "20261120T120000Z-00000000"
 
