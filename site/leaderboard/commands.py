@@ -25,6 +25,7 @@ _SITE = Path("build/site")
 def site(*, records: Path, out: Path, strict: bool) -> None:
     """Build the static pages from the published and the local records."""
     from leanboard.leaderboard.build import build_site
+    from leanboard.leaderboard.format import plural
     from leanboard.results.published import load_all
 
     loaded = load_all(records)
@@ -33,13 +34,20 @@ def site(*, records: Path, out: Path, strict: bool) -> None:
         click.echo(f"skipped {problem.path}: {problem.message}", err=True)
     if not loaded.entries:
         click.echo("There are no records yet. Make some: leanboard run suite=quickstart", err=True)
-    click.echo(f"{report.pages} pages, {len(loaded.entries)} records")
-    click.echo(f"Open {out / 'index.html'}, or run: leanboard serve --folder {out}")
+    click.echo(f"{plural(len(report.pages), 'page')}, {plural(len(loaded.entries), 'record')}")
+    click.echo(f"Open {(out / 'index.html').absolute().as_uri()}")
+    click.echo(f"or run: leanboard serve --folder {out}")
     sys.exit(1 if strict and report.problems else 0)
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 takes a free one.",
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
@@ -49,6 +57,8 @@ def site(*, records: Path, out: Path, strict: bool) -> None:
 )
 def serve(port: int, folder: Path) -> None:
     """Show the built pages to this machine only (loopback); Ctrl-C ends it."""
-    from leanboard.leaderboard.serve import serve_folder
+    from leanboard.leaderboard.serve import address, serve_until_interrupted, site_server
 
-    serve_folder(folder, port)
+    with site_server(folder, port) as server:
+        click.echo(f"{address(server)}  (Ctrl-C ends it)")
+        serve_until_interrupted(server)

@@ -1,0 +1,168 @@
+"""Geometry of the server-drawn plots: axes with round ticks, points, lines. No drawing here.
+
+Pixels run right and down, as SVG's do. ``static/plot.js`` makes the same axes in the browser.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from leanboard.leaderboard.format import number
+
+WIDTH, HEIGHT = 720.0, 440.0
+LEFT, RIGHT, TOP, BOTTOM = 72.0, 24.0, 20.0, 56.0
+_TICKS = 6
+_MARGIN = 0.06
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on an axis: its pixel and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A linear axis from values to pixels.
+
+    Args:
+        title: what it shows, with the unit.
+        low: value at ``start``.
+        high: value at ``end``.
+        start: pixel of ``low``.
+        end: pixel of ``high``.
+    """
+
+    title: str
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Return the pixel of a value, to two decimals."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 2)
+
+    @property
+    def ticks(self) -> tuple[Tick, ...]:
+        """Marks at round values."""
+        step = _round_step((self.high - self.low) / _TICKS)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        places = max(0, -math.floor(math.log10(step) + 1e-9))
+        return tuple(
+            Tick(self.at(i * step), number(i * step, places)) for i in range(first, last + 1)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point with its name, error bars and link.
+
+    Args:
+        x: pixel, as ``y``.
+        bar_x: pixels of both ends of the horizontal error bar; ``None`` without one.
+        bar_y: the same, vertically.
+        label_x: pixel of the label's anchor, as ``label_y``.
+        anchor: SVG's ``text-anchor`` of the label.
+        css: class that says how it looks.
+        label: text beside it; empty for none.
+        title: text for a pointer or a screen reader.
+        href: address of its page; empty for none.
+    """
+
+    x: float
+    y: float
+    css: str
+    title: str
+    label: str = ""
+    href: str = ""
+    bar_x: tuple[float, float] | None = None
+    bar_y: tuple[float, float] | None = None
+    label_x: float = 0.0
+    label_y: float = 0.0
+    anchor: str = "start"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A polyline, as the text of SVG's ``points``."""
+
+    points: str
+    css: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One picture: its axes, what is in it, and the sentence that stands for it."""
+
+    x: Axis
+    y: Axis
+    description: str
+    marks: tuple[Mark, ...] = ()
+    lines: tuple[Line, ...] = ()
+    width: float = field(default=WIDTH, kw_only=True)
+    height: float = field(default=HEIGHT, kw_only=True)
+
+    @property
+    def left(self) -> float:
+        """Left edge of the area inside the axes."""
+        return LEFT
+
+    @property
+    def right(self) -> float:
+        """Right edge of the area inside the axes."""
+        return self.width - RIGHT
+
+    @property
+    def top(self) -> float:
+        """Upper edge of the area inside the axes."""
+        return TOP
+
+    @property
+    def bottom(self) -> float:
+        """Lower edge of the area inside the axes."""
+        return self.height - BOTTOM
+
+
+def x_axis(title: str, values: Iterable[float], *, zero: bool = False) -> Axis:
+    """Return the horizontal axis of a plot over these values, with a little room at both ends."""
+    low, high = bounds(values, zero=zero)
+    return Axis(title, low, high, LEFT, WIDTH - RIGHT)
+
+
+def y_axis(
+    title: str, values: Iterable[float], *, zero: bool = False, height: float = HEIGHT
+) -> Axis:
+    """Return the vertical axis of a plot of ``height`` pixels over these values."""
+    low, high = bounds(values, zero=zero)
+    return Axis(title, low, high, height - BOTTOM, TOP)
+
+
+def bounds(values: Iterable[float], *, zero: bool = False) -> tuple[float, float]:
+    """Return limits around the values, never equal; ``zero`` starts them at 0."""
+    known = list(values) or [0.0, 1.0]
+    low, high = min(known), max(known)
+    if high == low:
+        low, high = low - (abs(low) / 2 or 0.5), high + (abs(high) / 2 or 0.5)
+    margin = (high - low) * _MARGIN
+    if zero and low >= 0:
+        return 0.0, high + margin
+    lower = low - margin
+    return (max(lower, 0.0) if low >= 0 else lower), high + margin
+
+
+def polyline(points: Sequence[tuple[float, float]]) -> str:
+    """Return pixels as the text of SVG's ``points`` attribute."""
+    return " ".join(f"{x:g},{y:g}" for x, y in points)
+
+
+def _round_step(rough: float) -> float:
+    """Return the next of 1, 2, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= rough * (1 - 1e-9))

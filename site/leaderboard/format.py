@@ -1,0 +1,101 @@
+"""Numbers for people: milliseconds, MiB and three significant digits.
+
+``static/format.js`` does the same in the browser; a browser test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from statistics import median
+
+DASH = "\u2014"
+MINUS = "\u2212"
+_TIMES: tuple[tuple[float, str], ...] = ((1.0, "s"), (1e3, "ms"), (1e6, "\u00b5s"))
+_BYTES = ((2.0**-30, "GiB"), (2.0**-20, "MiB"), (2.0**-10, "KiB"), (1.0, "B"))
+_JOULES: tuple[tuple[float, str], ...] = ((1e-3, "kJ"), (1.0, "J"), (1e3, "mJ"))
+_LADDERS = {"s": _TIMES, "B": _BYTES, "J": _JOULES}
+_MOST_DECIMALS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the numbers of one unit are shown: multiplied by ``factor``, with ``suffix`` behind."""
+
+    factor: float
+    suffix: str
+
+
+def scale_for(unit: str, values: Iterable[float]) -> Scale:
+    """Return the scale in which these values read best, the same one for all of them.
+
+    Seconds, bytes and joules climb their ladder by the median; ``B/tok`` and the like keep what
+    follows the slash. A share or ratio (unit ``1``) and any other unit stay as they are.
+    """
+    base, slash, rest = unit.partition("/")
+    ladder = _LADDERS.get(base)
+    if ladder is None:
+        return Scale(1.0, "" if unit == "1" else unit)
+    sizes = [abs(value) for value in values if value != 0]
+    middle = median(sizes) if sizes else 1.0
+    factor, name = next(
+        ((factor, name) for factor, name in ladder if middle * factor >= 1.0), ladder[-1]
+    )
+    return Scale(factor, name + slash + rest)
+
+
+def decimals(value: float) -> int:
+    """Return how many decimals show at least three significant digits."""
+    digits, threshold = 0, 100.0
+    while abs(value) < threshold and digits < _MOST_DECIMALS:
+        digits, threshold = digits + 1, threshold / 10
+    return digits if value != 0 else 0
+
+
+def number(value: float, places: int | None = None) -> str:
+    """Return a number with three significant digits (or ``places`` decimals) and separators."""
+    places = decimals(value) if places is None else places
+    rounded = Decimal(value).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+    text = f"{abs(rounded):,f}"
+    return MINUS + text if rounded < 0 else text
+
+
+def quantity(value: float | None, unit: str, scale: Scale | None = None) -> str:
+    """Return a value with its unit in a readable size, or a dash for ``None``."""
+    if value is None:
+        return DASH
+    scale = scale_for(unit, [value]) if scale is None else scale
+    return f"{number(value * scale.factor)} {scale.suffix}".rstrip()
+
+
+def span(low: float, high: float, scale: Scale) -> str:
+    """Return both ends of an interval, with enough decimals to tell them apart, without a unit."""
+    low, high = low * scale.factor, high * scale.factor
+    places = decimals(max(abs(low), abs(high)))
+    if high > low:
+        places = max(places, decimals(high - low) - 2)
+    return f"{number(low, places)} \u2013 {number(high, places)}"
+
+
+def rounded(value: float, digits: int = 6) -> float:
+    """Return a value with ``digits`` significant digits, to keep the page's data small."""
+    return float(f"{value:.{digits}g}")
+
+
+def percent(share: float) -> str:
+    """Return a share as a signed percentage with one decimal."""
+    text = number(share * 100, 1)
+    return f"{text if share < 0 else '+' + text} %"
+
+
+def moment(when: datetime) -> str:
+    """Return a point in time as ISO date and minutes, in the zone that it carries."""
+    zone = when.strftime("%Z") or "UTC"
+    return f"{when:%Y-%m-%d %H:%M} {zone}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun (``1 run``, ``1,200 runs``)."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,133 @@
+"""The pages of the site. A new one is one ``Page(...)`` line and one template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from leanboard.leaderboard.board import NOTHING, Board, choices_of
+from leanboard.leaderboard.columns import ARROWS, BETTER
+from leanboard.leaderboard.format import plural
+from leanboard.leaderboard.tradeoff import default_tradeoff
+from leanboard.metrics.comparison import MIN_ROUNDS
+from leanboard.metrics.metric import Role
+from leanboard.metrics.registry import METRICS
+from leanboard.results.schema import Status
+
+MOST_ROWS = 200
+"""Rows that a page shows at once, with or without JavaScript."""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file of the downloads page."""
+
+    name: str
+    href: str
+    size: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a page may use: the board, and the files beside it."""
+
+    board: Board
+    downloads: tuple[Download, ...]
+
+
+Context = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page in the site's navigation.
+
+    Args:
+        slug: name of its file, without ``.html``.
+        title: its heading and its entry in the navigation.
+        order: place in the navigation.
+        template: file in ``templates/``.
+        context: what the template prints, from the site.
+    """
+
+    slug: str
+    title: str
+    order: int
+    template: str
+    context: Callable[[Site], Context]
+
+
+def leaderboard(site: Site) -> Context:
+    """Return the table's rows and columns, and what its filters offer."""
+    lines = site.board.lines
+    shown = [line for line in lines if line.status is Status.OK]
+    return {
+        "columns": site.board.columns,
+        "arrows": ARROWS,
+        "better": BETTER,
+        "lines": shown[:MOST_ROWS],
+        "more": max(0, len(shown) - MOST_ROWS),
+        "others": [line for line in lines if line.status is not Status.OK],
+        "choices": choices_of(lines),
+        "statuses": [status.value for status in Status],
+        "summary": _summary(site),
+    }
+
+
+def pareto(site: Site) -> Context:
+    """Return the default plot and what its controls offer."""
+    lines = [line for line in site.board.lines if line.status is Status.OK]
+    return {
+        "tradeoff": default_tradeoff(site.board),
+        "axes": [column for column in site.board.columns if column.axis],
+        "no_energy": any(c.role is Role.ENERGY and not c.axis for c in site.board.columns),
+        "choices": choices_of(lines),
+    }
+
+
+def methodology(site: Site) -> Context:
+    """Return the registry, by what the metrics are about."""
+    with_values = {column.name.rpartition(".")[2] for column in site.board.columns}
+    return {
+        "groups": [
+            (role.value, [metric for metric in METRICS if metric.role is role])
+            for role in Role
+            if any(metric.role is role for metric in METRICS)
+        ],
+        "better": BETTER,
+        "with_values": with_values,
+        "min_rounds": MIN_ROUNDS,
+        "nothing": NOTHING,
+    }
+
+
+def downloads(site: Site) -> Context:
+    """Return the files and how many records they hold."""
+    return {"files": site.downloads, "records": len(site.board.loaded.entries)}
+
+
+PAGES: tuple[Page, ...] = (
+    Page("index", "Leaderboard", 10, "index.html", leaderboard),
+    Page("pareto", "Pareto", 20, "pareto.html", pareto),
+    Page("methodology", "Methodology", 80, "methodology.html", methodology),
+    Page("downloads", "Downloads", 90, "downloads.html", downloads),
+)
+
+
+def in_order(pages: Sequence[Page]) -> list[Page]:
+    """Return pages as the navigation lists them."""
+    return sorted(pages, key=lambda page: (page.order, page.slug))
+
+
+def _summary(site: Site) -> str:
+    lines = site.board.lines
+    counts = (
+        (len(lines), "row"),
+        (len({line.model for line in lines}), "model"),
+        (len({line.label for line in lines}), "technique"),
+        (len({line.workload for line in lines}), "workload"),
+        (len({line.backend for line in lines}), "backend"),
+        (len({line.machine for line in lines}), "machine"),
+    )
+    return " \u00b7 ".join(plural(count, noun) for count, noun in counts)

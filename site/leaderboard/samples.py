@@ -1,0 +1,134 @@
+"""Plots of a run's raw samples, drawn from its trace file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from leanboard.leaderboard.charts import Line, Mark, Plot, polyline, x_axis, y_axis
+from leanboard.leaderboard.format import number, scale_for
+from leanboard.metrics.trace import (
+    AnswerObservation,
+    AnswerTrace,
+    Observation,
+    RequestObservation,
+    RequestTrace,
+)
+from leanboard.results.errors import RecordError
+from leanboard.results.traces import from_parquet
+
+SMALL, MEDIUM = 240.0, 320.0
+MOST_REQUESTS = 64
+"""Requests drawn at most: beyond it lines only cover each other. The trace file has them all."""
+
+
+def sample_plots(traces: Path) -> tuple[tuple[str, Plot], ...]:
+    """Return the plots of a trace file with their headings; none where there is no such file.
+
+    Raises:
+        RecordError: if the file is there but cannot be read.
+    """
+    if not traces.is_file():
+        return ()
+    try:
+        observation = from_parquet(traces.read_bytes())
+    except OSError as error:
+        message = f"the traces {traces.name} cannot be read ({error.strerror})"
+        raise RecordError(message) from error
+    return plots_of(observation)
+
+
+def plots_of(observation: Observation) -> tuple[tuple[str, Plot], ...]:
+    """Return the plots that fit the kind of observation, with their headings."""
+    if isinstance(observation, RequestObservation):
+        requests = [r for r in observation.timed if r.token_s]
+        drawn = [("Time to first token of every request", _first_tokens(requests))]
+        if any(len(r.token_s) > 1 for r in requests):
+            drawn.insert(0, ("Inter-token latency of every request", _gaps(requests)))
+        return tuple(drawn) if requests else ()
+    if isinstance(observation, AnswerObservation) and observation.answers:
+        return _answers(observation.answers)
+    return ()
+
+
+def _gaps(requests: Sequence[RequestTrace]) -> Plot:
+    shown = [r for r in requests if len(r.token_s) > 1][:MOST_REQUESTS]
+    gaps = [[b - a for a, b in pairwise(r.token_s)] for r in shown]
+    scale = scale_for("s", [gap for one in gaps for gap in one])
+    scaled = [[gap * scale.factor for gap in one] for one in gaps]
+    longest = max(len(one) for one in scaled)
+    x = x_axis("output token", [2, max(longest + 1, 3)])
+    every = [v for one in scaled for v in one]
+    y = y_axis(f"gap ({scale.suffix})", every, zero=True, height=MEDIUM)
+    lines = tuple(
+        Line(
+            polyline([(x.at(i), y.at(gap)) for i, gap in enumerate(one, start=2)]),
+            "sample-line",
+            f"round {request.round}, prompt {request.prompt_id}",
+        )
+        for request, one in zip(shown, scaled, strict=True)
+    )
+    description = (
+        f"{len(shown)} of {len(requests)} requests, one line each: seconds between neighbouring "
+        f"output tokens, from {number(min(every))} to {number(max(every))} "
+        f"{scale.suffix}"
+    )
+    return Plot(x, y, description, lines=lines, height=MEDIUM)
+
+
+def _first_tokens(requests: Sequence[RequestTrace]) -> Plot:
+    times = [r.token_s[0] - r.sent_s for r in requests]
+    scale = scale_for("s", times)
+    rounds = [float(r.round) for r in requests]
+    x = x_axis("round", [min(rounds) - 0.5, max(rounds) + 0.5])
+    y = y_axis(f"TTFT ({scale.suffix})", [t * scale.factor for t in times], zero=True, height=SMALL)
+    marks = tuple(
+        Mark(
+            x.at(float(r.round)),
+            y.at(t * scale.factor),
+            "sample-dot",
+            f"round {r.round}, prompt {r.prompt_id}: {number(t * scale.factor)} {scale.suffix}",
+        )
+        for r, t in zip(requests, times, strict=True)
+    )
+    description = (
+        f"{len(requests)} requests, one dot each: time to first token by round, from "
+        f"{number(min(times) * scale.factor)} to {number(max(times) * scale.factor)} {scale.suffix}"
+    )
+    return Plot(x, y, description, marks=marks, height=SMALL)
+
+
+def _answers(answers: Sequence[AnswerTrace]) -> tuple[tuple[str, Plot], ...]:
+    if any(a.tokens > 0 for a in answers):
+        pairs = [(i, -sum(a.loglikelihoods) / a.tokens) for i, a in enumerate(answers) if a.tokens]
+        plot = _items(pairs, "nats per token", "negative log-likelihood of every text window")
+        return (("Negative log-likelihood of every text window", plot),)
+    names = sorted({name for answer in answers for name in answer.scores})
+    return tuple(
+        (
+            f"Score of every item: {name}",
+            _items([(i, a.scores[name]) for i, a in enumerate(answers) if name in a.scores], name),
+        )
+        for name in names
+    )
+
+
+def _items(pairs: Sequence[tuple[int, float]], what: str, sentence: str = "") -> Plot:
+    values = [value for _, value in pairs]
+    x = x_axis("item", [-1.0, float(max(i for i, _ in pairs) + 1)])
+    y = y_axis(what, [*values, 0.0, 1.0] if not sentence else values, zero=True, height=SMALL)
+    y = y if sentence else replace(y, low=-0.25, high=max(1.25, *values))
+    marks = tuple(
+        Mark(
+            x.at(float(i)),
+            y.at(value),
+            "sample-dot" if value else "sample-dot miss",
+            f"item {i}: {number(value)}",
+        )
+        for i, value in pairs
+    )
+    mean = sum(values) / len(values)
+    description = f"{len(values)} items: {sentence or what}, mean {number(mean)}"
+    return Plot(x, y, description, marks=marks, height=SMALL)

@@ -1,0 +1,167 @@
+// The Pareto page: which runs stand on the chosen axes, which are on the front, and the plot.
+"use strict";
+
+const UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked";
+const explorer = { form: null, defaults: {} };
+
+function metricIndex(name) {
+  return LEANBOARD.metrics.findIndex((metric) => metric.name === name);
+}
+
+function chosenRows(state) {
+  const names = ["hardware", "workload", "model", "backend"].filter((name) => state[name]);
+  return [...Array(LEANBOARD.rows).keys()].filter((row) =>
+    textOf(LEANBOARD.texts.status, row) === "ok"
+    && names.every((name) => textOf(LEANBOARD.texts[name], row) === state[name]));
+}
+
+// Why a run has no place on an axis; empty if it has one.
+function whyNot(place, row, log) {
+  const metric = LEANBOARD.metrics[place];
+  const cells = LEANBOARD.cells[place];
+  if (cells.value[row] === null) return `${metric.label}: ${textOf(cells.title, row)}`;
+  if (!cells.comparable[row]) return `${metric.label}: these joules were not measured`;
+  return log && cells.value[row] <= 0 ? `${metric.label}: not above 0, so not on a log axis` : "";
+}
+
+// Splits the rows into those that compete, those only shown, and those left out with a reason.
+function staged(rows, places, logs) {
+  const quality = places.some((place) => LEANBOARD.metrics[place].role === "quality");
+  const stage = [];
+  const hollow = [];
+  const left = [];
+  for (const row of rows) {
+    const reason = whyNot(places[0], row, logs[0]) || whyNot(places[1], row, logs[1]);
+    if (reason) {
+      left.push([row, reason]);
+    } else if (quality && !LEANBOARD.ranked[row]) {
+      hollow.push(row);
+      left.push([row, UNRANKED]);
+    } else {
+      stage.push(row);
+    }
+  }
+  return { stage, hollow, left };
+}
+
+function axisOf(place, rows, log, start, end, count) {
+  const metric = LEANBOARD.metrics[place];
+  const cells = LEANBOARD.cells[place];
+  const values = rows.flatMap((row) => [cells.value[row], cells.low[row], cells.high[row]])
+    .filter((value) => value !== null && (!log || value > 0)).map((value) => value * metric.factor);
+  const unit = metric.suffix ? ` (${metric.suffix})` : "";
+  const title = `${metric.label}${unit}, ${metric.direction} is better`;
+  return makeAxis(title, values.length ? values : [1, 2], log, start, end, count);
+}
+
+function barOf(axis, place, row, log) {
+  const { low, high } = LEANBOARD.cells[place];
+  const { factor } = LEANBOARD.metrics[place];
+  const known = low[row] !== null && high[row] !== null && (!log || low[row] > 0);
+  return known ? [axis.at(low[row] * factor), axis.at(high[row] * factor)] : null;
+}
+
+function markOf(row, css, axes, places, logs) {
+  const [x, y] = places.map((place, i) =>
+    axes[i].at(LEANBOARD.cells[place].value[row] * LEANBOARD.metrics[place].factor));
+  const values = places.map((place) => {
+    const metric = LEANBOARD.metrics[place];
+    return `${metric.short} ${formatNumber(LEANBOARD.cells[place].value[row] * metric.factor)} ${metric.suffix}`.trim();
+  });
+  const name = nameOf(row);
+  // On a phone there is room for the names of the front only; the others say theirs when touched.
+  const label = css === "front" || PLOT.width >= NARROW ? name : "";
+  return {
+    row, css, x, y, label,
+    title: `${name}, ${textOf(LEANBOARD.texts.model, row)}: ${values.join(", ")}`,
+    href: LEANBOARD.href[row],
+    barX: barOf(axes[0], places[0], row, logs[0]),
+    barY: barOf(axes[1], places[1], row, logs[1]),
+  };
+}
+
+function nameOf(row) {
+  return `${textOf(LEANBOARD.texts.technique, row)} \u00b7 ${textOf(LEANBOARD.texts.backend, row)}`;
+}
+
+// The edge of the region that the front dominates, as steps.
+function stairs(marks, direction) {
+  const ordered = [...marks].sort((a, b) => a.x - b.x || a.y - b.y);
+  return ordered.flatMap((mark, i) => {
+    const before = ordered[i - 1];
+    if (!before) return [`${mark.x},${mark.y}`];
+    const corner = direction === "lower" ? `${mark.x},${before.y}` : `${before.x},${mark.y}`;
+    return [corner, `${mark.x},${mark.y}`];
+  }).join(" ");
+}
+
+function listItem(row, note) {
+  const link = make("a", { href: LEANBOARD.href[row] }, nameOf(row));
+  return make("li", { "data-row": row }, link, " ", make("small", {}, note));
+}
+
+function drawExplorer(state) {
+  fitPlot(document.getElementById("plot").clientWidth);
+  const places = [metricIndex(state.x), metricIndex(state.y)];
+  const logs = [state.logx === "1", state.logy === "1"];
+  const metrics = places.map((place) => LEANBOARD.metrics[place]);
+  const { stage, hollow, left } = staged(chosenRows(state), places, logs);
+  const points = stage.map((row) => places.map((place) => LEANBOARD.cells[place].value[row]));
+  const front = new Set(paretoFront(points, metrics.map((m) => m.direction)).map((i) => stage[i]));
+  const drawn = [...stage, ...hollow];
+  const axes = [
+    axisOf(places[0], drawn, logs[0], PLOT.left, PLOT.right, PLOT.width < NARROW ? 4 : 6),
+    axisOf(places[1], drawn, logs[1], PLOT.bottom, PLOT.top, 6),
+  ];
+  const cssOf = (row) => (front.has(row) ? "front" : hollow.includes(row) ? "hollow" : "beaten");
+  const marks = drawn.map((row) => markOf(row, cssOf(row), axes, places, logs));
+  const onFront = marks.filter((mark) => mark.css === "front");
+  const words = `${metrics[0].label} against ${metrics[1].label}`;
+  const description = `${words}: ${drawn.length} points, ${front.size} of them on the front`;
+  const line = onFront.length > 1 ? stairs(onFront, metrics[0].direction) : "";
+  const nothing = make("p", { class: "none" }, "No run of this choice has a value on both axes.");
+  const plot = drawn.length ? drawPlot(axes[0], axes[1], marks, line, description) : nothing;
+  document.getElementById("plot").replaceChildren(plot);
+  document.getElementById("caption").textContent = `${words}: ${state.workload} on ${state.hardware}`;
+  const model = (row) => textOf(LEANBOARD.texts.model, row);
+  document.getElementById("front").replaceChildren(...[...front].map((row) => listItem(row, model(row))));
+  document.getElementById("left").replaceChildren(...left.map(([row, reason]) => listItem(row, reason)));
+  document.getElementById("none-left").hidden = left.length > 0;
+}
+
+function currentState() {
+  const controls = [...explorer.form.elements].filter((control) => control.name);
+  return Object.fromEntries(controls.map((control) => [control.name, controlValue(control)]));
+}
+
+function restoreExplorer(state) {
+  for (const control of explorer.form.elements) {
+    const initial = explorer.defaults[control.name] ?? "";
+    if (control.name) setControl(control, state[control.name] ?? initial, initial);
+  }
+  drawExplorer(currentState());
+}
+
+function startExplorer() {
+  explorer.form = document.getElementById("axes");
+  if (!explorer.form) return;
+  explorer.defaults = { ...document.getElementById("figure").dataset };
+  explorer.form.hidden = false;
+  explorer.form.addEventListener("input", () => {
+    const state = currentState();
+    writeState(Object.fromEntries(
+      Object.entries(state).filter(([name, value]) => value !== explorer.defaults[name])));
+    drawExplorer(state);
+  });
+  explorer.form.addEventListener("submit", (event) => event.preventDefault());
+  explorer.form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    writeState({});
+    restoreExplorer({});
+  });
+  onState(restoreExplorer);
+  addEventListener("resize", () => drawExplorer(currentState()));
+  restoreExplorer(readState());
+}
+
+startExplorer();

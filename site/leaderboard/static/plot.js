@@ -1,0 +1,128 @@
+// A scatter plot in SVG: linear or logarithmic axes, error bars, labels that do not collide.
+"use strict";
+
+const NARROW = 520;
+const PLOT = { width: 720, height: 440, left: 72, right: 696, top: 20, bottom: 384 };
+
+// Fits the picture to its place, so that its letters keep their size on a phone.
+function fitPlot(width) {
+  PLOT.width = Math.min(900, Math.max(320, Math.round(width)));
+  PLOT.right = PLOT.width - 24;
+}
+
+// Limits around the values with a little room, as charts.py makes them.
+function plotBounds(values, log) {
+  let low = Math.min(...values);
+  let high = Math.max(...values);
+  if (log) {
+    const room = high > low ? (high / low) ** 0.06 : 2;
+    return [low / room, high * room];
+  }
+  if (low === high) {
+    [low, high] = [low - (Math.abs(low) / 2 || 0.5), high + (Math.abs(high) / 2 || 0.5)];
+  }
+  const room = (high - low) * 0.06;
+  return [low >= 0 ? Math.max(low - room, 0) : low - room, high + room];
+}
+
+function makeAxis(title, values, log, start, end, count = 6) {
+  const [low, high] = plotBounds(values, log);
+  const warp = log ? Math.log : (value) => value;
+  const at = (value) => start + ((warp(value) - warp(low)) / (warp(high) - warp(low))) * (end - start);
+  return { title, at, ticks: log ? logTicks(low, high, count) : linearTicks(low, high, count) };
+}
+
+function linearTicks(low, high, count) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * (1 - 1e-9));
+  const places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  const ticks = [];
+  for (let i = Math.ceil(low / step - 1e-9); i <= Math.floor(high / step + 1e-9); i += 1) {
+    ticks.push([i * step, formatNumber(i * step, places)]);
+  }
+  return ticks;
+}
+
+// 1, 2 and 5 times powers of ten; over less than a decade, round steps instead.
+function logTicks(low, high, count) {
+  if (high / low < 8) return linearTicks(low, high, count);
+  const ticks = [];
+  for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e += 1) {
+    for (const m of [1, 2, 5]) {
+      const value = m * 10 ** e;
+      if (value >= low && value <= high) ticks.push([value, formatNumber(value)]);
+    }
+  }
+  return ticks;
+}
+
+function drawGrid(x, y) {
+  const { left, right, top, bottom } = PLOT;
+  const grid = make("g", { class: "grid" });
+  for (const [value, text] of x.ticks) {
+    const at = x.at(value);
+    grid.append(make("line", { x1: at, x2: at, y1: top, y2: bottom }));
+    grid.append(make("text", { x: at, y: bottom + 18, "text-anchor": "middle" }, text));
+  }
+  for (const [value, text] of y.ticks) {
+    const at = y.at(value);
+    grid.append(make("line", { x1: left, x2: right, y1: at, y2: at }));
+    grid.append(make("text", { x: left - 8, y: at + 4, "text-anchor": "end" }, text));
+  }
+  return grid;
+}
+
+function drawAxes(x, y) {
+  const { left, right, top, bottom, height } = PLOT;
+  const turned = `translate(16 ${(top + bottom) / 2}) rotate(-90)`;
+  return [
+    make("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }),
+    make("line", { class: "axis", x1: left, x2: left, y1: top, y2: bottom }),
+    make("text", { class: "axis-title", x: (left + right) / 2, y: height - 12, "text-anchor": "middle" }, x.title),
+    make("text", { class: "axis-title", transform: turned, "text-anchor": "middle" }, y.title),
+  ];
+}
+
+// The first place for a label that covers nothing; null where there is none.
+function placeLabel(mark, taken) {
+  const width = mark.label.length * 6.4;
+  for (const step of [0, -1, 1, -2, 2]) {
+    const y = mark.y + 4 + step * 14;
+    for (const [anchor, x, left] of [
+      ["start", mark.x + 10, mark.x + 10],
+      ["end", mark.x - 10, mark.x - 10 - width],
+      ["middle", mark.x, mark.x - width / 2],
+    ]) {
+      const box = [left, y - 11, left + width, y + 3];
+      const inside = left >= PLOT.left && box[2] <= PLOT.width && box[1] >= 0 && box[3] <= PLOT.bottom;
+      const free = taken.every((o) => box[2] <= o[0] || o[2] <= box[0] || box[3] <= o[1] || o[3] <= box[1]);
+      if (inside && free) {
+        taken.push(box);
+        return { x, y, "text-anchor": anchor };
+      }
+    }
+  }
+  return null;
+}
+
+function drawMark(mark, taken) {
+  const parts = [make("title", {}, mark.title)];
+  if (mark.barX) parts.push(make("line", { class: "bar", x1: mark.barX[0], x2: mark.barX[1], y1: mark.y, y2: mark.y }));
+  if (mark.barY) parts.push(make("line", { class: "bar", x1: mark.x, x2: mark.x, y1: mark.barY[0], y2: mark.barY[1] }));
+  parts.push(make("circle", { cx: mark.x, cy: mark.y, r: 6 }));
+  const label = mark.label ? placeLabel(mark, taken) : null;
+  if (label) parts.push(make("text", label, mark.label));
+  return svgLink({ class: `point ${mark.css}`, href: mark.href, "data-row": mark.row }, ...parts);
+}
+
+function drawPlot(x, y, marks, frontLine, description) {
+  const svg = make("svg", {
+    class: "plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "group", "aria-label": description,
+  });
+  svg.append(drawGrid(x, y), ...drawAxes(x, y));
+  if (frontLine) svg.append(make("polyline", { class: "front-line", points: frontLine }));
+  const taken = marks.map((mark) => [mark.x - 7, mark.y - 7, mark.x + 7, mark.y + 7]);
+  svg.append(...marks.map((mark) => drawMark(mark, taken)));
+  return svg;
+}

@@ -1,0 +1,37 @@
+// The state of a page lives in the fragment of its address (#sort=tpot_s&workload=chat), which
+// works from the file system and on any host. Keys at their default are left out.
+"use strict";
+
+function readState() {
+  const text = location.hash.slice(1);
+  return text.includes("=") ? Object.fromEntries(new URLSearchParams(text)) : {};
+}
+
+function writeState(state) {
+  const pairs = Object.entries(state).filter(([, value]) => value !== "");
+  const text = new URLSearchParams(pairs).toString();
+  history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+}
+
+// Calls back when a link or the reader changes the state, not when an anchor on the page is used.
+function onState(callback) {
+  addEventListener("hashchange", () => {
+    if (location.hash === "" || location.hash.includes("=")) callback(readState());
+  });
+}
+
+// Puts a value into a control. Where a list does not offer it, the control goes to its default.
+function setControl(control, value, initial = "") {
+  if (control.type === "checkbox") {
+    control.checked = value === "1";
+  } else if (control.tagName === "SELECT") {
+    const offered = [...control.options].some((option) => option.value === value);
+    control.value = offered ? value : initial;
+  } else {
+    control.value = value;
+  }
+}
+
+function controlValue(control) {
+  return control.type === "checkbox" ? (control.checked ? "1" : "") : control.value;
+}

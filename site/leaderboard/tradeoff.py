@@ -1,0 +1,177 @@
+"""The trade-off plot that the server draws: two default axes, one hardware, one workload.
+
+The browser draws any other choice; both follow :func:`leanboard.metrics.pareto.pareto_front`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from leanboard.leaderboard.board import Board, BoardCell, BoardRow
+from leanboard.leaderboard.charts import Axis, Line, Mark, Plot, polyline, x_axis, y_axis
+from leanboard.leaderboard.columns import Column, first_axis
+from leanboard.leaderboard.labels import with_labels
+from leanboard.metrics.metric import Direction, Role
+from leanboard.metrics.pareto import pareto_front
+from leanboard.metrics.trace import Provenance
+from leanboard.results.schema import Status
+from leanboard.results.table import ACCURACY
+
+UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked"
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A run that is not on the front's stage, and why."""
+
+    line: BoardRow
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tradeoff:
+    """A plot, and the same in words."""
+
+    x: Column
+    y: Column
+    hardware: str
+    workload: str
+    plot: Plot
+    front: tuple[BoardRow, ...]
+    left_out: tuple[Left, ...]
+
+
+def default_tradeoff(board: Board) -> Tradeoff | None:
+    """Return TPOT against accuracy (or peak memory) where most runs have both.
+
+    ``None`` if no two metrics can be axes.
+    """
+    x = first_axis(board.columns, lambda c: c.name == "tpot_s", lambda c: c.role is Role.LATENCY)
+    if x is None:
+        return None
+    others = [column for column in board.columns if column.name != x.name]
+    y = first_axis(
+        others,
+        lambda c: c.name == ACCURACY,
+        lambda c: c.name == "peak_memory_bytes",
+        lambda c: c.axis,
+    )
+    if y is None:
+        return None
+    at = (board.columns.index(x), board.columns.index(y))
+    places = Counter(
+        (line.hardware, line.workload)
+        for line in board.lines
+        if line.status is Status.OK and all(line.cells[place].value is not None for place in at)
+    )
+    if not places:
+        return None
+    hardware, workload = min(places, key=lambda place: (-places[place], place))
+    return tradeoff(board, x, y, hardware, workload)
+
+
+def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -> Tradeoff:
+    """Return the trade-off between two metrics on one hardware and workload."""
+    at = (board.columns.index(x), board.columns.index(y))
+    lines = [
+        line
+        for line in board.lines
+        if (line.hardware, line.workload, line.status) == (hardware, workload, Status.OK)
+    ]
+    stage: dict[str, tuple[BoardRow, BoardCell, BoardCell]] = {}
+    hollow, left_out = [], []
+    for line in lines:
+        cells = line.cells[at[0]], line.cells[at[1]]
+        reason = next(filter(None, map(_why_not, (x, y), cells)), None)
+        if reason is not None:
+            left_out.append(Left(line, reason))
+        elif Role.QUALITY in (x.role, y.role) and not line.ranked:
+            hollow.append((line, *cells))
+            left_out.append(Left(line, UNRANKED))
+        else:
+            stage[str(len(stage))] = (line, *cells)
+    points = {name: (cx.value, cy.value) for name, (_, cx, cy) in stage.items()}
+    members = pareto_front(points, (x.direction, y.direction)).members
+    plot = with_labels(_plot(x, y, stage, members, hollow))
+    front = tuple(stage[name][0] for name in members)
+    return Tradeoff(x, y, hardware, workload, plot, front, tuple(left_out))
+
+
+Point = tuple[BoardRow, BoardCell, BoardCell]
+
+
+def _why_not(column: Column, cell: BoardCell) -> str | None:
+    if cell.value is None:
+        return f"{column.label}: {cell.title}"
+    if column.role is Role.ENERGY and cell.provenance is not Provenance.MEASURED:
+        return f"{column.label}: {cell.provenance} joules are shown, never compared"
+    return None
+
+
+def _plot(
+    x: Column,
+    y: Column,
+    stage: Mapping[str, Point],
+    members: Sequence[str],
+    hollow: Sequence[Point],
+) -> Plot:
+    drawn = [*stage.values(), *hollow]
+    horizontal = x_axis(_title(x), [v for _, cell, _ in drawn for v in _extent(cell, x)])
+    vertical = y_axis(_title(y), [v for _, _, cell in drawn for v in _extent(cell, y)])
+    marks = [
+        _mark(point, (x, y), (horizontal, vertical), "front" if name in members else "beaten")
+        for name, point in stage.items()
+    ]
+    marks += [_mark(point, (x, y), (horizontal, vertical), "hollow") for point in hollow]
+    on_front = sorted((m for m in marks if m.css.endswith("front")), key=lambda m: (m.x, m.y))
+    lines = (Line(_stairs(on_front, x.direction), "front-line"),) if len(on_front) > 1 else ()
+    description = (
+        f"{x.label} against {y.label}: {len(drawn)} points, {len(members)} of them on the front"
+    )
+    return Plot(horizontal, vertical, description, tuple(marks), lines)
+
+
+def _title(column: Column) -> str:
+    unit = f" ({column.scale.suffix})" if column.scale.suffix else ""
+    better = "lower" if column.direction is Direction.LOWER else "higher"
+    return f"{column.label}{unit}, {better} is better"
+
+
+def _extent(cell: BoardCell, column: Column) -> list[float]:
+    values = (cell.value, cell.low, cell.high)
+    return [value * column.scale.factor for value in values if value is not None]
+
+
+def _mark(point: Point, columns: tuple[Column, Column], axes: tuple[Axis, Axis], css: str) -> Mark:
+    line, *cells = point
+    where = [
+        axis.at((cell.value or 0.0) * column.scale.factor)
+        for axis, cell, column in zip(axes, cells, columns, strict=True)
+    ]
+    values = ", ".join(
+        f"{column.short} {cell.text} {column.scale.suffix}".rstrip()
+        for cell, column in zip(cells, columns, strict=True)
+    )
+    name = f"{line.label} \u00b7 {line.backend}"
+    bars = [_bar(*each) for each in zip(axes, cells, columns, strict=True)]
+    title = f"{name}, {line.model}: {values}"
+    return Mark(where[0], where[1], f"point {css}", title, name, line.href, bars[0], bars[1])
+
+
+def _bar(axis: Axis, cell: BoardCell, column: Column) -> tuple[float, float] | None:
+    if cell.low is None or cell.high is None:
+        return None
+    return axis.at(cell.low * column.scale.factor), axis.at(cell.high * column.scale.factor)
+
+
+def _stairs(marks: Sequence[Mark], direction: Direction) -> str:
+    """Return the edge of the dominated region: steps through the front's points."""
+    lower = direction is Direction.LOWER
+    points = [(marks[0].x, marks[0].y)]
+    for before, after in pairwise(marks):
+        corner = (after.x, before.y) if lower else (before.x, after.y)
+        points += [corner, (after.x, after.y)]
+    return polyline(points)

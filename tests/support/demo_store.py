@@ -1,0 +1,84 @@
+"""A store of synthetic records that has a bit of everything: for tests of the site only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from record_factory import Run, make_environment, make_run
+
+from leanboard.results.store import Loaded, Store, read_stores
+
+TORCH = {
+    "bf16": 0.62,
+    "int8-weight-only": 0.88,
+    "int8-dynamic": 1.31,
+    "static-cache": 1.002,
+    "prompt-lookup": 1.74,
+}
+LLAMA = {"gguf-q8_0": 1.42, "gguf-q4_1": 1.9}
+QUALITY = {"int8-dynamic": 0.56, "gguf-q4_1": 0.6, "bf16": 0.6}
+REQUANTISED = ("int8-weight-only", "int8-dynamic", "gguf-q8_0")
+
+
+def write_demo(root: Path) -> Loaded:
+    """Write two blocks, two workloads, scores, a failure and a refusal; read them back."""
+    published, local = Store(root / "published", "published"), Store(root / "local", "local")
+    for run in _runs():
+        published.write(run.record, run.traces)
+    other = make_environment(cpu="Another CPU", cores=8)
+    for run in _block("transformers", {"bf16": 1.4}, "chat", environment=other):
+        local.write(run.record, run.traces)
+    return read_stores([(published.root, "published"), (local.root, "local")])
+
+
+def _runs() -> Iterator[Run]:
+    for workload in ("chat", "long-prompt"):
+        yield from _block("transformers", TORCH, workload)
+        yield from _block("llamacpp", LLAMA, workload, reference=3.9)
+    for backend, arms in (("transformers", TORCH), ("llamacpp", LLAMA)):
+        for arm in ("none", *arms):
+            yield from _scores(backend, arm)
+    refusal = "bitsandbytes refused: 'nf4 needs a CUDA device'"
+    yield make_run(techniques=["nf4"], status="unsupported", error=refusal)
+    yield make_run(techniques=["eager-all"], status="failed", error="needs 31 GiB, there are 16")
+
+
+def _block(
+    backend: str,
+    arms: dict[str, float],
+    workload: str,
+    *,
+    reference: float = 1.0,
+    **options: object,
+) -> Iterator[Run]:
+    common = {"backend": backend, "workload": workload, "arms": ("none", *arms), **options}
+    baseline = make_run(speed=reference, **common)
+    yield baseline
+    for number, (arm, speed) in enumerate(arms.items(), start=1):
+        yield make_run(
+            techniques=[arm],
+            speed=reference * speed,
+            baseline=baseline,
+            number=number,
+            warnings=_warnings(arm),
+            **common,
+        )
+
+
+def _scores(backend: str, arm: str) -> Iterator[Run]:
+    techniques = [] if arm == "none" else [arm]
+    for task in ("arc_easy", "hellaswag", "squad-passages"):
+        yield make_run(
+            kind="accuracy",
+            techniques=techniques,
+            backend=backend,
+            task=task,
+            accuracy=QUALITY.get(arm, 0.58),
+            number=len(arm),
+            warnings=_warnings(arm),
+        )
+
+
+def _warnings(arm: str) -> tuple[str, ...]:
+    return ("requantised: the weights were q4_1 before",) if arm in REQUANTISED else ()
