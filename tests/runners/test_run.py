@@ -1,0 +1,203 @@
+"""A run from overrides to records, on the random Llama, through real worker processes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from leanboard.metrics.trace import RequestObservation
+from leanboard.results.errors import ConfigError, LeanboardError
+from leanboard.results.schema import AccuracyCell, PerformanceCell, Record, Status
+from leanboard.results.store import Store, traces_path
+from leanboard.results.traces import from_parquet
+from leanboard.results.verify import verify_paths
+from leanboard.runners.backends.base import ModelFiles
+from leanboard.runners.grid import blocks
+from leanboard.runners.run import run
+
+_WORDS = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
+
+
+class Watch:
+    """Progress that keeps what was said and can act after a step."""
+
+    def __init__(self, after: Callable[[str], None] = lambda _: None) -> None:
+        self.said: list[str] = []
+        self._after = after
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def add(self, estimate_s: float) -> None:
+        assert estimate_s > 0
+
+    def advance(self, estimate_s: float, doing: str) -> None:
+        assert estimate_s >= 0
+        self._after(doing)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def command(tiny_llama: ModelFiles, tmp_path: Path, cache: Path) -> list[str]:
+    passages = tmp_path / "passages.jsonl"
+    rows = [
+        {"title": f"title {n}", "text": f"{n} {_WORDS[n % 26 :]} {_WORDS}."} for n in range(120)
+    ]
+    passages.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [
+        f"model.id={tiny_llama.folder}",
+        f"data.passages_path={passages}",
+        f"store={tmp_path / 'records'}",
+        f"cache={cache}",
+        "hardware=cpu-1t",
+        "workload.prompt_tokens=24",
+        "workload.output_tokens=4",
+        "workload.prompts=3",
+        "procedure.rounds=3",
+        "procedure.warmup_rounds=1",
+        "procedure.timeout_s=120",
+        "accuracy.tasks=[]",
+        "accuracy.text={name: passages, bytes: 600, window_bytes: 200}",
+    ]
+
+
+def _by_kind(records: tuple[Record, ...]) -> tuple[list[Record], list[Record]]:
+    timed = [r for r in records if isinstance(r.cell, PerformanceCell)]
+    return timed, [r for r in records if isinstance(r.cell, AccuracyCell)]
+
+
+def _workers() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children()
+        if "leanboard.runners.worker" in child.cmdline()
+    ]
+
+
+def test_a_run_leaves_verified_records_of_every_arm(command: list[str], tmp_path: Path) -> None:
+    outcome = run(blocks([*command, "technique=bf16"]), Watch())
+    timed, scored = _by_kind(outcome.records)
+    assert [(r.block.arm, r.status) for r in timed] == [("none", "ok"), ("bf16", "ok")]
+    assert [(r.block.arm, r.status) for r in scored] == [("none", "ok"), ("bf16", "ok")]
+    assert timed[1].comparisons[0].baseline_run == timed[0].run_id
+    assert timed[1].measurements["weight_bytes"].value == pytest.approx(
+        timed[0].measurements["weight_bytes"].value / 2, rel=1e-6
+    )
+    assert scored[0].measurements["bits_per_byte"].value is not None
+    assert verify_paths([tmp_path / "records"]) == (4, [])
+    assert not list((tmp_path / "runs").iterdir())
+    assert not _workers()
+
+
+def test_every_round_runs_every_arm_on_the_same_prompt(command: list[str], tmp_path: Path) -> None:
+    timing_only = [override for override in command if not override.startswith("accuracy")]
+    run(blocks([*timing_only, "technique=static-cache", "accuracy=none"]), Watch())
+    seen = {}
+    for entry in Store(tmp_path / "records", "local").entries():
+        observation = from_parquet(traces_path(entry.path).read_bytes())
+        assert isinstance(observation, RequestObservation)
+        seen[entry.record.block.arm] = [
+            (r.round, r.warmup, r.prompt_id, r.output_tokens) for r in observation.requests
+        ]
+    assert seen["none"] == seen["static-cache"]
+    assert [(r, w) for r, w, _, _ in seen["none"]] == [
+        (0, True),
+        (0, False),
+        (1, False),
+        (2, False),
+    ]
+    assert {tokens for *_, tokens in seen["none"]} == {4}
+
+
+def test_a_technique_that_the_backend_cannot_do_is_an_unsupported_row(command: list[str]) -> None:
+    outcome = run(blocks([*command, "technique=gguf-q8_0"]), Watch())
+    by_arm = {(r.block.arm, r.cell.kind): r for r in outcome.records}
+    refused = by_arm["gguf-q8_0", "performance"]
+    assert refused.status is Status.UNSUPPORTED
+    assert refused.error is not None
+    assert "cannot do 'gguf-q8_0'" in refused.error.message
+    assert refused.measurements == {}
+    assert by_arm["none", "performance"].status is Status.OK
+    assert outcome.failed == ()
+
+
+def test_an_arm_that_dies_becomes_a_failed_row_and_the_others_go_on(command: list[str]) -> None:
+    def kill_the_candidate(doing: str) -> None:
+        if doing.endswith("bf16: chat") and len(_workers()) == 2:
+            _workers()[1].kill()
+
+    outcome = run(blocks([*command, "technique=bf16"]), Watch(kill_the_candidate))
+    by_arm = {(r.block.arm, r.cell.kind): r for r in outcome.records}
+    assert by_arm["none", "performance"].status is Status.OK
+    failed = by_arm["bf16", "performance"]
+    assert failed.status is Status.FAILED
+    assert failed.error is not None
+    assert failed.error.kind == "out-of-memory"
+    assert failed.measurements == {}
+    assert failed.comparisons == ()
+    assert {r.block.arm for r in outcome.failed} == {"bf16"}
+
+
+def test_an_interrupted_run_keeps_its_records_and_goes_on_with_what_is_left(
+    command: list[str],
+) -> None:
+    specs = blocks([*command, "technique=bf16"])
+
+    def interrupt_scoring(doing: str) -> None:
+        if doing.endswith("none: passages"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(specs, Watch(interrupt_scoring))
+    assert not _workers()
+
+    watch = Watch()
+    outcome = run(specs, watch)
+    assert watch.said[0] == "Resuming: 2 cells of this run are done."
+    assert [(r.block.arm, r.cell.kind) for r in outcome.records] == [
+        ("none", "accuracy"),
+        ("bf16", "accuracy"),
+    ]
+
+    again = run(specs, Watch())
+    assert len(again.records) == 4, "a finished run measures anew"
+
+
+def test_too_little_memory_is_a_failed_row_with_the_numbers(command: list[str]) -> None:
+    outcome = run(blocks([*command, "hardware.memory_cap_bytes=1000000"]), Watch())
+    timed, _ = _by_kind(outcome.records)
+    assert timed[0].status is Status.FAILED
+    assert timed[0].error is not None
+    assert timed[0].error.kind == "out-of-memory"
+    assert "GiB" in timed[0].error.message
+
+
+def test_a_store_that_cannot_be_written_ends_the_run_and_its_workers(
+    command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "records").write_text("a file, not a folder")
+    with pytest.raises(LeanboardError, match="records"):
+        run(blocks(command), Watch())
+    assert not _workers()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("workload.prompts=0", "workload.prompts is 0"),
+        ("procedure.rounds=0", "procedure.rounds"),
+        ("technique=prompt-lookup technique.prompt-lookup.num_tokens=0", "num_tokens"),
+        ("model.id=./nowhere/at/all", "no model at"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_before_anything_runs(
+    command: list[str], override: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(blocks([*command, *override.split()]), Watch())
