@@ -11,6 +11,7 @@ import sys
 import tokenize
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,12 @@ def options() -> list[tuple[str, str]]:
     """Every (group, option) of the menu."""
     files = sorted(PARTS["suites"].glob("*/*.yaml"))
     return [(file.parent.name, file.stem) for file in files]
+
+
+def techniques_of(arm: str | dict[str, Any]) -> list[str]:
+    """Names of the techniques of a suite's arm: a name, or a mapping with ``technique``."""
+    named = arm if isinstance(arm, str) else arm["technique"]
+    return [named] if isinstance(named, str) else list(named)
 
 
 def test_every_package_on_disk_is_named_in_pyproject_and_none_besides() -> None:
@@ -299,9 +306,8 @@ def test_every_suite_names_only_options_that_exist() -> None:
         if group != "suite":
             continue
         for block in compose([f"suite={name}"])["suite"]["blocks"]:
-            wanted = [("backend", block["backend"])]
+            wanted = [(key, block[key]) for key in ("model", "backend", "hardware") if key in block]
             wanted += [("workload", workload) for workload in block["workloads"]]
-            arms = [arm if isinstance(arm, str) else "+".join(arm) for arm in block["arms"]]
-            wanted += [("technique", part) for arm in arms for part in arm.split("+")]
+            wanted += [("technique", part) for arm in block["arms"] for part in techniques_of(arm)]
             unknown += [f"{name}: {g}={o}" for g, o in wanted if (g, o) not in menu]
     assert unknown == []
