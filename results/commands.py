@@ -10,17 +10,14 @@ import click
 LOCAL_RECORDS = Path("build/records")
 
 
-def records_option(command: click.Command) -> click.Command:
-    """Add the option that says which local records are read beside the published ones."""
-    option = click.option(
-        "--records",
-        type=click.Path(path_type=Path),
-        default=LOCAL_RECORDS,
-        show_default=True,
-        help="Local records, read beside the published ones.",
-    )
-    decorated: click.Command = option(command)
-    return decorated
+records_option = click.option(
+    "--records",
+    type=click.Path(path_type=Path),
+    default=LOCAL_RECORDS,
+    show_default=True,
+    help="Local records, read beside the published ones.",
+)
+"""The option that says which local records are read."""
 
 
 @click.command()

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 import click
+
 from leanboard.results.errors import LeanboardError
 
 INTERRUPTED = 130
@@ -52,7 +53,7 @@ def cli() -> None:
     leanboard run technique=int8-dynamic workload=chat   one technique and its baseline
     leanboard run -m technique=bf16,int8-dynamic         a grid, one block a job
     leanboard site                                       the pages of what was measured
-    """
+    """  # noqa: D301  click reads \b
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001

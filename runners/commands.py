@@ -38,7 +38,7 @@ def run(overrides: tuple[str, ...]) -> None:
     -m                Hydra's multirun: technique=a,b runs each, one block a job
 
     An interrupted run goes on where it stopped when the same command is given again.
-    """
+    """  # noqa: D301  click reads \b
     from leanboard.runners import launch
 
     sys.exit(launch.run(list(overrides), _console()))

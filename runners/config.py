@@ -101,6 +101,7 @@ def typed(kind: type[T], plain: Mapping[str, Any], where: str) -> T:
 
     Args:
         kind: a dataclass whose fields are the accepted keys.
+        plain: the values, by key.
         where: name of the config node, for messages (``workload``).
 
     Raises:

@@ -11,6 +11,7 @@ from leanboard.results.errors import ConfigError, LeanboardError
 from leanboard.runners import config
 from leanboard.runners.grid import blocks
 from leanboard.runners.models import ModelConfig, prepare_model
+from leanboard.runners.packages import PackageConfig, fetch_package
 from leanboard.runners.planning import print_plan
 from leanboard.runners.progress import progress_on
 from leanboard.runners.run import run as run_blocks

@@ -73,8 +73,9 @@ def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float
 
 def show_findings(console: Console) -> None:
     """Print what can be measured on this machine and what not."""
-    from leanboard.runners.doctor import diagnose
     from rich.table import Table
+
+    from leanboard.runners.doctor import diagnose
 
     styles = {"ok": "green", "warn": "yellow", "missing": "red"}
     table = Table("", "what", "finding", "how to change it")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -97,7 +96,7 @@ class Recorder:
         self._store.write(record, traces)
         return record
 
-    def _identity_fields(self, finished: Finished) -> Mapping[str, Any]:
+    def _identity_fields(self, finished: Finished) -> dict[str, Any]:
         arms = tuple(arm.label for arm in self._block.arms)
         return {
             "run_id": finished.run_id,
@@ -115,7 +114,7 @@ class Recorder:
             "environment": self._environment,
         }
 
-    def _outcome_fields(self, finished: Finished) -> Mapping[str, Any]:
+    def _outcome_fields(self, finished: Finished) -> dict[str, Any]:
         error = finished.error
         failure = (
             None if error is None else Failure(kind=wire.error_kind(error), message=str(error))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
-from leanboard.metrics.trace import EnergyWindow, Phase, Provenance, Quantity
+from leanboard.metrics.trace import EnergyWindow, Phase, Provenance, Quantity, RequestTrace
 from leanboard.results.schema import Procedure
 from leanboard.runners import wire
 from leanboard.runners.arms import RunningArm, Seen
 from leanboard.runners.backends.base import Request
 from leanboard.runners.block import PreparedWorkload
-from leanboard.runners.probes import Probe
+from leanboard.runners.probes import Probe, Reading
 from leanboard.runners.workloads import requests
 
 _MEMORY_FACTS = {
@@ -32,6 +32,16 @@ def order(arms: Sequence[RunningArm], seed: int, key: str) -> list[RunningArm]:
     return shuffled
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One arm's part of a round: the same prompts for every arm."""
+
+    workload: PreparedWorkload
+    requests: Sequence[Request]
+    number: int
+    warmup: bool
+
+
 def run_rounds(
     arms: Sequence[RunningArm],
     workloads: Sequence[PreparedWorkload],
@@ -48,51 +58,53 @@ def run_rounds(
     for warmup, number in spans:
         for workload in workloads:
             batch = requests(workload.prompts, workload.config, number, warmup=warmup)
+            turn = Turn(workload, batch, number, warmup)
             key = f"{workload.config.name}/{warmup}/{number}"
             for running in order(arms, procedure.seed, key):
                 if running.alive:
-                    _run_batch(running, workload, batch, number, warmup, probe, procedure.timeout_s)
+                    _take(turn, running, probe, procedure.timeout_s)
                 advance(running, workload)
 
 
-def _run_batch(
-    running: RunningArm,
-    workload: PreparedWorkload,
-    batch: Sequence[Request],
-    number: int,
-    warmup: bool,
-    probe: Probe,
-    timeout_s: float,
-) -> None:
-    seen = running.seen.setdefault(workload.config.name, Seen())
+def _take(turn: Turn, running: RunningArm, probe: Probe, timeout_s: float) -> None:
+    """Let one arm run its part; what it shows is kept, what it fails at ends it."""
+    name = turn.workload.config.name
+    seen = running.seen.setdefault(name, Seen())
     started_s = time.perf_counter()
     with running.awake() as worker:
         with probe.window() as window:
-            plain = [asdict(request) for request in batch]
+            plain = [asdict(request) for request in turn.requests]
             reply = worker.call("generate", timeout_s, requests=plain)
-        traces = [wire.trace_from_wire(trace) for trace in reply["traces"]]
-        seen.requests += [
-            replace(trace, arm=running.label, round=number, warmup=warmup) for trace in traces
-        ]
-        if not warmup:
-            energy = window.reading
-            seen.windows.append(
-                EnergyWindow(
-                    phase=Phase.MIXED,
-                    round=number,
-                    started_s=energy.started_s,
-                    ended_s=energy.ended_s,
-                    energy_j=energy.energy_j,
-                    source=energy.source,
-                    provenance=energy.provenance,
-                    requests=len(traces),
-                    output_tokens=sum(trace.output_tokens for trace in traces),
-                    reason=energy.reason,
-                )
+        traces = [
+            replace(
+                wire.trace_from_wire(trace),
+                arm=running.label,
+                round=turn.number,
+                warmup=turn.warmup,
             )
+            for trace in reply["traces"]
+        ]
+        seen.requests += traces
+        if not turn.warmup:
+            seen.windows.append(_energy_window(turn, window.reading, traces))
             _note_facts(seen, reply)
-    name = workload.config.name
-    running.measured_s[name] = running.measured_s.get(name, 0.0) + time.perf_counter() - started_s
+    elapsed_s = time.perf_counter() - started_s
+    running.measured_s[name] = running.measured_s.get(name, 0.0) + elapsed_s
+
+
+def _energy_window(turn: Turn, energy: Reading, traces: Sequence[RequestTrace]) -> EnergyWindow:
+    return EnergyWindow(
+        phase=Phase.MIXED,
+        round=turn.number,
+        started_s=energy.started_s,
+        ended_s=energy.ended_s,
+        energy_j=energy.energy_j,
+        source=energy.source,
+        provenance=energy.provenance,
+        requests=len(traces),
+        output_tokens=sum(trace.output_tokens for trace in traces),
+        reason=energy.reason,
+    )
 
 
 def _note_facts(seen: Seen, reply: wire.Message) -> None:

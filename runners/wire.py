@@ -57,7 +57,7 @@ def model_to_wire(model: ModelFiles) -> Message:
 def model_from_wire(plain: Mapping[str, Any]) -> ModelFiles:
     """Return a model's files from their JSON form."""
     paths = {key: None if plain[key] is None else Path(plain[key]) for key in _PATHS}
-    return ModelFiles(**{**plain, **paths})  # type: ignore[arg-type]
+    return ModelFiles(**{**plain, **paths})
 
 
 def device_to_wire(device: Device) -> Message:

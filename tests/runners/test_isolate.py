@@ -32,7 +32,7 @@ def test_a_request_that_cannot_be_carried_out_is_an_error_with_its_cause(worker:
 def test_a_worker_that_hangs_is_ended_when_its_time_is_up(worker: Worker) -> None:
     worker.call("read_memory", 60)
     worker.pause()
-    with pytest.raises(ArmError, match="no answer to 'read_memory' within 0.1 s"):
+    with pytest.raises(ArmError, match=r"no answer to 'read_memory' within 0\.1 s"):
         worker.call("read_memory", 0.1)
     assert not psutil.pid_exists(worker.pid)
 
@@ -95,7 +95,7 @@ def test_what_libraries_print_goes_to_the_log_and_not_into_the_protocol(tmp_path
     code = "import os; os.write(1, b'noise'); print('more noise')"
     script = (
         "import sys; from leanboard.runners import worker\n"
-        f"worker._OPERATIONS['noise'] = lambda s, m: (exec({code!r}), {{}})[1]\n"
+        f"worker._OPERATIONS['noise'] = lambda *_: (exec({code!r}), {{}})[1]\n"
         "worker.main(['worker', sys.argv[1]])"
     )
     with subprocess.Popen(

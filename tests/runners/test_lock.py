@@ -57,6 +57,6 @@ def test_a_gpu_run_keeps_cpu_runs_out_as_well(tmp_path: Path) -> None:
 
 def test_a_lock_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> None:
     lock_path("cpu", tmp_path).mkdir()
+    lock = measuring("cpu", print, tmp_path)
     with pytest.raises(LeanboardError, match="cannot open the measuring lock"):
-        with measuring("cpu", print, tmp_path):
-            pass
+        lock.__enter__()
