@@ -84,19 +84,35 @@ def test_another_transformers_converts_again(
     assert folder.name == "float32-transformers-99.0"
 
 
-@pytest.mark.usefixtures("fake_conversion")
-def test_too_little_memory_is_said_before_converting(
+def test_too_little_memory_is_refused_before_the_weights_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "toy.gguf"
-    path.write_bytes(GGUF)
-
     def refuse(needed_bytes: int, purpose: str) -> None:
         raise OutOfMemoryError(f"{purpose} needs {needed_bytes}")
 
+    origin = {"weights_origin": "q4_1", "family": "llama", "elements": {"q4_1": 100, "f32": 5}}
+    monkeypatch.setattr(conversion, "read_origin", lambda _: origin)
     monkeypatch.setattr(conversion, "require_memory", refuse)
-    with pytest.raises(OutOfMemoryError, match=r"converting toy\.gguf"):
-        prepare_model(custom(path), tmp_path / "cache", quiet)
+    with pytest.raises(OutOfMemoryError, match=r"Converting toy\.gguf needs 1260"):
+        conversion.convert(tmp_path / "toy.gguf", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("returncode", "stderr", "kind", "said"),
+    [
+        (1, "x\na.b.OutOfMemoryError: Converting x needs 9 GiB", OutOfMemoryError, "^Converting x"),
+        (-9, "", OutOfMemoryError, "ran out of memory"),
+        (1, "Traceback\nMemoryError", OutOfMemoryError, "ran out of memory"),
+        (1, "OSError: [Errno 28] No space left on device", FetchError, "disk is full"),
+        (1, "ValueError: no such architecture", ConfigError, "no such architecture"),
+        (1, "", ConfigError, "no message"),
+    ],
+)
+def test_a_failed_conversion_says_what_failed(
+    returncode: int, stderr: str, kind: type[Exception], said: str
+) -> None:
+    with pytest.raises(kind, match=said):
+        raise conversion.explain("x.gguf", returncode, stderr)
 
 
 def test_several_gguf_files_need_a_choice(tmp_path: Path) -> None:
