@@ -1,0 +1,185 @@
+"""A model in llama.cpp that answers, times itself and scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
+from leanboard.results.errors import ArmError
+from leanboard.runners.backends.base import Request, Span, SpanScore
+from leanboard.runners.backends.llama_context import ContextShape, LlamaContext, Token
+from leanboard.runners.backends.llama_model import LlamaModel
+from leanboard.runners.backends.llama_scoring import check_spans, score_spans, scoring_shape
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One static batch that has run: its marks and its output, one row a request."""
+
+    sent_s: float
+    encoded_s: float
+    token_s: tuple[float, ...]
+    prompt_tokens: tuple[int, ...]
+    output_ids: tuple[tuple[int, ...], ...]
+
+    def trace(self, row: int, request: Request) -> RequestTrace:
+        """Return the trace of one request of the batch."""
+        due_s = request.scheduled_s
+        return RequestTrace(
+            prompt_id=request.prompt_id,
+            arm="",
+            round=0,
+            warmup=False,
+            batch=0,
+            scheduled_s=self.sent_s if due_s is None else due_s,
+            sent_s=self.sent_s,
+            encoded_s=self.encoded_s,
+            token_s=self.token_s[: request.output_tokens],
+            prompt_tokens=self.prompt_tokens[row],
+            output_ids=self.output_ids[row][: request.output_tokens],
+        )
+
+
+class LlamaEngine:
+    """A loaded model that answers, times itself and scores.
+
+    It holds one context at a time, made for the work at hand and before the clock starts: a
+    request's numbers and memory do not depend on the size of the requests before it.
+    """
+
+    def __init__(
+        self, model: LlamaModel, threads: int, flash: str, clock: Clock = time.perf_counter
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            model: the loaded weights; they outlive the engine.
+            threads: threads for prompts and for decoding.
+            flash: flash attention, ``auto``, ``on`` or ``off``.
+            clock: seconds; ``time.perf_counter`` outside tests.
+        """
+        self.vocabulary = model.vocabulary
+        self._model = model
+        self._threads = threads
+        self._flash = flash
+        self._clock = clock
+        self._context: LlamaContext | None = None
+        self._kv: dict[str, Quantity] = {}
+
+    def close(self) -> None:
+        """Free the context."""
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+
+    def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:
+        """Run the requests as one static batch, greedily, and time every token.
+
+        Tokenisation is inside the timed window. Each request is a sequence of its own, starts
+        from an empty cache, and runs as long as the longest; what it did not ask for is cut off.
+
+        Raises:
+            ArmError: if the run fails, or prompt and output do not fit the window.
+        """
+        if not requests:
+            return []
+        steps = max(request.output_tokens for request in requests)
+        texts = [request.text for request in requests]
+        # Before the clock: the size of the context follows from the length of the prompts.
+        context = self._ready(self._generation_shape(self.encode_batch(texts), steps))
+        sent_s = self._clock()
+        prompts = self.encode_batch(texts)
+        encoded_s = self._clock()
+        marks: list[float] = []
+        chosen: list[list[int]] = []
+        for _ in range(steps):
+            chosen.append(self._step(context, prompts, chosen))
+            marks.append(self._clock())
+        self._note_cache(context, prompts, steps)
+        outputs = tuple(zip(*chosen, strict=True))
+        run = _Run(sent_s, encoded_s, tuple(marks), tuple(map(len, prompts)), outputs)
+        return [run.trace(row, request) for row, request in enumerate(requests)]
+
+    def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
+        """Score the spans, in their order; neighbours with the same context share it.
+
+        Raises:
+            ArmError: if a span does not fit the model's window, or the run fails.
+        """
+        if not spans:
+            return []
+        check_spans(spans, self.vocabulary.max_length)
+        context = self._ready(scoring_shape(spans, self.vocabulary.size))
+        return score_spans(context, spans)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of a text; special tokens in it are honoured, none are added."""
+        return self._model.encode(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Encode several texts; the same as ``encode`` on each."""
+        return [self._model.encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens included."""
+        return self._model.decode(ids)
+
+    def facts(self) -> Mapping[str, Quantity]:
+        """Return ``weight_bytes`` and, of the last generation, its cache.
+
+        ``kv_bytes`` are the keys and values of the tokens really held, with their bookkeeping, as
+        llama.cpp would save them; ``kv_cells`` is what the context had room for.
+        """
+        stored = Quantity(self._model.weight_bytes, "B", Provenance.COUNTED)
+        return {"weight_bytes": stored, **self._kv}
+
+    def _generation_shape(self, prompts: Sequence[tuple[int, ...]], steps: int) -> ContextShape:
+        shortest, longest = min(map(len, prompts)), max(map(len, prompts))
+        if shortest == 0:
+            raise ArmError("A prompt is empty: it has no tokens to start from.")
+        if longest + steps > self.vocabulary.max_length:
+            raise ArmError(
+                f"{longest} prompt tokens and {steps} output tokens do not fit the model's "
+                f"window of {self.vocabulary.max_length}."
+            )
+        return ContextShape(longest + steps, len(prompts), outputs=len(prompts))
+
+    def _ready(self, shape: ContextShape) -> LlamaContext:
+        """Return an empty context of this shape."""
+        if self._context is None or self._context.shape != shape:
+            self.close()
+            self._context = LlamaContext(self._model, shape, self._threads, self._flash)
+        self._context.clear()
+        return self._context
+
+    def _step(
+        self, context: LlamaContext, prompts: Sequence[tuple[int, ...]], chosen: list[list[int]]
+    ) -> list[int]:
+        """Feed the prompts, or the tokens chosen last, and choose the next ones."""
+        tokens: list[Token] = []
+        ends: list[int] = []
+        for sequence, prompt in enumerate(prompts):
+            if chosen:
+                at = len(prompt) + len(chosen) - 1
+                tokens.append(Token(chosen[-1][sequence], at, sequence, output=True))
+            else:
+                last = len(prompt) - 1
+                tokens += [Token(t, i, sequence, i == last) for i, t in enumerate(prompt)]
+            ends.append(len(tokens) - 1)
+        context.decode(tokens)
+        return [int(context.logits(end).argmax()) for end in ends]
+
+    def _note_cache(
+        self, context: LlamaContext, prompts: Sequence[tuple[int, ...]], steps: int
+    ) -> None:
+        held = sum(len(prompt) + steps - 1 for prompt in prompts)
+        size = sum(context.state_bytes(sequence) for sequence in range(len(prompts)))
+        self._kv = {
+            "kv_bytes": Quantity(size, "B", Provenance.COUNTED),
+            "kv_tokens": Quantity(held, "tok", Provenance.COUNTED),
+            "kv_cells": Quantity(context.shape.all_cells, "tok", Provenance.COUNTED),
+        }
