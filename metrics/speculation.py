@@ -24,7 +24,38 @@ def _step_parts(batch: Batch) -> tuple[float, float] | Missing:
     return float(sum(r.output_tokens for r in batch)), float(forwards)
 
 
+_GRAM_TOKENS = 4
+
+
+def _repetition_parts(batch: Batch) -> tuple[float, float] | Missing:
+    """Return repeated and all runs of four output tokens, summed over the batch's requests."""
+    repeated = total = 0
+    for request in batch:
+        ids = request.output_ids
+        grams = [ids[i : i + _GRAM_TOKENS] for i in range(len(ids) - _GRAM_TOKENS + 1)]
+        total += len(grams)
+        repeated += len(grams) - len(set(grams))
+    return float(repeated), float(total)
+
+
 METRICS: tuple[Metric, ...] = (
+    Metric(
+        name="output_repetition_share",
+        unit="1",
+        direction=Direction.NEUTRAL,
+        role=Role.SPECULATION,
+        label="Repetition",
+        doc=(
+            "Share of the output's runs of four tokens that occurred before in the same output. "
+            "Loops are easy to draft: a high share flatters speculation."
+        ),
+        source="leanboard; sequence repetition (seq-rep-4) of Welleck et al., arXiv 1908.04319",
+        kinds=_REQUESTS,
+        summary=Summary.RATIO_OF_SUMS,
+        reduce=ratio_per_batch(
+            _repetition_parts, Provenance.COUNTED, "no output was four tokens long"
+        ),
+    ),
     Metric(
         name="acceptance_rate",
         unit="1",

@@ -109,6 +109,12 @@ SPECULATIVE = requests(
         request(1, [1.0] * 4, drafted=2, accepted=1, target_forwards=3),
     ]
 )
+LOOPING = requests(
+    [
+        request(0, [1.0] * 8, output_ids=(1, 2, 3, 4, 1, 2, 3, 4)),
+        request(1, [1.0] * 4, output_ids=(5, 6, 7, 8)),
+    ]
+)
 TEXT = AnswerObservation(
     answers=(
         AnswerTrace("0", {}, (-30.0,), tokens=10, text_bytes=40),
@@ -143,6 +149,8 @@ EXAMPLES: Mapping[str, tuple[Observation, float]] = {
     "output_tokens_per_s": (TWO_BATCHES, 2 / 3),
     # (4 + 1) / (8 + 2)
     "acceptance_rate": (SPECULATIVE, 0.5),
+    # 1234 1234 holds five runs of four, of which the last repeats the first; 5678 holds one: 1 / 6
+    "output_repetition_share": (LOOPING, 1 / 6),
     # (6 + 4) / (2 + 3)
     "tokens_per_step": (SPECULATIVE, 2.0),
     "weight_bytes": (facts(weight_bytes=5000), 5000.0),
