@@ -48,7 +48,7 @@ def snapshot(
     return folder, folder.name
 
 
-def _download(**options: Any) -> str:  # noqa: ANN401 - handed on as they are
+def _download(**options: Any) -> str:
     from huggingface_hub import snapshot_download
 
     return str(snapshot_download(**options))
