@@ -75,5 +75,5 @@ export PIP_CONSTRAINT=$pins PIP_BUILD_CONSTRAINT=$pins
 say "installing the pinned packages (a few minutes)"
 "${pip[@]}" install -q -c constraints.txt pip
 install_torch
-"${pip[@]}" install -q -c constraints.txt -e '.[bench,dev]'
+"${pip[@]}" install -qq -c constraints.txt -e '.[bench,dev]'
 say "done: $venv"
