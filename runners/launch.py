@@ -37,6 +37,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 
 def _run(overrides: Sequence[str], console: Console) -> int:
+    from rich.markup import escape
+
     specs = blocks(overrides)
     print_plan(specs, console)
     with progress_on(console) as progress:
@@ -44,7 +46,7 @@ def _run(overrides: Sequence[str], console: Console) -> int:
     print_summary(outcome.records, console)
     for record in outcome.failed:
         failure = record.error.message if record.error is not None else "no message"
-        console.print(f"[red]failed[/] {record.block.arm}: {failure}")
+        console.print(f"[red]failed[/] {record.block.arm}: {escape(failure)}")
     console.print(f"Records: {specs[0].store}. Pages: leanboard site")
     return 1 if outcome.failed else 0
 
@@ -53,6 +55,7 @@ def _through_hydra(arguments: Sequence[str], console: Console) -> int:
     """Let Hydra parse the command line; each job runs its own overrides."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from rich.markup import escape
 
     statuses: list[int] = []
 
@@ -61,7 +64,7 @@ def _through_hydra(arguments: Sequence[str], console: Console) -> int:
         try:
             status = _run(overrides, console)
         except LeanboardError as error:
-            console.print(f"[red]error:[/] {error}")
+            console.print(f"[red]error:[/] {escape(str(error))}")
             status = error.exit_code
         statuses.append(status)
         return status

@@ -73,6 +73,7 @@ def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float
 
 def show_findings(console: Console) -> None:
     """Print what can be measured on this machine and what not."""
+    from rich.markup import escape
     from rich.table import Table
 
     from leanboard.runners.doctor import diagnose
@@ -81,5 +82,10 @@ def show_findings(console: Console) -> None:
     table = Table("", "what", "finding", "how to change it")
     for finding in diagnose():
         style = styles[finding.status]
-        table.add_row(f"[{style}]{finding.status}[/]", finding.area, finding.message, finding.fix)
+        table.add_row(
+            f"[{style}]{finding.status}[/]",
+            finding.area,
+            escape(finding.message),
+            escape(finding.fix),
+        )
     console.print(table)

@@ -53,7 +53,8 @@ def _scores(records: Sequence[Record]) -> Mapping[tuple[str, str], Mapping[str, 
     for record in records:
         if isinstance(record.cell, AccuracyCell):
             for metric in ("acc_norm", "acc", "bits_per_byte"):
-                if metric in record.measurements:
+                found = record.measurements.get(metric)
+                if found is not None and found.value is not None:
                     label = f"{record.cell.task.name} {metric}"
                     scores[_arm(record)][label] = _value(record, metric, 1, digits=3)
                     break
