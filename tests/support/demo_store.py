@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from record_factory import Run, make_environment, make_run
 
+from leanboard.leaderboard.board import Board
+from leanboard.leaderboard.build import BuildReport
 from leanboard.results.store import Loaded, Store, read_stores
 
 TORCH = {
@@ -19,6 +22,22 @@ TORCH = {
 LLAMA = {"gguf-q8_0": 1.42, "gguf-q4_1": 1.9}
 QUALITY = {"int8-dynamic": 0.56, "gguf-q4_1": 0.6, "bf16": 0.6}
 REQUANTISED = ("int8-weight-only", "int8-dynamic", "gguf-q8_0")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The demo records, their board, and the site built from them."""
+
+    loaded: Loaded
+    board: Board
+    report: BuildReport
+
+    @property
+    def folder(self) -> Path:
+        return self.report.folder
+
+    def address(self, page: str = "index.html", state: str = "") -> str:
+        return (self.folder / page).as_uri() + (f"#{state}" if state else "")
 
 
 def write_demo(root: Path) -> Loaded:

@@ -34,8 +34,8 @@ function sortedRows(rows, state) {
     const values = LEANBOARD.cells[metric].value;
     return [...rows].sort((a, b) => compareValues(values[a], values[b], sign) || a - b);
   }
+  if (!Object.hasOwn(LEANBOARD.texts, state.sort)) return rows;
   const texts = LEANBOARD.texts[state.sort];
-  if (!texts) return rows;
   return [...rows].sort((a, b) => sign * (texts.rows[a] - texts.rows[b]) || a - b);
 }
 

@@ -1,0 +1,181 @@
+"""The rows and columns of the board, and the trade-off that the server draws."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from demo_store import Demo
+from record_factory import make_run
+
+from leanboard.leaderboard.board import Board, BoardCell, BoardRow, board_of, gain_of
+from leanboard.leaderboard.charts import bounds, x_axis
+from leanboard.leaderboard.data import data_script
+from leanboard.leaderboard.format import DASH
+from leanboard.leaderboard.tradeoff import default_tradeoff, tradeoff
+from leanboard.metrics.metric import Direction
+from leanboard.metrics.pareto import pareto_front
+from leanboard.results.schema import Comparison, Interval, Status, Verdict
+from leanboard.results.store import Entry, Loaded
+
+
+def line(
+    board: Board, label: str, workload: str = "chat", backend: str = "transformers"
+) -> BoardRow:
+    return next(
+        row
+        for row in board.lines
+        if (row.label, row.workload, row.backend, row.origin)
+        == (label, workload, backend, "published")
+    )
+
+
+def cell(board: Board, row: BoardRow, metric: str) -> BoardCell:
+    return row.cells[[column.name for column in board.columns].index(metric)]
+
+
+def ratio(value: float | None, verdict: Verdict = Verdict.BETTER) -> Comparison:
+    return Comparison(
+        metric="tpot_s",
+        statistic="ratio",
+        baseline_run="20261120T120000Z-00000000",
+        value=value,
+        interval=None if value is None else Interval(low=0.4, high=0.6, method="t"),
+        n=8,
+        verdict=verdict,
+        provenance=None,
+        method_version=1,
+    )
+
+
+def test_a_smaller_time_is_a_gain_above_one_and_a_smaller_rate_is_not() -> None:
+    lower, higher = gain_of(ratio(0.5), Direction.LOWER), gain_of(ratio(0.5), Direction.HIGHER)
+    assert lower is not None
+    assert higher is not None
+    assert (lower.factor, higher.factor) == (2.0, 0.5)
+    assert lower.text == "\u25b2 2.00\u00d7"
+    assert "candidate / baseline = 0.500 [0.400, 0.600], \u221250.0 %, n = 8" in lower.title
+
+
+@pytest.mark.parametrize("comparison", [None, ratio(None), ratio(0.0)])
+def test_there_is_no_gain_where_nothing_was_compared(comparison: Comparison | None) -> None:
+    assert gain_of(comparison, Direction.LOWER) is None
+
+
+def test_a_column_with_no_value_anywhere_is_left_out(demo: Demo) -> None:
+    names = {column.name for column in demo.board.columns}
+    assert "tpot_s" in names
+    assert "peak_allocated_bytes" not in names
+
+
+def test_a_task_has_its_own_columns_and_their_mean_leads(demo: Demo) -> None:
+    quality = [c.name for c in demo.board.columns if c.role.value == "quality"]
+    assert quality[0] == "accuracy"
+    assert {"arc_easy.acc_norm", "hellaswag.acc", "squad-passages.bits_per_byte"} <= set(quality)
+
+
+def test_what_was_not_measured_is_a_dash_with_its_reason_and_never_zero(demo: Demo) -> None:
+    local = next(row for row in demo.board.lines if row.origin == "local")
+    gap = cell(demo.board, local, "accuracy")
+    assert (gap.value, gap.text) == (None, DASH)
+    assert gap.title == "not measured: no task with accuracy was scored for this arm"
+
+
+def test_modelled_joules_wear_their_badge_and_are_no_axis(demo: Demo) -> None:
+    column = next(c for c in demo.board.columns if c.name == "energy_per_output_token_j")
+    assert cell(demo.board, line(demo.board, "none"), column.name).modelled
+    assert not column.axis
+
+
+def test_failed_and_unsupported_runs_are_rows_with_a_reason(demo: Demo) -> None:
+    reasons = {row.label: row.reason for row in demo.board.lines if row.status is not Status.OK}
+    assert set(reasons) == {"nf4", "eager-all"}
+    assert "nf4 needs a CUDA device" in reasons["nf4"]
+
+
+def test_the_data_script_is_inert_text_around_plain_json(demo: Demo) -> None:
+    script = data_script(demo.board)
+    assert script.isascii()
+    assert not set("<>&") & set(script)
+    data = json.loads(script.removeprefix("const LEANBOARD = ").removesuffix(";\n"))
+    assert data["rows"] == len(demo.board.lines)
+    assert len(data["cells"]) == len(data["metrics"])
+
+
+def test_the_default_trade_off_is_tpot_against_accuracy_where_most_runs_have_both(
+    demo: Demo,
+) -> None:
+    drawn = default_tradeoff(demo.board)
+    assert drawn is not None
+    assert (drawn.x.name, drawn.y.name, drawn.workload) == ("tpot_s", "accuracy", "chat")
+    assert "example-cpu" in drawn.hardware
+
+
+def test_the_front_is_that_of_the_metrics_package(demo: Demo) -> None:
+    drawn = default_tradeoff(demo.board)
+    assert drawn is not None
+    rows = [
+        row
+        for row in demo.board.lines
+        if (row.hardware, row.workload) == (drawn.hardware, drawn.workload)
+        and row.ranked
+        and row.status is Status.OK
+    ]
+    points = {
+        f"{row.label} {row.backend}": [
+            cell(demo.board, row, axis.name).value for axis in (drawn.x, drawn.y)
+        ]
+        for row in rows
+    }
+    expected = pareto_front(points, (drawn.x.direction, drawn.y.direction)).members
+    assert {f"{row.label} {row.backend}" for row in drawn.front} == set(expected)
+    assert 1 < len(expected) < len(points)
+
+
+def test_requantised_quality_is_hollow_and_stays_out_of_the_front(demo: Demo) -> None:
+    drawn = default_tradeoff(demo.board)
+    assert drawn is not None
+    hollow = {mark.title.split(" ")[0] for mark in drawn.plot.marks if "hollow" in mark.css}
+    assert hollow == {"int8-weight-only", "int8-dynamic", "gguf-q8_0"}
+    assert hollow <= {left.line.label for left in drawn.left_out}
+
+
+def test_requantised_speed_counts(demo: Demo) -> None:
+    columns = {column.name: column for column in demo.board.columns}
+    first = line(demo.board, "none")
+    drawn = tradeoff(
+        demo.board, columns["tpot_s"], columns["ttft_s"], first.hardware, first.workload
+    )
+    assert not drawn.left_out
+    assert all("hollow" not in mark.css for mark in drawn.plot.marks)
+
+
+def test_without_scores_memory_takes_the_place_of_accuracy() -> None:
+    run = make_run()
+    board = board_of(Loaded((Entry(run.record, "local", Path("r.json")),)))
+    drawn = default_tradeoff(board)
+    assert drawn is not None
+    assert drawn.y.name == "peak_memory_bytes"
+
+
+def test_an_empty_board_has_no_trade_off() -> None:
+    assert default_tradeoff(board_of(Loaded())) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "limits"),
+    [([], (-0.06, 1.06)), ([5.0, 5.0], (2.2, 7.8)), ([-1.0, 1.0], (-1.12, 1.12))],
+)
+def test_the_limits_of_an_axis_are_never_equal(
+    values: list[float], limits: tuple[float, float]
+) -> None:
+    low, high = bounds(values)
+    assert low < high
+    assert (max(low, limits[0]), high) == pytest.approx((max(low, limits[0]), limits[1]))
+
+
+def test_ticks_are_round_and_inside_the_axis() -> None:
+    axis = x_axis("t", [0.0, 10.0])
+    assert [tick.text for tick in axis.ticks] == ["0", "2", "4", "6", "8", "10"]
+    assert all(axis.start <= tick.at <= axis.end for tick in axis.ticks)

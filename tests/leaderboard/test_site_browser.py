@@ -1,0 +1,280 @@
+"""The site in a real browser, opened from the file system as a reader would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+import pytest
+from demo_store import Demo
+
+from leanboard.metrics.metric import Role
+from leanboard.metrics.pareto import pareto_front
+from leanboard.results.schema import Status
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 860})
+    context.set_default_timeout(10_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+def column(page: Page, head: str) -> list[str]:
+    """The texts of a metric's values, top to bottom."""
+    heads = page.locator("#board thead th").all_inner_texts()
+    place = next(i for i, text in enumerate(heads) if text.startswith(head))
+    cells = page.locator(f"#board tbody tr > :nth-child({place + 1})")
+    return [cell.locator(".value, span[aria-hidden]").first.inner_text() for cell in cells.all()]
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#board tbody th a").all_inner_texts()
+
+
+def test_every_page_opens_without_errors_and_asks_no_other_origin(
+    demo: Demo, context: BrowserContext
+) -> None:
+    root = demo.folder.as_uri()
+    complaints, requests = [], []
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    for name in demo.report.pages:
+        page.goto(demo.address(name))
+    assert complaints == []
+    assert requests
+    assert [url for url in requests if not url.startswith(root)] == []
+
+
+def test_the_table_reads_the_same_with_and_without_javascript(
+    demo: Demo, browser: Browser, page: Page
+) -> None:
+    page.goto(demo.address())
+    plain = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 860})
+    static = plain.new_page()
+    static.goto(demo.address())
+    rows = page.locator("#board tbody tr").all_inner_texts()
+    assert rows == static.locator("#board tbody tr").all_inner_texts()
+    assert len(rows) == 20
+    marks = "#plot .point"
+    page.goto(demo.address("pareto.html"))
+    static.goto(demo.address("pareto.html"))
+    drawn, expected = (
+        {(m.get_attribute("class"), m.get_attribute("href")) for m in p.locator(marks).all()}
+        for p in (page, static)
+    )
+    assert drawn == expected
+    assert static.locator("#others, form:visible").count() == 0
+    plain.close()
+
+
+def test_sorting_orders_both_ways_and_says_so(demo: Demo, page: Page) -> None:
+    page.goto(demo.address())
+    head = page.locator("#board thead th", has_text="TPOT")
+    for direction, flipped in (("ascending", False), ("descending", True)):
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == direction
+        values = [float(text) for text in column(page, "TPOT")]
+        assert values == sorted(values, reverse=flipped)
+        assert len(set(values)) > 3
+
+
+def test_sorting_works_by_keyboard_and_keeps_the_focus(demo: Demo, page: Page) -> None:
+    page.goto(demo.address())
+    page.locator("#board thead button", has_text="TTFT").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.dataset.sort") == "ttft_s"
+    assert page.locator("#board thead [aria-sort]").count() == 1
+
+
+def test_what_was_not_measured_comes_last_whichever_way_the_rest_goes(
+    demo: Demo, page: Page
+) -> None:
+    for direction in ("asc", "desc"):
+        page.goto("about:blank")
+        page.goto(demo.address(state=f"sort=accuracy&dir={direction}"))
+        assert column(page, "Accuracy")[-2:] == ["\u2014", "\u2014"]
+    title = page.locator("#board .null .hidden").first.inner_text()
+    assert title == "not measured: no task with accuracy was scored for this arm"
+
+
+def test_filters_and_search_narrow_the_table(demo: Demo, page: Page) -> None:
+    page.goto(demo.address())
+    everything = len(names(page))
+    page.locator("select[name=backend]").select_option("llamacpp")
+    assert len(names(page)) == 6
+    page.locator("select[name=workload]").select_option("long-prompt")
+    assert len(names(page)) == 3
+    page.locator("input[name=q]").fill("Q8_0")
+    assert names(page) == ["gguf-q8_0"]
+    assert page.locator("#count").inner_text() == "1 of 22 rows"
+    page.get_by_role("button", name="Reset").click()
+    assert len(names(page)) == everything
+    assert "#" not in page.url
+
+
+def test_a_filter_that_fits_nothing_says_so(demo: Demo, page: Page) -> None:
+    page.goto(demo.address(state="q=no-such-thing"))
+    assert page.locator("#board tbody").inner_text().startswith("No row fits")
+
+
+def test_failed_and_unsupported_runs_show_on_demand_with_their_reason(
+    demo: Demo, page: Page
+) -> None:
+    page.goto(demo.address())
+    assert "nf4" not in names(page)
+    page.locator("select[name=status]").select_option("unsupported")
+    assert names(page) == ["nf4"]
+    assert "nf4 needs a CUDA device" in page.locator("#board tbody .reason").inner_text()
+
+
+def test_columns_can_be_chosen(demo: Demo, page: Page) -> None:
+    page.goto(demo.address())
+    page.locator(".picker > summary").click()
+    page.get_by_label("End-to-end latency").check()
+    assert page.locator("#board thead", has_text="End-to-end latency").count() == 1
+    page.get_by_label("End-to-end latency").uncheck()
+    assert "cols" not in page.url
+
+
+def test_a_shared_link_opens_the_same_view(demo: Demo, context: BrowserContext, page: Page) -> None:
+    page.goto(demo.address())
+    page.locator("select[name=workload]").select_option("chat")
+    page.locator("input[name=q]").fill("transformers")
+    page.locator("#board thead button", has_text="Decode").click()
+    page.locator("#board thead button", has_text="Decode").click()
+    page.locator(".picker > summary").click()
+    page.get_by_label("Load time").check()
+    other = context.new_page()
+    other.goto(page.url)
+    texts = [p.locator("#board").inner_text() for p in (page, other)]
+    assert texts[0] == texts[1]
+    assert other.locator("select[name=workload]").input_value() == "chat"
+    assert other.locator("#board [aria-sort]").get_attribute("aria-sort") == "descending"
+
+
+def test_a_link_with_nonsense_opens_the_default_view(demo: Demo, page: Page) -> None:
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(demo.address(state="sort=constructor&workload=nope&status=%3Cb%3E&dir=x"))
+    assert len(names(page)) == 20
+    page.goto(demo.address("pareto.html", "x=__proto__&y=&hardware=nope&logx=7"))
+    assert page.locator("#plot .point").count() > 0
+    assert complaints == []
+
+
+def test_a_row_leads_to_its_run_and_back(demo: Demo, page: Page) -> None:
+    page.goto(demo.address())
+    page.locator("#board tbody th a", has_text="prompt-lookup").first.click()
+    assert page.locator("h1").inner_text() == "prompt-lookup \u00b7 chat"
+    assert page.locator("svg.plot").count() == 2
+    page.get_by_role("button", name="Copy").click()
+    page.locator("button", has_text="Cop").wait_for()
+    page.get_by_role("link", name="Leaderboard").first.click()
+    assert page.locator("#board").count() == 1
+
+
+def test_every_pair_of_axes_marks_the_front_of_the_metrics_package(demo: Demo, page: Page) -> None:
+    """Axes, hardware and workload as a reader chooses them; the front as Python finds it."""
+    board = demo.board
+    chosen = ["ttft_s", "tpot_s", "decode_tokens_per_s", "peak_memory_bytes", "accuracy"]
+    axes = {c.name: (i, c) for i, c in enumerate(board.columns) if c.name in chosen}
+    page.goto(demo.address("pareto.html"))
+    hardware = page.locator("select[name=hardware]").input_value()
+    page.locator("select[name=workload]").select_option("long-prompt")
+    for x, y in permutations(chosen, 2):
+        page.locator("select[name=x]").select_option(x)
+        page.locator("select[name=y]").select_option(y)
+        pair = [axes[x], axes[y]]
+        quality = any(column.role is Role.QUALITY for _, column in pair)
+        points = {
+            str(number): [line.cells[place].value for place, _ in pair]
+            for number, line in enumerate(board.lines)
+            if (line.hardware, line.workload, line.status) == (hardware, "long-prompt", Status.OK)
+            and (line.ranked or not quality)
+        }
+        expected = pareto_front(points, [column.direction for _, column in pair])
+        drawn = page.locator("#plot .point.front").all()
+        assert {mark.get_attribute("data-row") for mark in drawn} == set(expected.members)
+        assert page.locator("#front li").count() == len(expected.members)
+        assert page.locator("#plot .point.beaten").count() == len(expected.dominated)
+
+
+def test_axes_and_logarithms_are_in_the_address(
+    demo: Demo, context: BrowserContext, page: Page
+) -> None:
+    page.goto(demo.address("pareto.html"))
+    before = page.locator("#plot").inner_html()
+    page.locator("select[name=y]").select_option("decode_tokens_per_s")
+    page.get_by_label("log y").check()
+    other = context.new_page()
+    other.goto(page.url)
+    assert other.locator("#plot").inner_html() == page.locator("#plot").inner_html() != before
+    assert page.locator("#plot .bar").count() > 0
+
+
+def test_runs_without_a_value_are_listed_with_the_reason(demo: Demo, page: Page) -> None:
+    page.goto(demo.address("pareto.html"))
+    local = next(line.hardware for line in demo.board.lines if line.origin == "local")
+    page.locator("select[name=hardware]").select_option(local)
+    assert page.locator("#plot .point").count() == 0
+    assert page.locator("#left li").count() == 2
+    assert "no task with accuracy" in page.locator("#left li").first.inner_text()
+
+
+def test_joules_that_were_only_modelled_are_no_axis(demo: Demo, page: Page) -> None:
+    page.goto(demo.address("pareto.html"))
+    offered = page.locator("select[name=x] option").all_inner_texts()
+    assert "Time per output token" in offered
+    assert not [name for name in offered if "nergy" in name]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_is_wider_than_its_window(
+    demo: Demo, browser: Browser, width: int, scheme: str
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    run = next(name for name in demo.report.pages if name.startswith("runs/"))
+    for name in ("index.html", "pareto.html", "methodology.html", "downloads.html", run):
+        page.goto(demo.address(name))
+        wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wider <= 0, name
+        assert len(page.screenshot()) > 10_000
+        background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        red = int(background.removeprefix("rgb(").split(",")[0])
+        assert (red < 64) == (scheme == "dark")
+    context.close()
+
+
+def test_a_hundred_thousandth_of_a_second_formats_alike_here_and_there(
+    demo: Demo, page: Page
+) -> None:
+    """The browser's numbers are those of format.py, digit for digit."""
+    from leanboard.leaderboard.format import Scale, number, span
+
+    page.goto(demo.address())
+    values = [
+        sign * m * 10.0**e for e in range(-7, 9) for m in (1, 2.345, 9.995) for sign in (1, -1)
+    ]
+    assert page.evaluate("vs => vs.map(v => formatNumber(v))", values) == [
+        number(v) for v in values
+    ]
+    pairs = [[v, v * (1 + width)] for v in values if v > 0 for width in (0.5, 0.001)]
+    here = [span(low, high, Scale(1e3, "ms")) for low, high in pairs]
+    assert page.evaluate("ps => ps.map(([l, h]) => formatSpan(l, h, 1e3))", pairs) == here

@@ -1,0 +1,91 @@
+"""Numbers for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leanboard.leaderboard.format import (
+    DASH,
+    Scale,
+    moment,
+    number,
+    percent,
+    plural,
+    quantity,
+    scale_for,
+    span,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.0517, "0.0517"),
+        (1.2345, "1.23"),
+        (51.66, "51.7"),
+        (1234567.8, "1,234,568"),
+        (-3.456, "\u22123.46"),
+        (2.5, "2.50"),
+    ],
+)
+def test_a_number_has_three_significant_digits_and_no_exponent(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_halves_are_rounded_away_from_zero_as_the_browser_does() -> None:
+    assert [number(v, 0) for v in (0.5, 1.5, 2.5, -2.5)] == ["1", "2", "3", "\u22123"]
+
+
+def test_a_number_that_rounds_to_zero_has_no_sign() -> None:
+    assert number(-0.0001, 2) == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0517, "s", "51.7 ms"),
+        (1.5, "s", "1.50 s"),
+        (0.00002, "s", "20.0 \u00b5s"),
+        (538_060_032, "B", "513 MiB"),
+        (2**31, "B", "2.00 GiB"),
+        (0.1356, "J", "136 mJ"),
+        (50.2, "tok/s", "50.2 tok/s"),
+        (0.58, "1", "0.580"),
+    ],
+)
+def test_a_quantity_is_shown_in_a_readable_size(value: float, unit: str, text: str) -> None:
+    assert quantity(value, unit) == text
+
+
+def test_what_was_not_measured_is_a_dash_and_what_was_measured_as_zero_is_zero() -> None:
+    assert quantity(None, "s") == DASH
+    assert quantity(0.0, "B") == "0 B"
+
+
+def test_one_scale_serves_a_whole_column() -> None:
+    assert scale_for("s", [0.02, 0.05, 3.0]) == Scale(1e3, "ms")
+    assert scale_for("B/tok", [46080.0]).suffix == "KiB/tok"
+
+
+def test_a_narrow_interval_keeps_its_ends_apart() -> None:
+    milliseconds = Scale(1e3, "ms")
+    assert span(0.05170, 0.05172, milliseconds) == "51.70 \u2013 51.72"
+    assert span(0.0511, 0.0523, milliseconds) == "51.1 \u2013 52.3"
+    assert span(0.0, 0.0, milliseconds) == "0 \u2013 0"
+
+
+def test_shares_counts_and_moments_read_as_people_write_them() -> None:
+    assert [percent(0.214), percent(-0.38)] == ["+21.4 %", "\u221238.0 %"]
+    assert [plural(1, "run"), plural(1200, "run")] == ["1 run", "1,200 runs"]
+    assert moment(datetime(2026, 11, 20, 12, 3, tzinfo=UTC)) == "2026-11-20 12:03 UTC"
+
+
+@given(st.floats(min_value=1e-6, max_value=1e12))
+def test_the_text_of_a_number_is_close_to_it(value: float) -> None:
+    shown = float(number(value).replace(",", ""))
+    assert abs(shown - value) <= 0.006 * value
