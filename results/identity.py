@@ -36,9 +36,11 @@ def digest(value: object) -> str:
 def cell_id(cell: PerformanceCell | AccuracyCell) -> str:
     """Return 16 hex digits that identify what is measured.
 
-    The suite, paths, human labels and the machine are not part of it.
+    The suite, paths, human labels and the machine are not part of it. A field that holds its
+    default is left out: the schema may grow optional fields, and cells keep their identity.
     """
-    payload = cell.model_dump(mode="json")
+    payload = cell.model_dump(mode="json", exclude_defaults=True)
+    payload |= {"identity_version": cell.identity_version, "kind": cell.kind}
     for part, labels in _LABELS.items():
         if part in payload:
             payload[part] = {k: v for k, v in payload[part].items() if k not in labels}
