@@ -46,7 +46,8 @@ class _Group:
 def scoring_shape(spans: Sequence[Span], vocabulary: int) -> ContextShape:
     """Return the context that these spans need: the longest one, and room for its siblings."""
     longest = max(_fed(span) for span in spans)
-    outputs = max(1, min(TOKENS_A_CALL, LOGITS_A_CALL // vocabulary))
+    # llama.cpp aborts where there are fewer outputs than sequences.
+    outputs = max(_SEQUENCES, min(TOKENS_A_CALL, LOGITS_A_CALL // vocabulary))
     return ContextShape(longest + TOKENS_A_CALL, _SEQUENCES, outputs, shared=True)
 
 
