@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from leanboard.leaderboard.columns import Column, columns_of
-from leanboard.leaderboard.format import DASH, number, percent, rounded, span
-from leanboard.metrics.metric import Direction, Verdict
+from leanboard.leaderboard.format import DASH, number, percent, plural, rounded, span
+from leanboard.metrics.metric import Direction, Role, Verdict
 from leanboard.metrics.trace import Provenance
 from leanboard.results.schema import Comparison, Measurement, Record, Status
 from leanboard.results.store import Loaded
@@ -59,7 +59,10 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class BoardCell:
-    """One value of the table, ready to print; ``value`` is ``None`` for a dash."""
+    """One value of the table, ready to print.
+
+    ``value`` is ``None`` for a dash; ``unranked`` marks a quality that is shown, not ranked.
+    """
 
     value: float | None
     low: float | None
@@ -70,6 +73,7 @@ class BoardCell:
     span: str
     title: str
     gain: Gain | None
+    unranked: bool
     bar: float
     whisker_start: float
     whisker_width: float
@@ -164,7 +168,7 @@ def _line(row: Row, columns: Sequence[Column]) -> BoardRow:
         backend=row.backend,
         hardware=f"{row.device} \u00b7 {row.machine_id}",
         machine=row.machine_id,
-        device=f"{row.device}, {row.cell.device.threads} threads",
+        device=f"{row.device}, {plural(row.cell.device.threads, 'thread')}",
         origin=row.origin,
         status=row.status,
         reason="" if error is None else f"{error.kind}: {error.message}",
@@ -195,6 +199,7 @@ def _cell(row: Row, column: Column) -> BoardCell:
         span="" if low is None or high is None else span(low, high, column.scale),
         title=_title(measured, column),
         gain=gain_of(row.comparison(column.name), column.direction),
+        unranked=column.role is Role.QUALITY and not row.quality_ranked,
         bar=round(max(0.0, value * width), 2),
         whisker_start=round(start, 2),
         whisker_width=round(max(MARK_WIDTH, end - start), 2),
@@ -204,7 +209,21 @@ def _cell(row: Row, column: Column) -> BoardCell:
 def _gap(measured: Measurement | None) -> BoardCell:
     reason = NOTHING if measured is None else measured.reason or NOTHING
     title = f"not measured: {reason}"
-    return BoardCell(None, None, None, 0, None, DASH, "", title, None, 0.0, 0.0, 0.0)
+    return BoardCell(
+        value=None,
+        low=None,
+        high=None,
+        n=0,
+        provenance=None,
+        text=DASH,
+        span="",
+        title=title,
+        gain=None,
+        unranked=False,
+        bar=0.0,
+        whisker_start=0.0,
+        whisker_width=0.0,
+    )
 
 
 def _title(measured: Measurement, column: Column) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from leanboard.leaderboard.board import BAR_WIDTH, FILTERS, GLYPHS, MARK_WIDTH, Board, BoardCell
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column, comparable
+from leanboard.leaderboard.tradeoff import UNRANKED
 from leanboard.results.table import Row
 
 Json = dict[str, object]
@@ -37,6 +38,7 @@ def _data(board: Board) -> Json:
         "barWidth": BAR_WIDTH,
         "markWidth": MARK_WIDTH,
         "filters": list(FILTERS),
+        "unranked": UNRANKED,
         "glyphs": {verdict.value: glyph for verdict, glyph in GLYPHS.items()},
         "rows": len(lines),
         "href": [line.href for line in lines],
@@ -78,6 +80,7 @@ def _cells(cells: Sequence[BoardCell], rows: Iterable[Row], column: Column) -> J
         "value": [cell.value for cell in cells],
         "low": [cell.low for cell in cells],
         "high": [cell.high for cell in cells],
+        "unranked": [int(cell.unranked) for cell in cells],
         "modelled": [int(cell.modelled) for cell in cells],
         "comparable": usable,
         "title": _dictionary([cell.title for cell in cells]),

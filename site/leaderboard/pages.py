@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from leanboard.leaderboard.board import NOTHING, Board, choices_of
 from leanboard.leaderboard.columns import ARROWS, BETTER
 from leanboard.leaderboard.format import plural
-from leanboard.leaderboard.tradeoff import default_tradeoff
+from leanboard.leaderboard.tradeoff import UNRANKED, default_tradeoff
 from leanboard.metrics.comparison import MIN_ROUNDS
 from leanboard.metrics.metric import Role
 from leanboard.metrics.registry import METRICS
@@ -71,6 +71,7 @@ def leaderboard(site: Site) -> Context:
         "others": [line for line in lines if line.status is not Status.OK],
         "choices": choices_of(lines),
         "statuses": [status.value for status in Status],
+        "unranked": UNRANKED,
         "summary": _summary(site),
     }
 

@@ -24,7 +24,7 @@ from leanboard.leaderboard.describe import (
     identity,
     surroundings,
 )
-from leanboard.leaderboard.format import DASH, moment, number, quantity, span
+from leanboard.leaderboard.format import DASH, moment, number, plural, quantity, span
 from leanboard.metrics.metric import Direction, Metric
 from leanboard.metrics.registry import METRICS
 from leanboard.results.command import run_command
@@ -194,7 +194,7 @@ def _title(record: Record) -> str:
 
 def _subtitle(record: Record) -> str:
     cell = record.cell
-    device = f"{cell.device.name}, {cell.device.threads} threads"
+    device = f"{cell.device.name}, {plural(cell.device.threads, 'thread')}"
     return f"{cell.model.name} on {cell.backend.name}, {device}, {record.machine_id}"
 
 

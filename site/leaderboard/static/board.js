@@ -102,6 +102,9 @@ function drawCell(metric, cells, row) {
   }
   const cell = make("td", { class: "number", title });
   if (cells.modelled[row]) cell.append(make("span", { class: "badge" }, "modelled"), " ");
+  if (cells.unranked[row]) {
+    cell.append(make("span", { class: "badge plain", title: LEANBOARD.unranked }, "not ranked"), " ");
+  }
   if (cells.gain[row] !== null) cell.append(drawGain(cells, row), " ");
   cell.append(make("span", { class: "value" }, formatNumber(value * metric.factor)));
   const spanned = cells.low[row] !== null && cells.high[row] !== null;

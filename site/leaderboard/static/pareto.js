@@ -1,7 +1,6 @@
 // The Pareto page: which runs stand on the chosen axes, which are on the front, and the plot.
 "use strict";
 
-const UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked";
 const explorer = { form: null, defaults: {} };
 
 function metricIndex(name) {
@@ -36,7 +35,7 @@ function staged(rows, places, logs) {
       left.push([row, reason]);
     } else if (quality && !LEANBOARD.ranked[row]) {
       hollow.push(row);
-      left.push([row, UNRANKED]);
+      left.push([row, LEANBOARD.unranked]);
     } else {
       stage.push(row);
     }

@@ -51,7 +51,7 @@ function logTicks(low, high, count) {
   for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e += 1) {
     for (const m of [1, 2, 5]) {
       const value = m * 10 ** e;
-      if (value >= low && value <= high) ticks.push([value, formatNumber(value)]);
+      if (value >= low && value <= high) ticks.push([value, formatNumber(value, Math.max(0, -e))]);
     }
   }
   return ticks;
