@@ -49,14 +49,16 @@ def run_rounds(
     procedure: Procedure,
     advance: Advance,
 ) -> None:
-    """Run warm-ups and rounds of every workload on every arm that is alive.
+    """Run the warm-ups and rounds of each workload on every arm that is alive.
 
-    What is seen lands in each arm's ``seen``; an arm that fails drops out, the others go on.
+    One workload after the other: what an engine keeps for a shape of work (buffers, a context)
+    stays warm from round to round, and the peak of memory is the workload's own. What is seen
+    lands in each arm's ``seen``; an arm that fails drops out, the others go on.
     """
     spans = [(True, number) for number in range(procedure.warmup_rounds)]
     spans += [(False, number) for number in range(procedure.rounds)]
-    for warmup, number in spans:
-        for workload in workloads:
+    for workload in workloads:
+        for warmup, number in spans:
             batch = requests(workload.prompts, workload.config, number, warmup=warmup)
             turn = Turn(workload, batch, number, warmup)
             key = f"{workload.config.name}/{warmup}/{number}"
