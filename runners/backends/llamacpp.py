@@ -13,6 +13,7 @@ from leanboard.runners.backends.llama_context import FLASH_ATTENTION
 from leanboard.runners.backends.llama_engine import LlamaEngine
 from leanboard.runners.backends.llama_library import load_library
 from leanboard.runners.backends.llama_model import loaded_model
+from leanboard.runners.cache import Say
 from leanboard.runners.gguf_files import gguf_file
 from leanboard.runners.techniques.base import Technique
 
@@ -43,6 +44,17 @@ class LlamaCppBackend:
     def reference_dtype(self, device: Device) -> str:  # noqa: ARG002
         """Return the dtype of this backend's baseline: float16, as in llama.cpp's own tables."""
         return "float16"
+
+    def prepare(
+        self, model: ModelFiles, techniques: Sequence[Technique], device: Device, say: Say
+    ) -> None:
+        """Make the file that ``load`` will read, so that making it is no part of a measured load.
+
+        Raises:
+            UnsupportedError: if the model has no GGUF, or a technique cannot be done here.
+            FetchError: if the file cannot be written.
+        """
+        gguf_file(model, self._tensor_type(techniques, device), say)
 
     @contextmanager
     def load(

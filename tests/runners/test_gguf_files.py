@@ -20,7 +20,6 @@ from leanboard.results.errors import (
     MissingDependencyError,
     UnsupportedError,
 )
-from leanboard.runners import gguf_files
 from leanboard.runners.backends.base import ModelFiles
 from leanboard.runners.gguf_files import TYPES, gguf_file
 from leanboard.runners.techniques.quantization.gguf import TYPES as TECHNIQUE_TYPES

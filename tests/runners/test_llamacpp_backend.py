@@ -242,6 +242,16 @@ def test_bytes_are_counted_as_they_are_stored(tiny):
     assert sizes == {name: matrices * bits[name] / 8 + vectors for name in bits}
 
 
+def test_preparing_makes_the_file_so_that_loading_need_not(tiny, tmp_path, monkeypatch):
+    model = dataclasses.replace(tiny, gguf_cache=tmp_path / "prepared")
+    said: list[str] = []
+    LlamaCppBackend().prepare(model, [Gguf("q5_0")], F16, said.append)
+    assert said == ["Making a q5_0 file of tiny.gguf, once."]
+    monkeypatch.setattr("leanboard.runners.gguf_files._make", None)
+    with LlamaCppBackend().load(model, [Gguf("q5_0")], F16) as loaded:
+        assert loaded.facts()["weight_bytes"].value > 0
+
+
 def test_the_cache_is_counted_after_a_generation(tiny):
     with LlamaCppBackend().load(tiny, [], F32) as loaded:
         assert set(loaded.facts()) == {"weight_bytes"}
