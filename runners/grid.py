@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from leanboard.results.errors import ConfigError
 from leanboard.results.schema import Component, DeviceProfile, Procedure
 from leanboard.runners import config
 from leanboard.runners.accuracy.settings import AccuracyConfig
-from leanboard.runners.backends.base import Device
+from leanboard.runners.backends.base import Backend, Device
 from leanboard.runners.hardware import HardwareConfig, resolve_device
 from leanboard.runners.models import ModelConfig
 from leanboard.runners.packages import PackageConfig
@@ -41,8 +41,6 @@ class TechniqueSpec:
 
     def component(self) -> Component:
         """Return the technique as a record names it, with every knob resolved."""
-        from dataclasses import asdict
-
         technique: Any = self.build()
         return Component(name=self.name, version=technique.version, params=asdict(technique))
 
@@ -76,11 +74,14 @@ class BlockSpec:
     store: Path
     cache: Path
 
+    def build_backend(self) -> Backend:
+        """Make the backend."""
+        backend: Backend = _instantiate(self.backend, "backend")
+        return backend
+
     def backend_component(self) -> Component:
         """Return the backend as a record names it."""
-        from dataclasses import asdict
-
-        backend: Any = _instantiate(self.backend, "backend")
+        backend: Any = self.build_backend()
         return Component(name=backend.name, version=backend.version, params=asdict(backend))
 
 
@@ -160,7 +161,9 @@ def _block(
     profile, device = resolve_device(hardware)
     backend: Any = _instantiate(composed["backend"], "backend")
     # A baseline runs in the backend's own reference dtype; the record's profile says which.
-    profile = profile.model_copy(update={"reference_dtype": backend.reference_dtype(device)})
+    dtype = backend.reference_dtype(device)
+    profile = profile.model_copy(update={"reference_dtype": dtype})
+    device = replace(device, reference_dtype=dtype)
     return BlockSpec(
         suite=suite,
         model=ModelConfig.from_mapping(composed["model"]),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from leanboard.results.errors import UnsupportedError
 from leanboard.runners import config, workloads
 from leanboard.runners.accuracy.score import plan_tasks
 from leanboard.runners.accuracy.tasks import PreparedTask
@@ -33,6 +34,7 @@ def prepare(spec: BlockSpec, progress: Progress) -> Block:
     """
     model = prepare_model(spec.model, spec.cache, progress.say)
     pools = load_pools(spec.data, spec.cache, progress.say)
+    _prepare_arms(spec, model, progress)
     return Block(
         spec=spec,
         model=model,
@@ -41,6 +43,15 @@ def prepare(spec: BlockSpec, progress: Progress) -> Block:
         workloads=_workloads(spec, model, pools, progress),
         tasks=_tasks(spec, pools, progress),
     )
+
+
+def _prepare_arms(spec: BlockSpec, model: PreparedModel, progress: Progress) -> None:
+    """Let the backend make what the arms will load; what it cannot do, loading refuses."""
+    backend = spec.build_backend()
+    for arm in spec.arms:
+        techniques = [technique.build() for technique in arm.techniques]
+        with suppress(UnsupportedError):
+            backend.prepare(model.files, techniques, spec.device, progress.say)
 
 
 def _tasks(spec: BlockSpec, pools: Pools, progress: Progress) -> tuple[PreparedTask, ...]:

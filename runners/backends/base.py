@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +126,18 @@ class Backend(Protocol):
 
     name: ClassVar[str]
     version: ClassVar[int]
+
+    def prepare(
+        self,
+        model: ModelFiles,
+        techniques: Sequence[Technique],
+        device: Device,
+        say: Callable[[str], None],
+    ) -> None:
+        """Make once what loading needs and the cache lacks, so that no load is timed making it.
+
+        What cannot be done is left for ``load`` to refuse.
+        """
 
     def load(
         self, model: ModelFiles, techniques: Sequence[Technique], device: Device

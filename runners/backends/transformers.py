@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -47,6 +47,15 @@ class TransformersBackend:
     def reference_dtype(self, device: Device) -> str:
         """Return the dtype of this backend's baseline: float32 on a CPU, bfloat16 on CUDA."""
         return "bfloat16" if device.kind == "cuda" else "float32"
+
+    def prepare(
+        self,
+        model: ModelFiles,
+        techniques: Sequence[Technique],
+        device: Device,
+        say: Callable[[str], None],
+    ) -> None:
+        """Do nothing: the checkpoint is loaded as it is."""
 
     @contextmanager
     def load(

@@ -45,9 +45,10 @@ class Tradeoff:
 
 
 def default_tradeoff(board: Board) -> Tradeoff | None:
-    """Return TPOT against accuracy (or peak memory) where most runs have both.
+    """Return TPOT against peak memory (or accuracy) where most runs have both.
 
-    ``None`` if no two metrics can be axes.
+    Memory comes first because every run is ranked by it, and because the scores of a short suite
+    do not separate the points. ``None`` if no two metrics can be axes.
     """
     x = first_axis(board.columns, lambda c: c.name == "tpot_s", lambda c: c.role is Role.LATENCY)
     if x is None:
@@ -55,8 +56,8 @@ def default_tradeoff(board: Board) -> Tradeoff | None:
     others = [column for column in board.columns if column.name != x.name]
     y = first_axis(
         others,
-        lambda c: c.name == ACCURACY,
         lambda c: c.name == "peak_memory_bytes",
+        lambda c: c.name == ACCURACY,
         lambda c: c.axis,
     )
     if y is None:

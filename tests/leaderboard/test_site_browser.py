@@ -228,7 +228,7 @@ def test_axes_and_logarithms_are_in_the_address(
 
 
 def test_runs_without_a_value_are_listed_with_the_reason(demo: Demo, page: Page) -> None:
-    page.goto(demo.address("pareto.html"))
+    page.goto(demo.address("pareto.html") + "#y=accuracy")
     local = next(line.hardware for line in demo.board.lines if line.origin == "local")
     page.locator("select[name=hardware]").select_option(local)
     assert page.locator("#plot .point").count() == 0

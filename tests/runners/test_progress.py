@@ -38,7 +38,11 @@ def test_a_log_gets_a_line_only_every_some_seconds() -> None:
 
 
 def test_minutes_are_written_for_people() -> None:
-    assert [clock_text(59.4), clock_text(60), clock_text(605)] == ["59 s", "1 min 00 s", "10 min 05 s"]
+    assert [clock_text(59.4), clock_text(60), clock_text(605)] == [
+        "59 s",
+        "1 min 00 s",
+        "10 min 05 s",
+    ]
 
 
 def test_without_a_terminal_lines_are_plain() -> None:
