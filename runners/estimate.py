@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from leanboard.results.schema import PerformanceCell, Status
+from leanboard.results.schema import PerformanceCell, Record, Status
 from leanboard.results.store import Entry
 from leanboard.runners.grid import ArmSpec, BlockSpec
 from leanboard.runners.workloads import WorkloadConfig
@@ -15,49 +15,62 @@ from leanboard.runners.workloads import WorkloadConfig
 # The rough rule, for work never seen here: what one core sustains on dense float matrices, what a
 # machine reads from memory, and what starting a process and its libraries costs. Only the plan
 # and the time left use these; no record does.
-_FLOPS_PER_CORE = 4e10
+_FLOPS_PER_CORE = 8e10
 _BYTES_PER_S = 1.5e10
 _START_S = 8.0
 _SCORED_TOKENS_PER_ITEM = 160
 _DEFAULT_PARAMETERS = 1.35e8
 
-Key = tuple[str, str, str, str]
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What work is of the same kind: its pace carries over."""
+
+    model: str
+    backend: str
+    threads: int
+    arm: str
+    work: str
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Seconds seen in earlier records, by model, backend, arm and workload (or task)."""
+    """Median seconds seen in earlier records: of a load, of a batch, of an item."""
 
-    batch_s: dict[Key, float] = field(default_factory=dict)
-    load_s: dict[Key, float] = field(default_factory=dict)
-    score_s: dict[Key, float] = field(default_factory=dict)
+    load_s: Mapping[Key, float] = field(default_factory=dict)
+    batch_s: Mapping[Key, float] = field(default_factory=dict)
+    item_s: Mapping[Key, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[Entry], machine: str) -> History:
-        """Gather what records of one machine say; the median where there are several."""
-        seen: dict[str, dict[Key, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for entry in entries:
-            record = entry.record
+        """Gather what the finished runs of one machine took."""
+        loads: dict[Key, list[float]] = defaultdict(list)
+        batches: dict[Key, list[float]] = defaultdict(list)
+        items: dict[Key, list[float]] = defaultdict(list)
+        for record in (entry.record for entry in entries):
             if record.status is not Status.OK or record.machine_id != machine:
                 continue
-            cell, times = record.cell, record.times
-            on = cell.workload.name if isinstance(cell, PerformanceCell) else cell.task.name
-            key = (cell.model.name, cell.backend.name, record.block.arm, on)
-            if times.load_s is not None:
-                seen["load_s"][key].append(times.load_s)
-            if times.measure_s is not None:
-                if isinstance(cell, PerformanceCell):
-                    rounds = cell.procedure.rounds + cell.procedure.warmup_rounds
-                    seen["batch_s"][key].append(times.measure_s / rounds)
-                else:
-                    share = times.measure_s / (cell.task.limit or 1)
-                    seen["score_s"][key].append(share)
-        return cls(
-            **{
-                name: {key: statistics.median(values) for key, values in groups.items()}
-                for name, groups in seen.items()
-            }
-        )
+            key, parts = _key_and_parts(record)
+            if record.times.load_s is not None:
+                loads[key].append(record.times.load_s)
+            if record.times.measure_s is not None and parts > 0:
+                timed = isinstance(record.cell, PerformanceCell)
+                (batches if timed else items)[key].append(record.times.measure_s / parts)
+        return cls(*(_medians(seen) for seen in (loads, batches, items)))
+
+
+def _key_and_parts(record: Record) -> tuple[Key, int]:
+    """Return the kind of work of a run, and how many batches or items it was."""
+    cell = record.cell
+    common = (cell.model.name, cell.backend.name, cell.device.threads, record.block.arm)
+    if isinstance(cell, PerformanceCell):
+        rounds = cell.procedure.rounds + cell.procedure.warmup_rounds
+        return Key(*common, cell.workload.name), rounds
+    return Key(*common, cell.task.name), 0 if record.traces is None else record.traces.rows
+
+
+def _medians(seen: Mapping[Key, Sequence[float]]) -> dict[Key, float]:
+    return {key: statistics.median(values) for key, values in seen.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +91,12 @@ class Estimate:
 
     def load_s(self, spec: BlockSpec, arm: ArmSpec) -> float:
         """Seconds to start and load one arm."""
-        key = (spec.model.name or "", spec.backend_name, arm.label, spec.workloads[0].name)
-        seen = self.history.load_s.get(key)
+        seen = self.history.load_s.get(_key(spec, arm, spec.workloads[0].name))
         return _START_S if seen is None else seen + _START_S / 2
 
     def batch_s(self, spec: BlockSpec, arm: ArmSpec, workload: WorkloadConfig) -> float:
         """Seconds of one batch: prefill bound by arithmetic, decode by memory."""
-        key = (spec.model.name or "", spec.backend_name, arm.label, workload.name)
-        seen = self.history.batch_s.get(key)
+        seen = self.history.batch_s.get(_key(spec, arm, workload.name))
         if seen is not None:
             return seen
         tokens = workload.prompt_tokens * workload.batch_size
@@ -95,8 +106,7 @@ class Estimate:
 
     def score_s(self, spec: BlockSpec, arm: ArmSpec, task: str, items: int) -> float:
         """Seconds to score one task."""
-        key = (spec.model.name or "", spec.backend_name, arm.label, task)
-        seen = self.history.score_s.get(key)
+        seen = self.history.item_s.get(_key(spec, arm, task))
         if seen is not None:
             return seen * items
         tokens = items * _SCORED_TOKENS_PER_ITEM
@@ -112,3 +122,7 @@ class Estimate:
     def block_s(self, spec: BlockSpec) -> float:
         """Seconds of a whole block."""
         return sum(self.arm_s(spec, arm) for arm in spec.arms)
+
+
+def _key(spec: BlockSpec, arm: ArmSpec, work: str) -> Key:
+    return Key(spec.model.name, spec.backend_name, spec.device.threads, arm.label, work)
