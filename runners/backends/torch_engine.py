@@ -84,6 +84,8 @@ class TransformersEngine:
             prefix_token_id=first,
             eot_token_id=end,
             max_length=config.max_position_embeddings,
+            # Of any text: what comes first is put there by the tokenizer.
+            adds_bos=first in tokenizer("a")["input_ids"][:1],
         )
 
     def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:

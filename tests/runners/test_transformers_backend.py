@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -442,3 +443,24 @@ def test_a_target_restores_only_what_it_is_asked_to(tiny_llama: ModelFiles):
     assert target.model.lm_head.weight is target.model.model.embed_tokens.weight
     assert target.model.model.layers[1].mlp.up_proj.weight is kept
     assert load_tokenizer(tiny_llama).bos_token_id == 1
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_the_vocabulary_says_whether_every_text_begins_with_a_token(
+    tiny_llama: ModelFiles, tmp_path: Path, adds: bool
+) -> None:
+    from tokenizers import Tokenizer, processors
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_llama.folder, folder)
+    if adds:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        first = ("<s>", tokenizer.token_to_id("<s>"))
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[first]
+        )
+        tokenizer.save(str(folder / "tokenizer.json"))
+    model = dataclasses.replace(tiny_llama, folder=folder)
+    with TransformersBackend().load(model, [], CPU) as engine:
+        assert engine.vocabulary.adds_bos is adds
+        assert engine.encode("a")[0] != engine.vocabulary.prefix_token_id

@@ -339,7 +339,10 @@ def make_run(
             "status": status,
             "error": _failure(status, error),
             "times": Times(
-                started_at=started_at, finished_at=started_at + timedelta(seconds=30), load_s=1.5, measure_s=20.0
+                started_at=started_at,
+                finished_at=started_at + timedelta(seconds=30),
+                load_s=1.5,
+                measure_s=20.0,
             ),
             "measurements": {} if observation is None else measurements(observation),
             "comparisons": _compare(observation, baseline),
