@@ -22,6 +22,8 @@ from leanboard.runners.backends.base import Vocabulary
 from leanboard.runners.block import Arm, Block
 from leanboard.runners.isolate import Worker
 
+_LOAD = "load"
+
 
 @dataclass(slots=True)
 class Seen:
@@ -34,7 +36,12 @@ class Seen:
 
 @dataclass(slots=True)
 class RunningArm:
-    """One arm while its block runs. ``error`` is set once it cannot go on."""
+    """One arm while its block runs.
+
+    Args:
+        error: why it cannot go on at all; ``None`` while its process holds a loaded model.
+        refused: why it could not do a piece of work (workload or task) that it survived.
+    """
 
     arm: Arm
     worker: Worker
@@ -44,16 +51,16 @@ class RunningArm:
     seen: dict[str, Seen] = field(default_factory=dict)
     measured_s: dict[str, float] = field(default_factory=dict)
     error: LeanboardError | None = None
+    refused: dict[str, LeanboardError] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """Name of the arm within its block."""
         return self.arm.label
 
-    @property
-    def alive(self) -> bool:
-        """Whether the arm can still be measured."""
-        return self.error is None
+    def can(self, work: str) -> bool:
+        """Whether the arm can still be given a workload or a task."""
+        return self.error is None and work not in self.refused
 
     def fail(self, error: LeanboardError) -> None:
         """Note why the arm cannot go on, and end its process."""
@@ -61,15 +68,29 @@ class RunningArm:
         self.worker.kill()
 
     @contextmanager
-    def awake(self) -> Iterator[Worker]:
-        """Let the arm run; stop it again on leaving, and note an error instead of raising it."""
+    def awake(self, work: str) -> Iterator[Worker]:
+        """Let the arm do a piece of work; stop it again on leaving.
+
+        An error is noted instead of raised: of this work alone if the worker lives on, of the
+        whole arm if it does not.
+        """
         self.worker.resume()
         try:
             yield self.worker
         except LeanboardError as error:
-            self.fail(error)
+            if self.worker.running:
+                self.refused[work] = error
+            else:
+                self.fail(error)
         finally:
             self.worker.pause()
+
+    def failure(self, workload: str, rounds: int) -> LeanboardError | None:
+        """Return why a workload has no result; ``None`` if all its rounds were seen."""
+        timed = {r.round for r in self.seen.get(workload, Seen()).requests if not r.warmup}
+        if len(timed) == rounds:
+            return None
+        return self.refused.get(workload, self.error)
 
     def observation(self, workload: str) -> RequestObservation:
         """Return what was seen on a workload as one immutable observation."""
@@ -99,7 +120,7 @@ def load(block: Block, running: RunningArm) -> None:
     except LeanboardError as error:
         running.fail(error)
         return
-    with running.awake() as worker:
+    with running.awake(_LOAD) as worker:
         reply = worker.call(
             "load", block.spec.procedure.timeout_s, **load_message(block, running.arm)
         )
@@ -111,6 +132,8 @@ def load(block: Block, running: RunningArm) -> None:
         if reply["memory"] is not None:
             peak = Quantity(reply["memory"]["peak"], "B", Provenance.MEASURED)
             running.facts["load_peak_memory_bytes"] = peak
+    if _LOAD in running.refused:
+        running.fail(running.refused.pop(_LOAD))
 
 
 def check_composition(block: Block, arm: Arm) -> None:

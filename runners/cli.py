@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import signal
 import sys
@@ -61,6 +62,15 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG0
     raise KeyboardInterrupt
 
 
+def _os_message(error: OSError) -> str:
+    """Return what the system refused, in one sentence with the next step."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the disk{where}; free some and give the same command again."
+    reason = error.strerror or str(error)
+    return f"{reason}{where}. Check that the file or folder exists and may be used."
+
+
 def main() -> None:
     """Run the command line; errors meant for the user are one message and an exit status."""
     signal.signal(signal.SIGTERM, _terminated)
@@ -69,6 +79,9 @@ def main() -> None:
     except LeanboardError as error:
         click.secho(f"error: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.secho(f"error: {_os_message(error)}", fg="red", err=True)
+        sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

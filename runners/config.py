@@ -15,6 +15,19 @@ from leanboard.results.errors import ConfigError
 CONFIG_MODULE = "leanboard.suites"
 CONFIG_NAME = "run"
 
+GROUPS = (
+    "suite",
+    "model",
+    "technique",
+    "workload",
+    "backend",
+    "hardware",
+    "procedure",
+    "accuracy",
+    "data",
+)
+TOP_LEVEL = ("store", "cache")
+
 T = TypeVar("T")
 Plain = dict[str, Any]
 
@@ -81,7 +94,17 @@ def compose(overrides: Sequence[str]) -> Plain:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_readable(error, overrides)) from error
-    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+    composed = {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+    _refuse_unknown(composed)
+    return composed
+
+
+def _refuse_unknown(composed: Plain) -> None:
+    """Refuse keys that ``+key=value`` added and that nothing reads."""
+    unknown = sorted(set(composed) - {*TOP_LEVEL, *GROUPS})
+    if unknown:
+        known = ", ".join((*GROUPS, *TOP_LEVEL))
+        raise ConfigError(f"the config has no key '{unknown[0]}'; it has: {known}.")
 
 
 def _readable(error: Exception, overrides: Sequence[str]) -> str:
@@ -92,8 +115,27 @@ def _readable(error: Exception, overrides: Sequence[str]) -> str:
     mandatory = re.search(r"Missing mandatory value.*?full_key: (\S+)", text, re.DOTALL)
     if mandatory is not None:
         return f"the config needs a value: add {mandatory[1]}=... to the command."
-    lines = [line for line in str(error).strip().splitlines() if not line.startswith("In 'run'")]
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown is not None:
+        return _unknown_key(unknown[1], overrides)
+    said = str(error).split("To append to your config")[0].strip()
+    lines = [line for line in said.splitlines() if not line.startswith("In 'run'")]
     return f"the config does not accept {' '.join(overrides)!r}: {' '.join(lines[:2])}"
+
+
+def _unknown_key(path: str, overrides: Sequence[str]) -> str:
+    """Return the message for a key that its node does not have, with the keys that it has."""
+    others = [o for o in overrides if o.split("=", 1)[0].lstrip("+~") != path]
+    node: Any = compose(others)
+    *parents, key = path.split(".")
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    known = sorted(node) if isinstance(node, dict) else []
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f" Did you mean '{'.'.join([*parents, close[0]])}'?" if close else ""
+    where = f"'{'.'.join(parents)}'" if parents else "the config"
+    there = ", ".join(key for key in known if not key.startswith("_")) or "none"
+    return f"there is no config key '{path}'.{hint} In {where} there are: {there}."
 
 
 def typed(kind: type[T], plain: Mapping[str, Any], where: str) -> T:

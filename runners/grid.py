@@ -95,7 +95,8 @@ def _instantiate(target: Mapping[str, Any], where: str) -> Any:
         cause = error.__cause__
         if isinstance(cause, ConfigError):
             raise cause from error
-        raise ConfigError(f"{where}: {cause or str(error).splitlines()[0]}") from error
+        said = "a value has the wrong type" if isinstance(cause, TypeError) else cause
+        raise ConfigError(f"{where}: {said or str(error).splitlines()[0]}") from error
 
 
 def blocks(overrides: Sequence[str]) -> tuple[BlockSpec, ...]:
@@ -112,28 +113,58 @@ def blocks(overrides: Sequence[str]) -> tuple[BlockSpec, ...]:
     return tuple(_suite(composed["suite"], overrides))
 
 
-def _key(override: str) -> str:
-    return override.split("=", 1)[0].lstrip("+~")
+@dataclass(frozen=True, slots=True)
+class _SuiteBlock:
+    """One entry of a suite's ``blocks``; what it leaves out is the command's."""
+
+    workloads: Sequence[str]
+    arms: Sequence[str | Mapping[str, Any]]
+    model: str | None = None
+    backend: str | None = None
+    hardware: str | None = None
+
+    @property
+    def choices(self) -> list[str]:
+        """The overrides that the suite makes for this block."""
+        named = {"model": self.model, "backend": self.backend, "hardware": self.hardware}
+        return [f"{group}={choice}" for group, choice in named.items() if choice is not None]
 
 
-def _suite(suite: Mapping[str, Any], overrides: Sequence[str]) -> Iterable[BlockSpec]:
-    groups = {"model", "backend", "hardware"}
-    for block in suite["blocks"]:
-        fixed = {key: block[key] for key in sorted(groups & set(block))}
-        clash = sorted(set(fixed) & {_key(o) for o in overrides})
-        if clash:
+@dataclass(frozen=True, slots=True)
+class _Suite:
+    """A suite as its YAML says it."""
+
+    name: str
+    blocks: Sequence[Mapping[str, Any]]
+
+
+def _suite(plain: Mapping[str, Any], overrides: Sequence[str]) -> Iterable[BlockSpec]:
+    suite = config.typed(_Suite, plain, "suite")
+    for number, values in enumerate(suite.blocks):
+        block = config.typed(_SuiteBlock, values, f"suite.blocks[{number}]")
+        _refuse_ignored(suite, block, overrides)
+        base = [*overrides, *block.choices]
+        workloads = [config.compose([*base, f"workload={w}"])["workload"] for w in block.workloads]
+        arms = tuple(_suite_arm(base, arm) for arm in block.arms)
+        if not arms or not workloads or arms[0].techniques:
             raise ConfigError(
-                f"suite '{suite['name']}' sets {clash[0]} itself; leave out '{clash[0]}=...'."
+                f"suite '{suite.name}': a block needs a workload, and its first arm must be "
+                f"'{BASELINE}'."
             )
-        base = [*overrides, *(f"{key}={value}" for key, value in fixed.items())]
-        composed = config.compose(base)
-        workloads = [
-            config.compose([*base, f"workload={w}"])["workload"] for w in block["workloads"]
-        ]
-        arms = tuple(_suite_arm(base, arm) for arm in block["arms"])
-        if not arms or arms[0].techniques:
-            raise ConfigError(f"suite '{suite['name']}': the first arm of a block must be 'none'.")
-        yield _block(composed, suite["name"], workloads, arms)
+        yield _block(config.compose(base), suite.name, workloads, arms)
+
+
+def _refuse_ignored(suite: _Suite, block: _SuiteBlock, overrides: Sequence[str]) -> None:
+    """Refuse overrides that the suite would pass over in silence."""
+    chosen = {"technique", "workload", *(choice.split("=")[0] for choice in block.choices)}
+    for override in overrides:
+        key = override.split("=", 1)[0].lstrip("+~")
+        group = key.split(".")[0]
+        if key in chosen or group == "technique":
+            raise ConfigError(
+                f"suite '{suite.name}' sets {group} itself; leave out '{override}', or measure "
+                f"without the suite."
+            )
 
 
 def _suite_arm(base: Sequence[str], arm: str | Mapping[str, Any]) -> ArmSpec:
@@ -147,8 +178,20 @@ def _suite_arm(base: Sequence[str], arm: str | Mapping[str, Any]) -> ArmSpec:
 
 
 def _arm(composed: Mapping[str, Any], label: str | None) -> ArmSpec:
-    techniques = tuple(TechniqueSpec(n, t) for n, t in (composed["technique"] or {}).items())
+    """Read the techniques; building them here lets a wrong knob be refused before anything runs."""
+    techniques = tuple(_technique(n, t) for n, t in (composed["technique"] or {}).items())
     return ArmSpec(label or "+".join(t.name for t in techniques) or BASELINE, techniques)
+
+
+def _technique(name: str, target: object) -> TechniqueSpec:
+    if not isinstance(target, Mapping) or "_target_" not in target:
+        raise ConfigError(
+            f"technique.{name} is no technique. Choose by name: technique=[a,b]; "
+            f"available: {', '.join(config.options('technique'))}."
+        )
+    spec = TechniqueSpec(name, target)
+    spec.build()
+    return spec
 
 
 def _block(

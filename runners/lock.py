@@ -6,7 +6,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from leanboard.results.errors import LeanboardError
@@ -26,6 +26,10 @@ def _held(path: Path, say: Callable[[str], None]) -> Iterator[None]:
             f"cannot open the measuring lock {path}: {error.strerror}. "
             "Remove it if it belongs to a user who is gone, or set another TMPDIR."
         ) from error
+    # Other users of the machine must be able to open it too, whatever the umask; only its owner
+    # can, and need, say so.
+    with suppress(PermissionError):
+        os.fchmod(descriptor, 0o666)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

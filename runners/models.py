@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,10 @@ class ModelConfig:
             ConfigError: if a key is unknown, or nothing says where the weights are.
         """
         fields = dict(values)
-        parts = tuple(_part(part) for part in fields.pop("packages", ()) or ())
+        packages = fields.pop("packages", ()) or ()
+        if isinstance(packages, str) or not isinstance(packages, Sequence):
+            raise ConfigError(f"model.packages is {packages!r}; it must be a list of packages.")
+        parts = tuple(_part(part) for part in packages)
         try:
             if fields.get("id") is None:
                 config = ModelConfig(parts=parts, **fields)
@@ -86,8 +89,10 @@ class PreparedModel:
 def _part(values: Mapping[str, Any]) -> Part:
     try:
         package = Package(str(values["name"]), str(values["version"]), str(values["sha256"]))
-    except KeyError as error:
-        raise ConfigError(f"suites/model: a package lacks the key {error}.") from error
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f"suites/model: a package needs name, version, sha256 and member ({error})."
+        ) from error
     member = values.get("member")
     return Part(package, str(member) if member is not None else None)
 

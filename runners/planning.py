@@ -14,25 +14,13 @@ from leanboard.runners.run import history
 if TYPE_CHECKING:
     from rich.console import Console
 
-GROUPS = (
-    "suite",
-    "model",
-    "technique",
-    "workload",
-    "backend",
-    "hardware",
-    "procedure",
-    "accuracy",
-    "data",
-)
-
 
 def show_menu(console: Console) -> None:
     """Print what each config group offers."""
     from rich.table import Table
 
     table = Table("group", "options", title="leanboard run GROUP=OPTION", title_justify="left")
-    for group in GROUPS:
+    for group in config.GROUPS:
         table.add_row(group, ", ".join(config.options(group)))
     console.print(table)
 

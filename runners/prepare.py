@@ -10,7 +10,8 @@ from leanboard.results.errors import UnsupportedError
 from leanboard.runners import config, workloads
 from leanboard.runners.accuracy.score import plan_tasks
 from leanboard.runners.accuracy.tasks import PreparedTask
-from leanboard.runners.backends.base import Request, Vocabulary
+from leanboard.runners.backends.base import Device, Request, Vocabulary
+from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.block import Block, PreparedWorkload, arm_of
 from leanboard.runners.grid import BlockSpec
 from leanboard.runners.isolate import Worker
@@ -66,8 +67,11 @@ def _workloads(
 ) -> tuple[PreparedWorkload, ...]:
     """Find each workload's prompts in the cache, or choose them with the reference model."""
     form = prompt_format(model.files.folder)
+    device = _reference_device(spec)
+    reference = f"{device.kind}/{device.reference_dtype}"
     plans = [
-        PromptPlan(w, model.identity.content_hash, form, pools.prompts) for w in spec.workloads
+        PromptPlan(w, model.identity.content_hash, form, pools.prompts, reference)
+        for w in spec.workloads
     ]
     found = {plan.key: stored(plan, spec.cache) for plan in plans}
     missing = [plan for plan in plans if found[plan.key] is None]
@@ -85,6 +89,12 @@ def _workloads(
     )
 
 
+def _reference_device(spec: BlockSpec) -> Device:
+    """Return the device of the reference model: the same for whichever backend asks first."""
+    kind = spec.device.kind
+    return Device(kind, spec.device.threads, TransformersBackend().reference_dtype(spec.device))
+
+
 @contextmanager
 def _reference(spec: BlockSpec, model: PreparedModel) -> Iterator[RemoteEngine]:
     """Load the reference model, no technique, in a process of its own."""
@@ -95,7 +105,7 @@ def _reference(spec: BlockSpec, model: PreparedModel) -> Iterator[RemoteEngine]:
             "load",
             timeout_s,
             model=model_to_wire(model.files),
-            device=device_to_wire(spec.device),
+            device=device_to_wire(_reference_device(spec)),
             backend=config.compose([f"backend={_REFERENCE}"])["backend"],
             techniques=[],
         )

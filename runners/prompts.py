@@ -66,18 +66,21 @@ class PromptPlan:
         model_hash: content hash of the model.
         form: how a passage becomes a prompt.
         pool: the passages.
+        reference: device and dtype of the model whose answers decide (``cpu/float32``).
     """
 
     workload: WorkloadConfig
     model_hash: str
     form: PromptFormat
     pool: Pool
+    reference: str = "cpu/float32"
 
     @property
     def key(self) -> str:
         """Return 32 hex digits; equal plans give equal prompts."""
         settings = {k: v for k, v in asdict(self.workload).items() if k != "name"}
-        parts = [PROMPTS_VERSION, self.model_hash, self.form.sha256, self.pool.sha256, settings]
+        sources = [self.model_hash, self.form.sha256, self.pool.sha256, self.reference]
+        parts = [PROMPTS_VERSION, *sources, settings]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from leanboard.metrics.trace import Observation, RequestObservation
+from leanboard.metrics.trace import Observation
 from leanboard.results import identity
 from leanboard.results.errors import LeanboardError, UnsupportedError
-from leanboard.results.measure import comparisons, measurements
+from leanboard.results.measure import measurements
 from leanboard.results.schema import (
     AccuracyCell,
     BlockRef,
@@ -30,9 +32,17 @@ from leanboard.runners import wire
 from leanboard.runners.block import Arm, Block
 
 REQUANTISED = (
-    "requantised: the published weights were already quantised and were expanded before this "
-    "technique rounded them again; speed, bytes and energy count, quality is not ranked"
+    "requantised: the weights were published quantised ({origin}) and not as floats, so what this "
+    "arm loses by rounding is not what it would lose on float weights; speed, bytes and energy "
+    "count, quality is not ranked"
 )
+
+_FOLDERS = re.compile(r"(?<![^\s'\"(=:])(?:/[^\s/:'\"]+)+/(?=[^\s/:'\"])")
+
+
+def without_paths(text: str) -> str:
+    """Return a message with absolute paths cut to their last part: records name no folder."""
+    return _FOLDERS.sub("", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ class Finished:
     error: LeanboardError | None
     times: Times
     comparisons: tuple[Comparison, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def new_run_id(now: datetime | None = None) -> str:
@@ -58,14 +69,7 @@ def warnings_of(block: Block, arm: Arm) -> tuple[str, ...]:
     """Return what a reader must know about a run of this arm."""
     origin = block.model.identity.weights_origin
     requantised = arm.quantises and origin not in ("float", "random")
-    return (REQUANTISED,) if requantised else ()
-
-
-def compared(
-    candidate: RequestObservation, baseline: RequestObservation, baseline_run: str
-) -> tuple[Comparison, ...]:
-    """Return the comparisons of an arm with its block's baseline."""
-    return comparisons(candidate, baseline, baseline_run)
+    return (REQUANTISED.format(origin=origin),) if requantised else ()
 
 
 class Recorder:
@@ -73,13 +77,22 @@ class Recorder:
 
     Args:
         block: the block that is being run.
+        arms: the arms of it that run together now.
         block_id: identity of this execution of the block.
         environment: the machine and its software, as they were when the block began.
         store: where local records go.
     """
 
-    def __init__(self, block: Block, block_id: str, environment: Environment, store: Store) -> None:
+    def __init__(
+        self,
+        block: Block,
+        arms: Sequence[Arm],
+        block_id: str,
+        environment: Environment,
+        store: Store,
+    ) -> None:
         self._block = block
+        self._labels = tuple(arm.label for arm in arms)
         self._block_id = block_id
         self._environment = environment
         self._store = store
@@ -97,7 +110,6 @@ class Recorder:
         return record
 
     def _identity_fields(self, finished: Finished) -> dict[str, Any]:
-        arms = tuple(arm.label for arm in self._block.arms)
         return {
             "run_id": finished.run_id,
             "cell_id": identity.cell_id(finished.cell),
@@ -108,7 +120,7 @@ class Recorder:
                 block_id=self._block_id,
                 arm=finished.arm.label,
                 baseline=finished.arm is self._block.baseline,
-                arms=arms,
+                arms=self._labels,
                 suite=self._block.spec.suite,
             ),
             "environment": self._environment,
@@ -116,9 +128,7 @@ class Recorder:
 
     def _outcome_fields(self, finished: Finished) -> dict[str, Any]:
         error = finished.error
-        failure = (
-            None if error is None else Failure(kind=wire.error_kind(error), message=str(error))
-        )
+        failure = None if error is None else _failure(error)
         seen = finished.observation
         return {
             "status": _status(error),
@@ -126,8 +136,16 @@ class Recorder:
             "times": finished.times,
             "measurements": {} if error is not None or seen is None else measurements(seen),
             "comparisons": () if error is not None else finished.comparisons,
-            "warnings": warnings_of(self._block, finished.arm),
+            "facts": {} if error is not None or seen is None else wire.facts_to_json(seen.facts),
+            "warnings": tuple(
+                without_paths(warning)
+                for warning in (*warnings_of(self._block, finished.arm), *finished.warnings)
+            ),
         }
+
+
+def _failure(error: LeanboardError) -> Failure:
+    return Failure(kind=wire.error_kind(error), message=without_paths(str(error)))
 
 
 def _status(error: LeanboardError | None) -> Status:

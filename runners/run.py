@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from leanboard import results
 from leanboard.results import identity
-from leanboard.results.schema import Record, Status
-from leanboard.results.store import Store, read_stores
+from leanboard.results.published import load_all
+from leanboard.results.schema import Environment, Record, Status
+from leanboard.results.store import Store
 from leanboard.runners.environment import snapshot
 from leanboard.runners.estimate import Estimate, History
-from leanboard.runners.execution import Execution
+from leanboard.runners.execution import Execution, RunContext
 from leanboard.runners.grid import BlockSpec
 from leanboard.runners.journal import Journal
 from leanboard.runners.lock import measuring
@@ -33,16 +33,9 @@ class Outcome:
         return tuple(record for record in self.records if record.status is Status.FAILED)
 
 
-def published_records() -> Path:
-    """Return the folder of the records that come with this copy of leanboard."""
-    return Path(results.__path__[0]) / "records"
-
-
 def history(store: Path) -> History:
     """Gather what local and published records say of this machine's pace."""
-    stores = [(published_records(), "published"), (store, "local")]
-    machine = identity.machine_id(snapshot())
-    return History.of(read_stores(stores).entries, machine)  # type: ignore[arg-type]
+    return History.of(load_all(store).entries, identity.machine_id(snapshot()))
 
 
 def run_key(specs: Sequence[BlockSpec]) -> str:
@@ -76,17 +69,35 @@ def run(specs: Sequence[BlockSpec], progress: Progress) -> Outcome:
             single arms become records instead.
     """
     store = Store(specs[0].store, "local")
-    journal = Journal.open(store.root.parent / "runs", run_key(specs))
-    if journal.finished:
-        progress.say(f"Resuming: {len(journal.finished)} cells of this run are done.")
+    with Journal.opened(store.root.parent / "runs", run_key(specs), progress.say) as journal:
+        if journal.finished:
+            progress.say(f"Resuming: {len(journal.finished)} cells of this run are done.")
+        records = _run(specs, store, journal, progress)
+        journal.close()
+    return Outcome(tuple(records))
+
+
+def _run(
+    specs: Sequence[BlockSpec], store: Store, journal: Journal, progress: Progress
+) -> list[Record]:
     known = history(store.root)
     estimates = [Estimate.of(spec, known) for spec in specs]
-    for spec, estimate in zip(specs, estimates, strict=True):
-        progress.add(estimate.block_s(spec))
+    progress.add(sum(map(Estimate.block_s, estimates, specs)))
+    code = snapshot()
     records: list[Record] = []
     for spec, estimate in zip(specs, estimates, strict=True):
         with measuring(spec.device.kind, progress.say):
             block = prepare(spec, progress)
-            records += Execution(block, store, journal, progress, estimate).run()
-    journal.close()
-    return Outcome(tuple(records))
+            context = RunContext(store, journal, progress, _environment(spec, code))
+            records += Execution(block, context, estimate).run()
+    return records
+
+
+def _environment(spec: BlockSpec, code: Environment) -> Environment:
+    """Return the machine as it is now with the software as it was when the run began.
+
+    A checkout that changes under a run does not change what the run has imported.
+    """
+    now = snapshot(spec.device.kind)
+    fixed = {"git_sha": code.git_sha, "git_dirty": code.git_dirty, "packages": code.packages}
+    return now.model_copy(update=fixed)

@@ -78,6 +78,14 @@ def facts_to_wire(facts: Mapping[str, Quantity]) -> Message:
     return {name: [q.value, q.unit, q.provenance.value] for name, q in facts.items()}
 
 
+def facts_to_json(facts: Mapping[str, Quantity]) -> Message:
+    """Return facts as a record holds them: value, unit and provenance by name."""
+    return {
+        name: {"value": q.value, "unit": q.unit, "provenance": q.provenance.value}
+        for name, q in sorted(facts.items())
+    }
+
+
 def facts_from_wire(plain: Mapping[str, Sequence[Any]]) -> dict[str, Quantity]:
     """Return facts from their JSON form."""
     return {name: Quantity(v, unit, Provenance(p)) for name, (v, unit, p) in plain.items()}

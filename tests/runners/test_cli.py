@@ -42,7 +42,11 @@ def leanboard(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
         (["verify", "nowhere"], 1, "nowhere"),
         (["serve", "--folder", "nowhere"], 1, "leanboard site"),
         (["runs"], 2, "No such command 'runs'"),
-        (["run", "-m", "technique=int8"], 1, "technique/int8"),
+        (["run", "-m", "technique=bf16,int8"], 2, "there is no technique 'int8'"),
+        (["plan", "suite={name: x}"], 2, "suite needs a value for 'blocks'"),
+        (["plan", "model.packages=3"], 2, "must be a list"),
+        (["plan", "suite=quickstart", "technique=bf16"], 2, "sets technique itself"),
+        (["run", "store=/dev/null/records"], 1, "/dev/null"),
     ],
 )
 def test_a_wrong_input_is_one_message_and_a_status(

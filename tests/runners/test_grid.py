@@ -56,11 +56,21 @@ def test_knobs_are_on_the_component() -> None:
 
 
 def test_a_knob_out_of_range_is_refused() -> None:
-    (block,) = blocks(
-        ["technique=prompt-lookup", "technique.prompt-lookup.num_tokens=0", "hardware=cpu-1t"]
-    )
+    knob = "technique.prompt-lookup.num_tokens"
     with pytest.raises(ConfigError, match="num_tokens"):
-        block.arms[1].techniques[0].build()
+        blocks(["technique=prompt-lookup", f"{knob}=0", "hardware=cpu-1t"])
+    with pytest.raises(ConfigError, match="wrong type"):
+        blocks(["technique=prompt-lookup", f"{knob}=abc", "hardware=cpu-1t"])
+
+
+def test_what_is_no_technique_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"technique\.nope is no technique"):
+        blocks(["+technique.nope=1", "hardware=cpu-1t"])
+
+
+def test_a_suite_that_lacks_a_part_says_which() -> None:
+    with pytest.raises(ConfigError, match=r"suite.blocks\[0\] needs a value for 'arms'"):
+        blocks(["suite={name: mine, blocks: [{workloads: [chat]}]}", "hardware=cpu-1t"])
 
 
 def test_what_a_suite_sets_itself_cannot_be_overridden() -> None:

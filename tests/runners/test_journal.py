@@ -1,7 +1,11 @@
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from record_factory import make_record
 
+from leanboard.results.errors import LeanboardError
 from leanboard.runners.journal import Journal
 
 
@@ -48,3 +52,34 @@ def test_a_cell_whose_record_is_gone_is_not_done(tmp_path: Path) -> None:
 def test_notes_that_cannot_be_read_count_as_none(tmp_path: Path) -> None:
     (tmp_path / "key.json").write_text('{"half')
     assert Journal.open(tmp_path, "key").finished == {}
+
+
+def test_a_second_equal_command_waits_for_the_first(tmp_path: Path) -> None:
+    hold = (
+        "import sys; from pathlib import Path; from leanboard.runners.journal import Journal\n"
+        "with Journal.opened(Path(sys.argv[1]), 'key', print): print('open', flush=True); "
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "open\n"
+        said: list[str] = []
+
+        def say(text: str) -> None:
+            said.append(text)
+            first.kill()
+
+        with Journal.opened(tmp_path, "key", say):
+            first.wait()
+    assert said == ["the same command is running already; waiting for it to end"]
+
+
+def test_notes_that_cannot_be_kept_are_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(LeanboardError, match="cannot write to"):
+        Journal.open(tmp_path / "runs", "key").note(make_record(), "there.json")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,8 @@ from leanboard.results.store import Store, traces_path
 from leanboard.results.traces import from_parquet
 from leanboard.results.verify import verify_paths
 from leanboard.runners.backends.base import ModelFiles
-from leanboard.runners.grid import blocks
+from leanboard.runners.grid import BlockSpec, blocks
+from leanboard.runners.recording import without_paths
 from leanboard.runners.run import run
 
 _WORDS = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
@@ -91,7 +93,7 @@ def test_a_run_leaves_verified_records_of_every_arm(command: list[str], tmp_path
     )
     assert scored[0].measurements["bits_per_byte"].value is not None
     assert verify_paths([tmp_path / "records"]) == (4, [])
-    assert not list((tmp_path / "runs").iterdir())
+    assert not list((tmp_path / "runs").glob("*.json")), "a finished run leaves no notes"
     assert not _workers()
 
 
@@ -201,3 +203,73 @@ def test_a_value_that_does_not_fit_is_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         run(blocks([*command, *override.split()]), Watch())
+
+
+def _two_workloads(command: list[str], technique: str) -> list[BlockSpec]:
+    (spec,) = blocks([*command, f"technique={technique}"])
+    second = replace(spec.workloads[0], name="second", output_tokens=5)
+    return [replace(spec, workloads=(spec.workloads[0], second))]
+
+
+def test_what_an_arm_finished_before_it_died_is_kept_and_compared(command: list[str]) -> None:
+    def kill_the_baseline(doing: str) -> None:
+        if doing.endswith("none: second") and len(_workers()) == 2:
+            _workers()[0].kill()
+
+    outcome = run(_two_workloads(command, "bf16"), Watch(kill_the_baseline))
+    timed, _ = _by_kind(outcome.records)
+    by_key = {(r.block.arm, r.cell.workload.name): r for r in timed}  # type: ignore[union-attr]
+    assert by_key["none", "chat"].status is Status.OK
+    assert by_key["bf16", "chat"].comparisons
+    assert by_key["none", "second"].status is Status.FAILED
+    alone = by_key["bf16", "second"]
+    assert alone.status is Status.OK
+    assert alone.comparisons == ()
+    assert any("no comparison: the baseline failed" in warning for warning in alone.warnings)
+
+
+def test_work_that_a_technique_cannot_do_is_refused_and_the_rest_is_done(
+    command: list[str],
+) -> None:
+    (spec,) = _two_workloads(command, "prompt-lookup")
+    batched = replace(spec.workloads[1], name="second", batch_size=2, prompts=4)
+    outcome = run([replace(spec, workloads=(spec.workloads[0], batched))], Watch())
+    timed, scored = _by_kind(outcome.records)
+    assert [(r.block.arm, r.cell.workload.name, str(r.status)) for r in timed] == [  # type: ignore[union-attr]
+        ("none", "chat", "ok"),
+        ("prompt-lookup", "chat", "ok"),
+        ("none", "second", "ok"),
+        ("prompt-lookup", "second", "unsupported"),
+    ]
+    assert {str(r.status) for r in scored} == {"ok"}
+
+
+def test_a_baseline_that_failed_is_timed_again_beside_its_candidates(command: list[str]) -> None:
+    specs = blocks([*command, "technique=bf16"])
+
+    def kill_then_interrupt(doing: str) -> None:
+        if doing.endswith("none: chat") and len(_workers()) == 2:
+            _workers()[0].kill()
+        if doing.endswith("bf16: passages"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(specs, Watch(kill_then_interrupt))
+    outcome = run(specs, Watch())
+    timed, _ = _by_kind(outcome.records)
+    assert [(r.block.arm, r.status) for r in timed] == [("none", "ok"), ("bf16", "ok")]
+    assert timed[1].comparisons[0].baseline_run == timed[0].run_id
+
+
+def test_a_worker_that_does_not_answer_in_time_is_a_failed_row(command: list[str]) -> None:
+    run(blocks(command), Watch())  # so that prompts are chosen and only the arm can be too slow
+    outcome = run(blocks([*command, "procedure.timeout_s=0.05"]), Watch())
+    timed, _ = _by_kind(outcome.records)
+    assert timed[0].status is Status.FAILED
+    assert timed[0].error is not None
+    assert "no answer to 'load' within 0.05 s" in timed[0].error.message
+
+
+def test_a_record_of_a_failure_names_no_folder() -> None:
+    said = 'File "/home/alice/app/model.py", line 3: no space on /var/tmp/x and/or more'
+    assert without_paths(said) == 'File "model.py", line 3: no space on x and/or more'
