@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from leanboard.leaderboard.columns import Column, columns_of
 from leanboard.leaderboard.format import DASH, number, percent, plural, rounded, span
+from leanboard.leaderboard.variants import Variant, variants
 from leanboard.metrics.metric import Direction, Role, Verdict
 from leanboard.metrics.trace import Provenance
 from leanboard.results.schema import Comparison, Measurement, Record, Status
@@ -86,12 +87,19 @@ class BoardCell:
 
 @dataclass(frozen=True, slots=True)
 class BoardRow:
-    """One row of the table: what was run, its cells in the columns' order, its page."""
+    """One row of the table: what was run, its cells in the columns' order, its page.
+
+    ``label``, ``workload`` and ``backend`` are plain names, for filters; where a name stands for
+    more than one thing, the ``_text`` beside it says which.
+    """
 
     label: str
+    label_text: str
     model: str
     workload: str
+    workload_text: str
     backend: str
+    backend_text: str
     hardware: str
     machine: str
     device: str
@@ -125,7 +133,10 @@ def board_of(loaded: Loaded) -> Board:
     """Return the board of what was read from the stores."""
     rows = table(loaded.entries)
     columns = columns_of(rows)
-    return Board(loaded, rows, columns, tuple(_line(row, columns) for row in rows))
+    lines = tuple(
+        _line(row, columns, variant) for row, variant in zip(rows, variants(rows), strict=True)
+    )
+    return Board(loaded, rows, columns, lines)
 
 
 def run_place(record: Record) -> str:
@@ -159,16 +170,19 @@ def gain_of(comparison: Comparison | None, direction: Direction) -> Gain | None:
     )
 
 
-def _line(row: Row, columns: Sequence[Column]) -> BoardRow:
+def _line(row: Row, columns: Sequence[Column], variant: Variant) -> BoardRow:
     record, error = row.record, row.record.error
     return BoardRow(
         label=row.label,
+        label_text=row.label + variant.technique,
         model=row.model,
         workload=row.workload,
+        workload_text=row.workload + variant.workload,
         backend=row.backend,
+        backend_text=row.backend + variant.backend,
         hardware=f"{row.device} \u00b7 {row.machine_id}",
         machine=row.machine_id,
-        device=f"{row.device}, {plural(row.cell.device.threads, 'thread')}",
+        device=f"{row.device}, {plural(row.cell.device.threads, 'thread')}{variant.device}",
         origin=row.origin,
         status=row.status,
         reason="" if error is None else f"{error.kind}: {error.message}",

@@ -29,6 +29,9 @@ def _data(board: Board) -> Json:
     lines = board.lines
     texts = {
         **{name: [str(getattr(line, field)) for line in lines] for name, field in FILTERS.items()},
+        "techniqueText": [line.label_text for line in lines],
+        "workloadText": [line.workload_text for line in lines],
+        "backendText": [line.backend_text for line in lines],
         "machine": [line.machine for line in lines],
         "device": [line.device for line in lines],
         "status": [line.status.value for line in lines],

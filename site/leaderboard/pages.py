@@ -83,7 +83,10 @@ def pareto(site: Site) -> Context:
         "tradeoff": default_tradeoff(site.board),
         "axes": [column for column in site.board.columns if column.axis],
         "no_energy": any(c.role is Role.ENERGY and not c.axis for c in site.board.columns),
-        "choices": choices_of(lines),
+        "choices": {
+            **choices_of(lines),
+            "workload": tuple(sorted({line.workload_text for line in lines})),
+        },
     }
 
 

@@ -64,7 +64,7 @@ def default_tradeoff(board: Board) -> Tradeoff | None:
         return None
     at = (board.columns.index(x), board.columns.index(y))
     places = Counter(
-        (line.hardware, line.workload)
+        (line.hardware, line.workload_text)
         for line in board.lines
         if line.status is Status.OK and all(line.cells[place].value is not None for place in at)
     )
@@ -75,12 +75,15 @@ def default_tradeoff(board: Board) -> Tradeoff | None:
 
 
 def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -> Tradeoff:
-    """Return the trade-off between two metrics on one hardware and workload."""
+    """Return the trade-off between two metrics on one hardware and workload.
+
+    The workload is named by its text: the same name at another size is another plot.
+    """
     at = (board.columns.index(x), board.columns.index(y))
     lines = [
         line
         for line in board.lines
-        if (line.hardware, line.workload, line.status) == (hardware, workload, Status.OK)
+        if (line.hardware, line.workload_text, line.status) == (hardware, workload, Status.OK)
     ]
     stage: dict[str, tuple[BoardRow, BoardCell, BoardCell]] = {}
     hollow, left_out = [], []
@@ -156,7 +159,7 @@ def _mark(point: Point, columns: tuple[Column, Column], axes: tuple[Axis, Axis],
         f"{column.short} {cell.text} {column.scale.suffix}".rstrip()
         for cell, column in zip(cells, columns, strict=True)
     )
-    name = f"{line.label} \u00b7 {line.backend}"
+    name = f"{line.label_text} \u00b7 {line.backend_text}"
     bars = [_bar(*each) for each in zip(axes, cells, columns, strict=True)]
     title = f"{name}, {line.model}: {values}"
     return Mark(where[0], where[1], f"point {css}", title, name, line.href, bars[0], bars[1])

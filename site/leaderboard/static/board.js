@@ -72,15 +72,16 @@ function headCell(name, title, state, attributes = {}) {
 
 function drawRow(row, metrics) {
   const { texts, baseline, href } = LEANBOARD;
-  const name = make("th", { scope: "row" }, make("a", { href: href[row] }, textOf(texts.technique, row)));
+  const name = make("th", { scope: "row" }, make("a", { href: href[row] }, textOf(texts.techniqueText, row)));
   if (baseline[row]) name.append(" ", make("span", { class: "badge plain" }, "baseline"));
   name.append(make("small", {}, textOf(texts.model, row)));
-  const context = [texts.workload, texts.backend, texts.device].map((text) => textOf(text, row));
+  const context = [texts.workloadText, texts.backendText, texts.device].map((text) => textOf(text, row));
   name.append(make("small", { class: "phone" }, context.join(" \u00b7 ")));
   const machine = textOf(texts.machine, row);
   const hardware = make("td", { class: "context hardware" }, textOf(texts.device, row));
   hardware.append(make("small", { title: machine }, machine));
-  const plain = [texts.workload, texts.backend].map((text) => make("td", { class: "context" }, textOf(text, row)));
+  const plain = [texts.workloadText, texts.backendText].map((text) =>
+    make("td", { class: "context" }, textOf(text, row)));
   const line = make("tr", {}, name, ...plain, hardware);
   const status = textOf(texts.status, row);
   if (status === "ok") {

@@ -8,10 +8,15 @@ function metricIndex(name) {
 }
 
 function chosenRows(state) {
-  const names = ["hardware", "workload", "model", "backend"].filter((name) => state[name]);
+  const { texts } = LEANBOARD;
+  // A workload is chosen by its text: the same name at another size is not comparable.
+  const controls = {
+    hardware: texts.hardware, workload: texts.workloadText, model: texts.model, backend: texts.backend,
+  };
+  const names = Object.keys(controls).filter((name) => state[name]);
   return [...Array(LEANBOARD.rows).keys()].filter((row) =>
-    textOf(LEANBOARD.texts.status, row) === "ok"
-    && names.every((name) => textOf(LEANBOARD.texts[name], row) === state[name]));
+    textOf(texts.status, row) === "ok"
+    && names.every((name) => textOf(controls[name], row) === state[name]));
 }
 
 // Why a run has no place on an axis; empty if it has one.
@@ -80,7 +85,8 @@ function markOf(row, css, axes, places, logs) {
 }
 
 function nameOf(row) {
-  return `${textOf(LEANBOARD.texts.technique, row)} \u00b7 ${textOf(LEANBOARD.texts.backend, row)}`;
+  const { techniqueText, backendText } = LEANBOARD.texts;
+  return `${textOf(techniqueText, row)} \u00b7 ${textOf(backendText, row)}`;
 }
 
 // The edge of the region that the front dominates, as steps.

@@ -1,0 +1,142 @@
+"""What tells rows apart that would read the same: sizes and knobs behind one name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from leanboard.leaderboard.format import number, plural, quantity
+from leanboard.results.schema import Component, PerformanceCell
+from leanboard.results.table import Row
+
+Facets = Mapping[str, str]
+Texts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What follows each name of a row, such as `` (64 in, batch 2)``; empty where it is clear."""
+
+    technique: str
+    workload: str
+    backend: str
+    device: str
+
+
+def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
+    """Return what to append to the names of each row.
+
+    Only what differs is named, and only within what a reader would compare: a workload among
+    rows of the same machine and model, a technique among those of the same backend too. Hashes
+    and versions come last, where nothing else tells two cells apart.
+    """
+    places = [(row.machine_id, row.model) for row in rows]
+    arms = [(*place, row.backend) for place, row in zip(places, rows, strict=True)]
+    techniques = _differing(_scopes(arms, [r.label for r in rows]), [_knobs(r) for r in rows])
+    workloads = _differing(_scopes(places, [r.workload for r in rows]), [_sizes(r) for r in rows])
+    backends = _differing(arms, [dict(_params(row.cell.backend)) for row in rows])
+    devices = _differing(_scopes(arms, [_device(row) for row in rows]), [_limits(r) for r in rows])
+    seen = _scopes(
+        arms,
+        [(row.label, row.workload, _device(row)) for row in rows],
+        techniques,
+        workloads,
+        backends,
+        devices,
+    )
+    contents = _differing(seen, [_contents(row.cell) for row in rows])
+    questions = _differing(seen, [_questions(row.cell) for row in rows])
+    return tuple(
+        Variant(
+            technique=_bracketed(techniques[place] + contents[place]),
+            workload=_bracketed(workloads[place] + questions[place]),
+            backend=_bracketed(backends[place]),
+            device=_bracketed(devices[place]),
+        )
+        for place in range(len(rows))
+    )
+
+
+def _scopes(*parts: Sequence[Hashable]) -> list[Hashable]:
+    return list(zip(*parts, strict=True))
+
+
+def _differing(scopes: Sequence[Hashable], facets: Sequence[Facets]) -> list[Texts]:
+    """Return each row's facets that are not the same in all rows of its scope."""
+    groups: dict[Hashable, list[Facets]] = {}
+    for scope, facet in zip(scopes, facets, strict=True):
+        groups.setdefault(scope, []).append(facet)
+    varying = {scope: _varying(group) for scope, group in groups.items()}
+    return [
+        tuple(text for name, text in facet.items() if name in varying[scope])
+        for scope, facet in zip(scopes, facets, strict=True)
+    ]
+
+
+def _varying(group: Sequence[Facets]) -> set[str]:
+    names = {name for facets in group for name in facets}
+    return {name for name in names if len({facets.get(name) for facets in group}) > 1}
+
+
+def _bracketed(texts: Texts) -> str:
+    return f" ({', '.join(texts)})" if texts else ""
+
+
+def _device(row: Row) -> Hashable:
+    return row.device, row.cell.device.threads
+
+
+def _params(component: Component, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in sorted(component.params.items()):
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        yield prefix + name, f"{prefix}{name}={text}"
+
+
+def _knobs(row: Row) -> Facets:
+    techniques = row.cell.techniques
+    several = len(techniques) > 1
+    return dict(
+        pair
+        for technique in techniques
+        for pair in _params(technique, f"{technique.name}." if several else "")
+    )
+
+
+def _sizes(row: Row) -> Facets:
+    asked, procedure = row.cell.workload, row.cell.procedure
+    return {
+        "prompt_tokens": f"{asked.prompt_tokens} in",
+        "output_tokens": f"{asked.output_tokens} out",
+        "batch_size": f"batch {asked.batch_size}",
+        "prompts": plural(asked.prompts, "prompt"),
+        "output_length": f"{asked.output_length} length",
+        "rounds": plural(procedure.rounds, "round"),
+        "warmup_rounds": plural(procedure.warmup_rounds, "warm-up"),
+        "seed": f"seed {procedure.seed}",
+    }
+
+
+def _limits(row: Row) -> Facets:
+    device = row.cell.device
+    cap = device.memory_cap_bytes
+    return {
+        "memory_cap_bytes": "no cap" if cap is None else f"cap {quantity(cap, 'B')}",
+        "reference_dtype": device.reference_dtype,
+    }
+
+
+def _contents(cell: PerformanceCell) -> Facets:
+    versions = {
+        part.name: f"{part.name} version {part.version}"
+        for part in (*cell.techniques, cell.backend)
+    }
+    return {**versions, "weights": f"weights {cell.model.content_hash[:8]}"}
+
+
+def _questions(cell: PerformanceCell) -> Facets:
+    return {
+        "prompts_hash": f"prompts {cell.workload.prompts_hash[:8]}",
+        "timeout_s": f"timeout {number(cell.procedure.timeout_s, 0)} s",
+        "version": f"procedure version {cell.procedure.version}",
+    }

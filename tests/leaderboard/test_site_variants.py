@@ -1,0 +1,162 @@
+"""Rows that differ only in sizes or knobs do not read the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from demo_store import Demo
+from record_factory import make_device, make_procedure, make_record, make_run, make_workload
+
+from leanboard.leaderboard.board import Board, board_of, choices_of
+from leanboard.leaderboard.build import build_site
+from leanboard.leaderboard.tradeoff import default_tradeoff
+from leanboard.results.identity import cell_id
+from leanboard.results.schema import Component, PerformanceCell, Record
+from leanboard.results.store import Entry, Loaded, Store, read_stores
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+SMALL = make_workload().model_copy(update={"prompt_tokens": 64, "output_tokens": 4})
+
+
+def knob(num_tokens: int) -> Component:
+    return Component(name="prompt-lookup", version=1, params={"num_tokens": num_tokens})
+
+
+def changed(record: Record, **parts: object) -> Record:
+    """The record with other parts of its cell, as another run."""
+    assert isinstance(record.cell, PerformanceCell)
+    cell = record.cell.model_copy(update=parts)
+    identity = cell_id(cell)
+    run_id = f"{record.run_id[:-8]}{identity[:8]}"
+    return record.model_copy(update={"cell": cell, "cell_id": identity, "run_id": run_id})
+
+
+def board(*records: Record) -> Board:
+    return board_of(Loaded(tuple(Entry(record, "local", Path("r.json")) for record in records)))
+
+
+def texts(*records: Record) -> set[tuple[str, str, str]]:
+    lines = board(*records).lines
+    return {(line.label_text, line.workload_text, line.backend_text) for line in lines}
+
+
+def test_nothing_is_appended_where_nothing_is_ambiguous(demo: Demo) -> None:
+    for line in demo.board.lines:
+        assert line.label_text == line.label
+        assert line.workload_text == line.workload
+        assert line.backend_text == line.backend
+        assert line.device in ("cpu, 2 threads", "cpu, 8 threads")
+
+
+def test_a_workload_of_another_size_says_every_size_that_differs() -> None:
+    batch = SMALL.model_copy(update={"batch_size": 2})
+    assert texts(make_record(), make_record(workload=batch)) == {
+        ("none", "chat (128 in, 32 out, batch 1)", "transformers"),
+        ("none", "chat (64 in, 4 out, batch 2)", "transformers"),
+    }
+
+
+def test_a_technique_with_another_knob_says_the_knob() -> None:
+    records = [make_record(techniques=[knob(n)]) for n in (5, 10)]
+    assert texts(make_record(), *records) == {
+        ("none", "chat", "transformers"),
+        ("prompt-lookup (num_tokens=5)", "chat", "transformers"),
+        ("prompt-lookup (num_tokens=10)", "chat", "transformers"),
+    }
+
+
+def test_knobs_of_a_combination_name_their_technique() -> None:
+    both = [make_record(techniques=[knob(n), "bf16"]) for n in (5, 10)]
+    assert {label for label, _, _ in texts(*both)} == {
+        "prompt-lookup+bf16 (prompt-lookup.num_tokens=5)",
+        "prompt-lookup+bf16 (prompt-lookup.num_tokens=10)",
+    }
+
+
+def test_another_number_of_rounds_is_said() -> None:
+    once = changed(make_record(), procedure=make_procedure(rounds=1))
+    assert {workload for _, workload, _ in texts(make_record(), once)} == {
+        "chat (8 rounds)",
+        "chat (1 round)",
+    }
+
+
+def test_a_candidate_without_a_twin_still_says_which_size_it_was() -> None:
+    rows = texts(
+        make_record(), make_record(workload=SMALL), make_record(techniques=["x"], workload=SMALL)
+    )
+    assert ("x", "chat (64 in, 4 out)", "transformers") in rows
+
+
+def test_knobs_of_the_backend_and_the_device_are_said() -> None:
+    plain = make_record()
+    off = Component(name="transformers", version=1, params={"attention": "eager"})
+    capped = make_device().model_copy(update={"memory_cap_bytes": 2**30})
+    assert {backend for _, _, backend in texts(plain, changed(plain, backend=off))} == {
+        "transformers",
+        "transformers (attention=eager)",
+    }
+    assert {line.device for line in board(plain, changed(plain, device=capped)).lines} == {
+        "cpu, 2 threads (no cap)",
+        "cpu, 2 threads (cap 1.00 GiB)",
+    }
+
+
+def test_a_hash_or_a_version_is_the_last_resort() -> None:
+    plain = make_record(techniques=["x"])
+    asked = make_workload().model_copy(update={"prompts_hash": "ab" * 32})
+    newer = (Component(name="x", version=2),)
+    labels = {label for label, _, _ in texts(plain, changed(plain, techniques=newer))}
+    assert labels == {"x (x version 1)", "x (x version 2)"}
+    workloads = {text for _, text, _ in texts(plain, changed(plain, workload=asked))}
+    assert "chat (prompts abababab)" in workloads
+    assert len(workloads) == 2
+
+
+def test_machines_are_not_mixed_up_and_filters_keep_the_plain_names() -> None:
+    other = make_record(workload=SMALL).model_copy(update={"machine_id": "elsewhere"})
+    assert {workload for _, workload, _ in texts(make_record(), other)} == {"chat"}
+    lines = board(make_record(), make_record(workload=SMALL)).lines
+    assert choices_of(lines)["workload"] == ("chat",)
+
+
+def test_a_trade_off_never_mixes_two_sizes_of_a_workload() -> None:
+    drawn = default_tradeoff(board(make_record(), make_record(workload=SMALL)))
+    assert drawn is not None
+    assert drawn.workload == "chat (128 in, 32 out)"
+    assert len(drawn.plot.marks) == 1
+
+
+@pytest.mark.browser
+def test_the_browser_says_the_same_and_filters_by_plain_names(
+    tmp_path: Path, browser: Browser
+) -> None:
+    store = Store(tmp_path / "records", "local")
+    for run in (
+        make_run(),
+        make_run(workload=SMALL),
+        make_run(workload="long-prompt"),
+        *(make_run(techniques=[knob(n)]) for n in (5, 10)),
+    ):
+        store.write(run.record, run.traces)
+    built = build_site(read_stores([(store.root, "local")]), tmp_path / "site")
+    address = (built.folder / "index.html").as_uri()
+    plain = browser.new_context(java_script_enabled=False)
+    page, static = browser.new_page(), plain.new_page()
+    page.goto(address)
+    static.goto(address)
+    rows = page.locator("#board tbody tr")
+    assert rows.all_inner_texts() == static.locator("#board tbody tr").all_inner_texts()
+    page.locator("select[name=workload]").select_option("chat")
+    assert rows.count() == 4
+    page.locator("select[name=technique]").select_option("prompt-lookup")
+    assert "prompt-lookup (num_tokens=10)" in page.locator("#board tbody").inner_text()
+    page.goto(address.replace("index", "pareto"))
+    page.locator("select[name=workload]").select_option("chat (64 in, 4 out)")
+    assert page.locator("#plot .point").count() == 1
+    page.close()
+    plain.close()
