@@ -60,7 +60,8 @@ def from_parts(
     except OSError as error:
         raise FetchError(
             f"{file.name} could not be written to {target.parent}: {error.strerror or error}. "
-            "Free some space or choose another place with cache=DIR."
+            "Free some space or choose another place: "
+            "`leanboard fetch --cache DIR`, or cache=DIR for `leanboard run`."
         ) from error
     return Found(folder / file.name, parts[0].package.source)
 

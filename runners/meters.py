@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Protocol
 
@@ -66,26 +65,6 @@ class NullMeter:
     def stop(self) -> float | None:
         """Return nothing."""
         return None
-
-
-class ReplayMeter:
-    """Gives the joules it was told, one a window; for tests and for replaying a run."""
-
-    reason: str | None = "the replay is over"
-
-    def __init__(
-        self, energies_j: Sequence[float | None], source: str, provenance: Provenance
-    ) -> None:
-        self.source = source
-        self.provenance = provenance
-        self._energies_j = iter(energies_j)
-
-    def start(self) -> None:
-        """Do nothing."""
-
-    def stop(self) -> float | None:
-        """Return the next energy."""
-        return next(self._energies_j, None)
 
 
 class NvmlMeter:

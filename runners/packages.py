@@ -108,7 +108,8 @@ def fetch_package(
     except OSError as error:
         raise FetchError(
             f"{package.pin} could not be written to the cache {target.parent}: "
-            f"{error.strerror or error}. Free some space or choose another place with cache=DIR."
+            f"{error.strerror or error}. Free some space or choose another place: "
+            "`leanboard fetch --cache DIR`, or cache=DIR for `leanboard run`."
         ) from error
 
 
@@ -194,7 +195,8 @@ def explain(package: Package, stderr: str) -> str:
         )
     if "No space left" in stderr:
         return (
-            f"The disk is full: {package.pin} was not fetched. Free some space, or use cache=DIR."
+            f"The disk is full: {package.pin} was not fetched. Free some space, or choose another "
+            "place: `leanboard fetch --cache DIR`, or cache=DIR for `leanboard run`."
         )
     if _NO_NETWORK.search(stderr):
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def site(*, records: Path, out: Path, strict: bool) -> None:
         click.echo("There are no records yet. Make some: leanboard run suite=quickstart", err=True)
     click.echo(f"{plural(len(report.pages), 'page')}, {plural(len(loaded.entries), 'record')}")
     click.echo(f"Open {(out / 'index.html').absolute().as_uri()}")
-    click.echo(f"or run: leanboard serve --folder {out}")
+    served = f"leanboard serve --folder {shlex.quote(str(out))}"
+    click.echo(f"or: make serve ({served})" if out == _SITE else f"or: {served}")
     sys.exit(1 if strict and report.problems else 0)
 
 

@@ -68,6 +68,17 @@ def test_the_site_command_builds_and_says_where_the_site_is(tmp_path: Path) -> N
     result = CliRunner().invoke(site, ["--records", str(tmp_path / "none"), "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert (out / "index.html").as_uri() in result.output
+    assert f"or: leanboard serve --folder {out}" in result.output
+
+
+def test_the_next_step_after_a_build_needs_no_active_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(site, ["--records", "none"])
+    *_, first, second = result.output.splitlines()
+    assert first == f"Open {(tmp_path / 'build/site/index.html').as_uri()}"
+    assert second == "or: make serve (leanboard serve --folder build/site)"
 
 
 def test_strict_ends_with_status_1_when_a_record_was_skipped(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from replay_meter import ReplayMeter
 
 from leanboard.metrics.trace import Provenance
 from leanboard.results.errors import ArmError
 from leanboard.runners import meters, nvml
 from leanboard.runners.backends.base import Device
-from leanboard.runners.meters import CodecarbonMeter, NullMeter, NvmlMeter, ReplayMeter
+from leanboard.runners.meters import CodecarbonMeter, NullMeter, NvmlMeter
 from leanboard.runners.probes import Probe, Reading, Window, choose_probe, expected_source
 
 CPU = Device("cpu", 2, "float32")
