@@ -108,7 +108,8 @@ def test_a_full_disk_is_said_plainly_and_leaves_nothing_behind(
     def full(_: Package, _folder: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(FetchError, match=r"No space left on device. Free some space.*--cache DIR.*cache=DIR"):
+    fix = r"No space left on device. Free some space.*--cache DIR.*cache=DIR"
+    with pytest.raises(FetchError, match=fix):
         fetch_package(index.package, tmp_path, quiet, full)
     assert not [p for p in (tmp_path / "packages").iterdir() if p.is_dir()]
 
