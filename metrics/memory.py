@@ -95,7 +95,8 @@ METRICS: tuple[Metric, ...] = (
         "peak_memory_bytes",
         "Peak memory",
         "Highest memory while requests ran. CPU: high-water mark of the cell process's resident "
-        "set, reset after the load. CUDA: the process's use as the driver shows it.",
+        "set, reset before each batch. CUDA: the process's use as the driver shows it after each "
+        "batch.",
         source=f"{_RSS}; NVML",
         headline=True,
         paired=True,
@@ -156,7 +157,8 @@ METRICS: tuple[Metric, ...] = (
     _single(
         "load_s",
         "Load time",
-        "From asking for the model to its being ready, transformation included.",
+        "From asking for the model to its being ready, transformation included, libraries imported "
+        "before.",
         unit="s",
         role=Role.SETUP,
     ),

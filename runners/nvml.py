@@ -75,3 +75,16 @@ def first_gpu(nvml: ModuleType, environ: Mapping[str, str] = os.environ) -> obje
     if first.startswith(("GPU-", "MIG-")):
         return nvml.nvmlDeviceGetHandleByUUID(first)
     return nvml.nvmlDeviceGetHandleByIndex(int(first) if first.isdigit() else 0)
+
+
+def process_memory_bytes(nvml: ModuleType, pid: int) -> int | None:
+    """Return the bytes of CUDA's device 0 that the driver accounts to a process.
+
+    ``None`` where the driver does not say, as in a container whose process numbers it lacks.
+    """
+    try:
+        processes = nvml.nvmlDeviceGetComputeRunningProcesses(first_gpu(nvml))
+    except nvml.NVMLError:
+        return None
+    used = [process.usedGpuMemory for process in processes if process.pid == pid]
+    return int(used[0]) if used and used[0] is not None else None

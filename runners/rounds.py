@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from leanboard.metrics.trace import EnergyWindow, Phase, Provenance, Quantity, RequestTrace
@@ -21,7 +21,9 @@ _MEMORY_FACTS = {
     "peak_anonymous_bytes": "anonymous",
     "peak_file_bytes": "file_backed",
 }
+_GPU_FACTS = ("peak_allocated_bytes", "peak_reserved_bytes", "process_memory_bytes")
 
+Facts = Mapping[str, Quantity]
 Advance = Callable[[RunningArm, PreparedWorkload], None]
 
 
@@ -49,7 +51,7 @@ def run_rounds(
     procedure: Procedure,
     advance: Advance,
 ) -> None:
-    """Run the warm-ups and rounds of each workload on every arm that is alive.
+    """Run the warm-ups and rounds of each workload on every arm that can do it.
 
     One workload after the other: what an engine keeps for a shape of work (buffers, a context)
     stays warm from round to round, and the peak of memory is the workload's own. What is seen
@@ -63,7 +65,7 @@ def run_rounds(
             turn = Turn(workload, batch, number, warmup)
             key = f"{workload.config.name}/{warmup}/{number}"
             for running in order(arms, procedure.seed, key):
-                if running.alive:
+                if running.can(workload.config.name):
                     _take(turn, running, probe, procedure.timeout_s)
                 advance(running, workload)
 
@@ -73,7 +75,7 @@ def _take(turn: Turn, running: RunningArm, probe: Probe, timeout_s: float) -> No
     name = turn.workload.config.name
     seen = running.seen.setdefault(name, Seen())
     started_s = time.perf_counter()
-    with running.awake() as worker:
+    with running.awake(name) as worker:
         with probe.window() as window:
             plain = [asdict(request) for request in turn.requests]
             reply = worker.call("generate", timeout_s, requests=plain)
@@ -110,12 +112,39 @@ def _energy_window(turn: Turn, energy: Reading, traces: Sequence[RequestTrace]) 
 
 
 def _note_facts(seen: Seen, reply: wire.Message) -> None:
-    """Keep the facts of the latest batch and the highest peak of resident memory."""
-    seen.facts |= wire.facts_from_wire(reply["facts"])
+    """Keep the facts of the latest batch, and the highest memory of all batches.
+
+    Where the engine tells of a GPU, the host's resident set is not what the arm needs.
+    """
+    facts = wire.facts_from_wire(reply["facts"])
+    if "peak_allocated_bytes" in facts:
+        facts |= _gpu_peaks(seen.facts, facts)
+    else:
+        facts |= _resident_peak(seen.facts, reply)
+    seen.facts |= facts
+
+
+def _gpu_peaks(before: Facts, latest: Facts) -> dict[str, Quantity]:
+    """Return the highest of each GPU fact; the peak is the process's use, if that is known."""
+    peaks = {}
+    for name in _GPU_FACTS:
+        found = [facts[name] for facts in (before, latest) if name in facts]
+        if found:
+            peaks[name] = max(found, key=lambda quantity: quantity.value)
+    if "process_memory_bytes" in peaks:
+        peaks["peak_memory_bytes"] = peaks["process_memory_bytes"]
+    return peaks
+
+
+def _resident_peak(before: Facts, reply: wire.Message) -> dict[str, Quantity]:
+    """Return the memory of the reply if it is higher than before, else nothing."""
     reading = reply["memory"]
     if reading is None or reply["peak_unknown"] is not None:
-        return
-    highest = seen.facts.get("peak_memory_bytes")
-    if highest is None or reading["peak"] > highest.value:
-        for fact, name in _MEMORY_FACTS.items():
-            seen.facts[fact] = Quantity(reading[name], "B", Provenance.MEASURED)
+        return {}
+    highest = before.get("peak_memory_bytes")
+    if highest is not None and reading["peak"] <= highest.value:
+        return {}
+    return {
+        fact: Quantity(reading[name], "B", Provenance.MEASURED)
+        for fact, name in _MEMORY_FACTS.items()
+    }

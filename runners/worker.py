@@ -71,6 +71,7 @@ class Session:
             resource.setrlimit(resource.RLIMIT_DATA, (device.memory_cap_bytes,) * 2)
         backend: Backend = instantiate(message["backend"])
         techniques = [instantiate(technique) for technique in message["techniques"]]
+        backend.import_libraries()
         started_s = time.perf_counter()
         loading = backend.load(wire.model_from_wire(message["model"]), techniques, device)
         self._engine = self._stack.enter_context(loading)

@@ -118,7 +118,10 @@ class Engine(Protocol):
         """Return the text of token ids."""
 
     def facts(self) -> Mapping[str, Quantity]:
-        """Return ``weight_bytes`` and, after a generation, ``kv_bytes``, ``kv_tokens`` ..."""
+        """Return ``weight_bytes`` and, after a generation, ``kv_bytes``, ``kv_tokens`` ...
+
+        ``peak_allocated_bytes`` is among them on a GPU, and only there.
+        """
 
 
 class Backend(Protocol):
@@ -137,6 +140,13 @@ class Backend(Protocol):
         """Make once what loading needs and the cache lacks, so that no load is timed making it.
 
         What cannot be done is left for ``load`` to refuse.
+        """
+
+    def import_libraries(self) -> None:
+        """Import what loading needs, so that a load is timed without it.
+
+        Raises:
+            MissingDependencyError: if the backend's library is not installed.
         """
 
     def load(

@@ -56,6 +56,14 @@ class LlamaCppBackend:
         """
         gguf_file(model, self._tensor_type(techniques, device), say)
 
+    def import_libraries(self) -> None:
+        """Load llama.cpp's shared library.
+
+        Raises:
+            MissingDependencyError: if it is not installed, or not as pinned.
+        """
+        load_library()
+
     @contextmanager
     def load(
         self, model: ModelFiles, techniques: Sequence[Technique], device: Device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,13 @@ from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
 from leanboard.results.errors import ArmError, ConfigError, UnsupportedError
 from leanboard.runners.backends.base import Request, Span, SpanScore, Vocabulary
 from leanboard.runners.backends.torch_bytes import cache_bytes, weight_bytes
+from leanboard.runners.backends.torch_cuda_memory import CudaMemory, cuda_memory
 from leanboard.runners.backends.torch_loading import TorchTarget, torch_failures
 from leanboard.runners.backends.torch_scoring import score_spans
 from leanboard.runners.backends.torch_timing import Clock, CommitTimes, Drafts, observed_drafts
 
 if TYPE_CHECKING:
+    import torch
     from transformers import Cache, PreTrainedTokenizerBase
     from transformers.generation import GenerateDecoderOnlyOutput
 
@@ -59,6 +61,7 @@ class TransformersEngine:
         target: TorchTarget,
         tokenizer: PreTrainedTokenizerBase,
         clock: Clock = time.perf_counter,
+        watch: Callable[[torch.device], CudaMemory | None] = cuda_memory,
     ) -> None:
         """Wrap a target whose techniques are applied.
 
@@ -66,11 +69,14 @@ class TransformersEngine:
             target: the model as it is to be measured.
             tokenizer: its tokenizer.
             clock: seconds; ``time.perf_counter`` outside tests.
+            watch: gives what watches the memory of the model's device.
         """
         self._target = target
         self._tokenizer = tokenizer
         self._clock = clock
         self._device = next(target.model.parameters()).device
+        self._gpu = watch(self._device)
+        self._gpu_facts: dict[str, Quantity] = {}
         self._kv: dict[str, Quantity] = {}
         config = target.model.config.get_text_config()
         end = tokenizer.eos_token_id
@@ -103,6 +109,8 @@ class TransformersEngine:
         # transformers keeps the largest static cache of earlier calls; a run must not depend
         # on what ran before it.
         self._target.model.__dict__.pop("_previous_max_cache_length", None)
+        if self._gpu is not None:
+            self._gpu.reset()
         sent_s = self._mark()
         prompts = self.encode_batch([request.text for request in requests])
         encoded_s = self._mark()
@@ -111,6 +119,8 @@ class TransformersEngine:
         times = CommitTimes(self._mark)
         with torch_failures("generating"), observed_drafts(self._target.model) as drafts:
             output = self._run(prompts, steps, times)
+        if self._gpu is not None:
+            self._gpu_facts = self._gpu.facts()
         self._note_cache(output.past_key_values, len(requests))
         sequences: list[list[int]] = output.sequences.tolist()
         width = max(map(len, prompts))
@@ -149,9 +159,13 @@ class TransformersEngine:
         return text
 
     def facts(self) -> Mapping[str, Quantity]:
-        """Return ``weight_bytes`` and, of the last generation, ``kv_bytes`` and ``kv_tokens``."""
-        stored = weight_bytes(self._target.model)
-        return {"weight_bytes": Quantity(stored, "B", Provenance.COUNTED), **self._kv}
+        """Return ``weight_bytes`` and, of the last generation, its cache and its GPU memory.
+
+        ``kv_bytes`` and ``kv_tokens``; on a GPU ``peak_allocated_bytes``, ``peak_reserved_bytes``
+        and, if the driver says it, ``process_memory_bytes``.
+        """
+        stored = Quantity(weight_bytes(self._target.model), "B", Provenance.COUNTED)
+        return {"weight_bytes": stored, **self._kv, **self._gpu_facts}
 
     def _mark(self) -> float:
         if self._device.type == "cuda":

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib import util
 from typing import TYPE_CHECKING, Any
 
 from leanboard.results.errors import (
@@ -163,6 +164,26 @@ def quiet_libraries() -> Iterator[None]:
             transformers_logging.disable_progress_bar()
             stack.callback(transformers_logging.enable_progress_bar)
         yield
+
+
+def import_libraries() -> None:
+    """Import torch and transformers, and torchao where it is installed.
+
+    transformers imports the rest of itself, and torchao, only as the first model is read.
+
+    Raises:
+        MissingDependencyError: if torch or transformers is not installed.
+    """
+    with quiet_libraries():
+        from transformers import (  # noqa: F401
+            AutoModelForCausalLM,
+            AutoTokenizer,
+            GenerationMixin,
+            PreTrainedModel,
+        )
+
+        if util.find_spec("torchao") is not None:
+            import torchao.quantization  # noqa: F401
 
 
 class _Without(logging.Filter):

@@ -12,6 +12,7 @@ from leanboard.runners.backends.base import Device, ModelFiles
 from leanboard.runners.backends.torch_engine import TransformersEngine
 from leanboard.runners.backends.torch_loading import (
     TorchTarget,
+    import_libraries,
     load_model,
     load_tokenizer,
     quiet_libraries,
@@ -56,6 +57,14 @@ class TransformersBackend:
         say: Callable[[str], None],
     ) -> None:
         """Do nothing: the checkpoint is loaded as it is."""
+
+    def import_libraries(self) -> None:
+        """Import torch, transformers and, if it is installed, torchao.
+
+        Raises:
+            MissingDependencyError: if torch or transformers is not installed.
+        """
+        import_libraries()
 
     @contextmanager
     def load(

@@ -349,6 +349,22 @@ def test_another_version_of_the_package_is_refused(monkeypatch):
         llama_library.check_version()
 
 
+def test_importing_the_libraries_loads_the_pinned_one_or_says_what_is_missing(monkeypatch):
+    # Not the cached one: what was loaded before must stay, llama.cpp holds its log callback.
+    fresh = llama_library.load_library.__wrapped__
+    monkeypatch.setattr("leanboard.runners.backends.llamacpp.load_library", fresh)
+    opened = []
+    monkeypatch.setattr(llama_library, "open_library", opened.append)
+    monkeypatch.setattr(llama_library, "Library", lambda c: c)
+    LlamaCppBackend().import_libraries()
+    assert [file.suffix for file in opened] == [".so"]
+
+    monkeypatch.setattr(metadata, "version", lambda _: "2027.1.1")
+    with pytest.raises(MissingDependencyError, match=r"2027\.1\.1 is installed"):
+        LlamaCppBackend().import_libraries()
+    assert len(opened) == 1
+
+
 def test_the_pin_of_the_code_is_the_pin_of_the_project():
     root = Path(__file__).parents[2]
     pin = f"xllamacpp=={llama_library.PINNED_VERSION}"

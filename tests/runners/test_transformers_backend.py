@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from leanboard.metrics.trace import Provenance
 from leanboard.results.errors import (
     ArmError,
     ConfigError,
+    MissingDependencyError,
     OutOfMemoryError,
     UnsupportedError,
 )
@@ -464,3 +467,24 @@ def test_the_vocabulary_says_whether_every_text_begins_with_a_token(
     with TransformersBackend().load(model, [], CPU) as engine:
         assert engine.vocabulary.adds_bos is adds
         assert engine.encode("a")[0] != engine.vocabulary.prefix_token_id
+
+
+def test_importing_the_libraries_brings_what_a_load_needs_and_says_nothing():
+    script = (
+        "import sys; from leanboard.runners.backends.transformers import TransformersBackend\n"
+        "assert 'torch' not in sys.modules\n"
+        "TransformersBackend().import_libraries()\n"
+        "wanted = ['torch', 'transformers.modeling_utils', 'transformers.generation.utils',"
+        " 'torchao.quantization']\n"
+        "missing = [name for name in wanted if name not in sys.modules]\n"
+        "sys.exit(str(missing) if missing else 0)"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_torch_without_transformers_is_a_missing_dependency_with_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers.utils", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'leanboard\[transformers\]'"):
+        TransformersBackend().import_libraries()

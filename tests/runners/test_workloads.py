@@ -32,6 +32,16 @@ def test_every_workload_of_the_menu_can_be_built(path: Path) -> None:
     assert config.name == path.stem
 
 
+def test_no_single_request_of_the_full_suite_repeats_a_prompt() -> None:
+    suite = yaml.safe_load((FOLDER.parent / "suite" / "full.yaml").read_text())["suite"]
+    rounds = yaml.safe_load((FOLDER.parent / "procedure" / "full.yaml").read_text())["rounds"]
+    names = {name for block in suite["blocks"] for name in block["workloads"]}
+    configs = [WorkloadConfig(**yaml.safe_load((FOLDER / f"{n}.yaml").read_text())) for n in names]
+    single = {config.name: config.prompts for config in configs if config.batch_size == 1}
+    assert single
+    assert all(prompts >= rounds for prompts in single.values()), single
+
+
 def test_each_round_takes_the_next_prompts_and_starts_over() -> None:
     prompts = prompt_set(3, 2)
     ids = [requests(prompts, CHAT, n, warmup=False)[0].prompt_id for n in range(5)]
