@@ -119,12 +119,6 @@ class Session:
         """Read this process's memory."""
         return {"memory": _memory()}
 
-    def close(self, _: wire.Message) -> wire.Message:
-        """Take the techniques off and let the model go."""
-        self._engine = None
-        self._stack.close()
-        return {}
-
 
 def _memory() -> wire.Message | None:
     """Return this process's memory in bytes; ``None`` where the system does not say."""
@@ -140,7 +134,6 @@ _OPERATIONS: dict[str, Callable[[Session, wire.Message], wire.Message]] = {
     "loglikelihood": Session.loglikelihood,
     "reset_peak": Session.reset_peak,
     "read_memory": Session.read_memory,
-    "close": Session.close,
 }
 
 

@@ -271,5 +271,5 @@ def test_a_worker_that_does_not_answer_in_time_is_a_failed_row(command: list[str
 
 
 def test_a_record_of_a_failure_names_no_folder() -> None:
-    said = 'File "/home/alice/app/model.py", line 3: no space on /var/tmp/x and/or more'
+    said = 'File "/srv/alice/app/model.py", line 3: no space on /var/tmp/x and/or more'
     assert without_paths(said) == 'File "model.py", line 3: no space on x and/or more'
