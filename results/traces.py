@@ -3,6 +3,9 @@
 Read it with ``pandas.read_parquet``: one row a request (or step, item, answer), times in seconds
 on the run's monotonic clock, ``token_s`` and ``output_ids`` as lists. Series, energy windows and
 facts are JSON under the file's metadata keys ``leanboard.series``, ``.windows`` and ``.facts``.
+
+A format may grow optional columns: where a file lacks one its values are ``None``, and columns
+that this version does not know are ignored.
 """
 
 from __future__ import annotations
@@ -151,6 +154,8 @@ def from_parquet(data: bytes) -> Observation:
 
 def _check_columns(table: pa.Table, kind: str) -> None:
     for name, expected in _TYPES[kind].items():
+        if name in _OPTIONAL and name not in table.column_names:
+            continue
         column = table.column(name)
         if column.type != expected:
             message = f"column {name} holds {column.type}, not {expected}"
@@ -182,7 +187,9 @@ def _observation(table: pa.Table, metadata: Mapping[str, str]) -> Observation:
 
 def _traces(kind: type[_T], rows: Sequence[Mapping[str, Any]]) -> tuple[_T, ...]:
     names = [field.name for field in fields(kind)]
-    frozen: list[dict[str, Any]] = [{name: _frozen(row[name]) for name in names} for row in rows]
+    frozen: list[dict[str, Any]] = [
+        {name: _frozen(row.get(name)) for name in names} for row in rows
+    ]
     return tuple(kind(**row) for row in frozen)
 
 

@@ -18,8 +18,8 @@ from leanboard.runners.workloads import requests
 
 _MEMORY_FACTS = {
     "peak_memory_bytes": "peak",
-    "peak_anonymous_bytes": "anonymous",
-    "peak_file_bytes": "file_backed",
+    "anonymous_memory_bytes": "anonymous",
+    "file_memory_bytes": "file_backed",
 }
 _GPU_FACTS = ("peak_allocated_bytes", "peak_reserved_bytes", "process_memory_bytes")
 

@@ -104,7 +104,11 @@ def prepare_text(config: TextConfig, pool: Pool) -> TextTask:
         num_fewshot=0,
         limit=None,
         seed=0,
-        settings={"context": "prefix-token"},
+        settings={
+            "context": "prefix-token",
+            "bytes": config.bytes,
+            "window_bytes": config.window_bytes,
+        },
     )
     return TextTask(identity, windows)
 

@@ -59,6 +59,7 @@ def test_the_identity_follows_the_text_that_is_scored() -> None:
     identity = prepare_text(CONFIG, POOL).identity
     assert (identity.name, identity.harness) == ("squad-passages", "leanboard")
     assert identity.data_source == "package:made==1"
+    assert identity.settings == {"context": "prefix-token", "bytes": 400, "window_bytes": 100}
     assert (
         prepare_text(CONFIG, replace(POOL, source="own")).identity.data_hash == identity.data_hash
     )

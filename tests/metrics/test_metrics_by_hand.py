@@ -157,8 +157,8 @@ EXAMPLES: Mapping[str, tuple[Observation, float]] = {
     # 8 x 5000 / 10000
     "bits_per_weight": (facts(weight_bytes=5000, parameters=10_000), 4.0),
     "peak_memory_bytes": (facts(peak_memory_bytes=7e8), 7e8),
-    "peak_anonymous_bytes": (facts(peak_anonymous_bytes=6e8), 6e8),
-    "peak_file_bytes": (facts(peak_file_bytes=1e8), 1e8),
+    "anonymous_memory_bytes": (facts(anonymous_memory_bytes=6e8), 6e8),
+    "file_memory_bytes": (facts(file_memory_bytes=1e8), 1e8),
     "peak_allocated_bytes": (facts(peak_allocated_bytes=3e9), 3e9),
     "peak_reserved_bytes": (facts(peak_reserved_bytes=4e9), 4e9),
     "process_memory_bytes": (facts(process_memory_bytes=5e9), 5e9),

@@ -10,11 +10,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from record_factory import make_device, make_model, make_record, make_task
+from record_factory import make_device, make_model, make_record, make_task, make_workload
 
 from leanboard.results.command import hydra_value, run_command
-from leanboard.results.schema import Component
+from leanboard.results.schema import Component, PerformanceCell
+from leanboard.runners.accuracy.rolling import prepare_text
+from leanboard.runners.accuracy.settings import TextConfig
 from leanboard.runners.config import compose
+from leanboard.runners.passages import Passage, Pool
 
 
 def read_back(value: Any) -> Any:
@@ -31,8 +34,26 @@ def overrides(record: Any) -> dict[str, str]:
 def test_a_baseline_is_asked_for_by_name() -> None:
     assert run_command(make_record()) == (
         "leanboard run model=smollm2-135m-instruct technique=none workload=chat "
-        "backend=transformers hardware=cpu hardware.threads=2 procedure=quickstart accuracy=none"
+        "workload.prompt_tokens=128 workload.output_tokens=32 workload.batch_size=1 "
+        "workload.prompts=8 backend=transformers hardware=cpu hardware.threads=2 "
+        "procedure=quickstart procedure.rounds=8 procedure.warmup_rounds=2 procedure.seed=0 "
+        "procedure.timeout_s=300 accuracy=none"
     )
+
+
+def test_sizes_that_were_overridden_are_asked_for_again() -> None:
+    workload = make_workload(batch_size=4, prompts=16)
+    cell = make_record(workload=workload).cell
+    assert isinstance(cell, PerformanceCell)
+    procedure = cell.procedure.model_copy(
+        update={"rounds": 3, "warmup_rounds": 0, "seed": 7, "timeout_s": 0.5}
+    )
+    changed = cell.model_copy(update={"procedure": procedure})
+    line = run_command(make_record().model_copy(update={"cell": changed}))
+    composed = compose(shlex.split(line)[2:])
+    sizes = procedure.model_dump(exclude={"version"})
+    assert composed["procedure"].items() >= sizes.items()
+    assert (composed["workload"]["batch_size"], composed["workload"]["prompts"]) == (4, 16)
 
 
 def test_composed_techniques_and_their_knobs_are_spelled_out() -> None:
@@ -55,9 +76,13 @@ def test_an_accuracy_record_asks_for_its_task() -> None:
 
 
 def test_a_text_record_asks_for_its_text_alone() -> None:
-    task = make_task("squad-passages").model_copy(update={"settings": {"window_bytes": 256}})
+    config = TextConfig("squad-passages", bytes=300, window_bytes=256)
+    pool = Pool((Passage("A title", "A text of a passage. " * 10),), "0" * 64, "package:made==1")
+    task = prepare_text(config, pool).identity
     asked = overrides(make_record(kind="accuracy", task=task))
     assert asked["accuracy.tasks"] == "[]"
+    assert asked["accuracy.text.name"] == "squad-passages"
+    assert asked["accuracy.text.bytes"] == "300"
     assert asked["accuracy.text.window_bytes"] == "256"
 
 
@@ -109,7 +134,7 @@ def test_an_untrusted_string_stays_one_word_for_the_shell(evil: str) -> None:
     record = make_record(techniques=[Component(name="t", version=1, params={"knob": evil})])
     words = shlex.split(run_command(record))
     assert words[-1] == f"++technique.t.knob={hydra_value(evil)}"
-    assert len(words) == 11
+    assert len(words) == 19
     assert read_back(evil) == evil
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from io import BytesIO
 from typing import Any
 
@@ -165,6 +165,34 @@ def test_columns_of_another_type_or_with_holes_are_refused(column: str, values: 
     pq.write_table(table, sink)
     with pytest.raises(RecordError, match=f"column {column}"):
         from_parquet(sink.getvalue())
+
+
+def rewritten(table: pa.Table) -> bytes:
+    sink = BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("column", ["encoded_s", "drafted", "accepted", "target_forwards", "error"])
+def test_an_optional_column_that_came_after_the_file_is_none(column: str) -> None:
+    table = pq.read_table(BytesIO(to_parquet(request_observation())))
+    back = from_parquet(rewritten(table.drop_columns([column])))
+    assert isinstance(back, RequestObservation)
+    without = [replace(r, **{column: None}) for r in request_observation().requests]
+    assert list(back.requests) == without
+
+
+def test_a_required_column_may_not_be_absent() -> None:
+    table = pq.read_table(BytesIO(to_parquet(request_observation())))
+    with pytest.raises(RecordError, match="sent_s"):
+        from_parquet(rewritten(table.drop_columns(["sent_s"])))
+
+
+@pytest.mark.parametrize("observation", [request_observation(), answer_observation()])
+def test_a_column_that_this_version_does_not_know_is_ignored(observation: Observation) -> None:
+    table = pq.read_table(BytesIO(to_parquet(observation)))
+    extra = pa.array([{"x": 1}] * len(table))
+    assert from_parquet(rewritten(table.append_column("of_tomorrow", extra))) == observation
 
 
 def test_facts_that_are_no_mapping_are_refused() -> None:

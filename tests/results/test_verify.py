@@ -93,6 +93,24 @@ def test_rounding_in_the_last_digit_is_no_forgery(block: tuple[Path, Path]) -> N
     assert forge(block[0], better("tpot_s", "value", 1 + 1e-12)) == ""
 
 
+def test_a_field_that_came_after_the_record_was_written_is_no_difference(
+    block: tuple[Path, Path],
+) -> None:
+    def older(fields: Fields) -> None:
+        del fields["measurements"]["tpot_s"]["samples"]
+        for comparison in fields["comparisons"]:
+            del comparison["pairs"]
+
+    def emptied(fields: Fields) -> None:
+        fields["measurements"]["ttft_s"]["samples"] = None
+        fields["comparisons"][0]["pairs"] = None
+
+    assert forge(block[1], older) == ""
+    said = forge(block[1], emptied)
+    assert "ttft_s: its samples is None" in said
+    assert "its pairs is None" in said
+
+
 def test_an_invented_metric_is_found(block: tuple[Path, Path]) -> None:
     def change(fields: Fields) -> None:
         fields["measurements"]["speed"] = fields["measurements"]["tpot_s"]

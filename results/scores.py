@@ -1,0 +1,237 @@
+"""Scores that may stand side by side: the same items, scored the same way, for every arm.
+
+Tasks of two suites share their names, but not their items. Within a group (model, backend and
+device) one variant of each task rules; what was scored otherwise is a gap with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from leanboard.metrics.trace import weakest
+from leanboard.results.identity import digest
+from leanboard.results.schema import (
+    AccuracyCell,
+    Measurement,
+    PerformanceCell,
+    Record,
+    Status,
+    Task,
+)
+
+_PRIMARY = ("acc_norm", "acc")
+_ITEMS = ("split", "data_hash", "limit", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class ArmScores:
+    """What one arm shows.
+
+    Args:
+        records: one scoring run a task, on the items of the group, ordered by the task's name.
+        measurements: scores as ``<task>.<metric>``; null where the arm has other items only.
+        accuracy: unweighted mean of the primary metrics over the tasks of the group.
+    """
+
+    records: tuple[Record, ...]
+    measurements: Mapping[str, Measurement]
+    accuracy: Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The scores of all arms of one model, backend and device.
+
+    Args:
+        arms: scoring runs by arm, oldest first.
+        ruling: by name, the variant of each task that is shown.
+        tasks: names of the tasks that the mean is over: the baseline's, or else the most.
+    """
+
+    arms: Mapping[str, Sequence[Record]]
+    ruling: Mapping[str, Task]
+    tasks: tuple[str, ...]
+
+
+def groups(scored: Iterable[Record]) -> dict[str, Group]:
+    """Return the groups of scoring runs by :func:`group_key`.
+
+    The variant of a task that most arms have rules, then the one that was scored last.
+
+    Args:
+        scored: records of accuracy cells, oldest first.
+    """
+    found: dict[str, list[Record]] = {}
+    for record in scored:
+        found.setdefault(group_key(record.cell), []).append(record)
+    return {key: _group(records) for key, records in found.items()}
+
+
+def arm_scores(group: Group | None, cell: PerformanceCell, machine: str) -> ArmScores:
+    """Return the scores of the cell's arm, preferring those of a machine."""
+    if group is None:
+        return ArmScores((), {}, _mean({}, (), cell))
+    scored = group.arms.get(arm_key(cell), ())
+    chosen = _chosen([r for r in scored if _rules(r, group.ruling)], machine)
+    shown: dict[str, Measurement] = {}
+    for record in chosen:
+        shown |= {f"{_task(record).name}.{name}": m for name, m in _known(record).items()}
+    for record in _chosen([r for r in scored if not _rules(r, group.ruling)], machine):
+        task = _task(record)
+        reason = _otherwise(task, group.ruling[task.name])
+        for name, measured in _known(record).items():
+            shown.setdefault(f"{task.name}.{name}", _gap(measured, reason))
+    return ArmScores(chosen, shown, _mean(_primary(chosen), group.tasks, cell))
+
+
+def group_key(cell: PerformanceCell | AccuracyCell) -> str:
+    """Return the identity of what arms share: the model's content, backend and device."""
+    return digest([cell.model.content_hash, *_place(cell)])
+
+
+def arm_key(cell: PerformanceCell | AccuracyCell) -> str:
+    """Return the identity of what loads and runs: model, techniques, backend and device."""
+    techniques = [technique.model_dump(mode="json") for technique in cell.techniques]
+    return digest([cell.model.content_hash, techniques, *_place(cell)])
+
+
+def _place(cell: PerformanceCell | AccuracyCell) -> list[dict[str, Any]]:
+    device = cell.device.model_dump(mode="json", exclude={"name"})
+    return [cell.backend.model_dump(mode="json"), device]
+
+
+@dataclass(slots=True)
+class _Standing:
+    task: Task
+    arms: set[str] = field(default_factory=set)
+    newest: tuple[bool, int] = (False, 0)
+
+
+def _group(records: Sequence[Record]) -> Group:
+    arms: dict[str, list[Record]] = {}
+    standings: dict[str, _Standing] = {}
+    for position, record in enumerate(records):
+        arm, ok = arm_key(record.cell), record.status is Status.OK
+        arms.setdefault(arm, []).append(record)
+        standing = standings.setdefault(_variant(_task(record)), _Standing(_task(record)))
+        standing.newest = max(standing.newest, (ok, position))
+        if ok:
+            standing.arms.add(arm)
+    ranked = sorted(standings.values(), key=lambda s: (len(s.arms), s.newest))
+    ruling = {standing.task.name: standing.task for standing in ranked}
+    return Group(arms, ruling, _tasks(arms.values(), ruling))
+
+
+def _tasks(arms: Iterable[Sequence[Record]], ruling: Mapping[str, Task]) -> tuple[str, ...]:
+    """Return the tasks that the baseline has; without one, those of the arm with the most."""
+    ranked = [
+        (not records[0].cell.techniques, len(names), names)
+        for records in arms
+        if (names := tuple(sorted(_primary(r for r in records if _rules(r, ruling)))))
+    ]
+    return max(ranked, default=(False, 0, ()))[2]
+
+
+def _rules(record: Record, ruling: Mapping[str, Task]) -> bool:
+    task = _task(record)
+    return _variant(task) == _variant(ruling[task.name])
+
+
+def _variant(task: Task) -> str:
+    return digest(task.model_dump(mode="json", exclude={"data_source"}))
+
+
+def _chosen(scored: Iterable[Record], machine: str) -> tuple[Record, ...]:
+    """Choose one scoring run a task: a good one, then this machine, then the latest."""
+    best: dict[str, Record] = {}
+    for record in scored:
+        name = _task(record).name
+        if name not in best or _usability(record, machine) >= _usability(best[name], machine):
+            best[name] = record
+    return tuple(best[name] for name in sorted(best))
+
+
+def _usability(record: Record, machine: str) -> tuple[bool, bool]:
+    return record.status is Status.OK, record.machine_id == machine
+
+
+def _task(record: Record) -> Task:
+    if not isinstance(record.cell, AccuracyCell):
+        message = f"run {record.run_id} is no scoring run"
+        raise TypeError(message)
+    return record.cell.task
+
+
+def _known(record: Record) -> dict[str, Measurement]:
+    return {name: m for name, m in record.measurements.items() if m.value is not None}
+
+
+def _primary(records: Iterable[Record]) -> dict[str, tuple[str, Measurement]]:
+    """Return, by task, the name and the measurement of its primary metric."""
+    found = {}
+    for record in records:
+        known = _known(record)
+        name = next((name for name in _PRIMARY if name in known), None)
+        if name is not None:
+            task = _task(record).name
+            found[task] = (f"{task}.{name}", known[name])
+    return found
+
+
+def _otherwise(task: Task, ruling: Task) -> str:
+    """Say how a task was scored otherwise than for the other arms."""
+    mine, theirs = _flat(task), _flat(ruling)
+    differing = [name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name)]
+    what = "on other items" if set(_ITEMS) & set(differing) else "another way"
+    named = [name for name in differing if name != "data_hash"]
+    details = [f"{name} {mine.get(name)}, the others {theirs.get(name)}" for name in named]
+    return f"scored {what}: {'; '.join(details) or 'the data differ'}"
+
+
+def _flat(task: Task) -> dict[str, Any]:
+    fields = task.model_dump(mode="json", exclude={"data_source", "settings"})
+    return {**fields, **task.settings}
+
+
+def _gap(measured: Measurement, reason: str) -> Measurement:
+    return Measurement(
+        value=None,
+        unit=measured.unit,
+        n=0,
+        summary=measured.summary,
+        provenance=None,
+        method_version=measured.method_version,
+        reason=reason,
+    )
+
+
+def _mean(
+    primary: Mapping[str, tuple[str, Measurement]], tasks: Sequence[str], cell: PerformanceCell
+) -> Measurement:
+    missing = [task for task in tasks if task not in primary]
+    used = [primary[task] for task in tasks if task in primary]
+    values = [m.value for _, m in used if m.value is not None]
+    sources = [m.provenance for _, m in used if m.provenance is not None]
+    if cell.model.weights_origin == "random":
+        return _no_accuracy("the weights are random")
+    if missing:
+        return _no_accuracy(f"this arm lacks {', '.join(missing)} on the items of the others")
+    if not values:
+        return _no_accuracy("no task with accuracy was scored for this arm")
+    return Measurement(
+        value=sum(values) / len(values),
+        unit="1",
+        n=sum(m.n for _, m in used),
+        summary=f"mean of {', '.join(name for name, _ in used)}",
+        provenance=weakest(sources) if sources else None,
+        method_version=max(m.method_version for _, m in used),
+        reason="no interval: a derived mean over tasks",
+    )
+
+
+def _no_accuracy(reason: str) -> Measurement:
+    return Measurement(
+        value=None, unit="1", n=0, summary="mean", provenance=None, method_version=1, reason=reason
+    )
