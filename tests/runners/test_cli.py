@@ -17,6 +17,9 @@ from leanboard.runners.backends.base import ModelFiles
 from leanboard.runners.cli import INTERRUPTED, cli
 
 
+pytestmark = pytest.mark.process
+
+
 def leanboard(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "leanboard.runners.cli", *arguments],

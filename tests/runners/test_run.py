@@ -19,6 +19,8 @@ from leanboard.runners.grid import BlockSpec, blocks
 from leanboard.runners.recording import without_paths
 from leanboard.runners.run import run
 
+pytestmark = pytest.mark.process
+
 _WORDS = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
 
 

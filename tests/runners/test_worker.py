@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -76,3 +78,21 @@ def test_a_library_that_is_missing_comes_back_as_such(monkeypatch: pytest.Monkey
     error = wire.error_from(answer)
     assert isinstance(error, MissingDependencyError)
     assert str(error) == "pip install it"
+
+
+def test_freed_memory_is_kept_so_that_temporary_tensors_are_not_mapped_anew() -> None:
+    code = (
+        "import resource, numpy as np\n"
+        "from leanboard.runners.worker import keep_freed_memory\n"
+        "keep_freed_memory()\n"
+        "def touch(): np.ones(2**20, dtype=np.float64)\n"  # 8 MiB: above glibc's first threshold
+        "touch()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20): touch()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    # Mapped anew, 20 x 2,048 pages would fault.
+    assert int(done.stdout) < 2048
