@@ -16,7 +16,6 @@ from leanboard.results.store import Store
 from leanboard.runners.backends.base import ModelFiles
 from leanboard.runners.cli import INTERRUPTED, cli
 
-
 pytestmark = pytest.mark.process
 
 
