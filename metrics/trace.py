@@ -61,6 +61,10 @@ class RequestTrace:
         accepted: drafted tokens that were accepted; ``None`` without speculation.
         target_forwards: forward passes of the target model, prefill included; ``None`` if unknown.
         error: why the request failed; ``None`` if it succeeded.
+        launch: which process of the arm ran it, counted from 0: an arm's process is started anew
+            for every launch, so that what differs between processes is inside the intervals.
+        client_s: seconds that leanboard's own code took between ``sent_s`` and the last token;
+            ``None`` if the engine cannot tell.
     """
 
     prompt_id: str
@@ -78,11 +82,59 @@ class RequestTrace:
     accepted: int | None = None
     target_forwards: int | None = None
     error: str | None = None
+    launch: int = 0
+    client_s: float | None = None
 
     @property
     def output_tokens(self) -> int:
         """Number of tokens generated."""
         return len(self.output_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrace:
+    """What was around one arm in one round: its memory, and what else used the machine.
+
+    Every field that the system does not show is ``None``.
+
+    Args:
+        launch: which process of the arm it was, counted from 0.
+        round: round number; warm-ups count apart.
+        warmup: whether the round only warmed the arm up.
+        started_s: when the arm was let run.
+        ended_s: when it was stopped.
+        peak_memory_bytes: highest memory of the arm in the round, as the metric defines it.
+        cpu_s: CPU seconds of the arm's process.
+        other_cpu_s: CPU seconds of everything else on the machine, interrupts included.
+        steal_share: share of the machine's CPU time that the hypervisor gave to others.
+        clock_hz: mean clock of the usable cores at the end of the round.
+        minor_faults: page faults of the arm's process that needed no reading.
+        switches: times that the arm's process was put off its core against its will.
+        gpu_clock_hz: streaming-multiprocessor clock at the end of the round.
+        gpu_throttle: names of the reasons for which the GPU held its clock down.
+        gpu_others: processes of others on the GPU.
+    """
+
+    launch: int
+    round: int
+    warmup: bool
+    started_s: float
+    ended_s: float
+    peak_memory_bytes: int | None = None
+    cpu_s: float | None = None
+    other_cpu_s: float | None = None
+    steal_share: float | None = None
+    clock_hz: float | None = None
+    minor_faults: int | None = None
+    switches: int | None = None
+    gpu_clock_hz: float | None = None
+    gpu_throttle: tuple[str, ...] = ()
+    gpu_others: int | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the round in seconds."""
+        return self.ended_s - self.started_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +241,7 @@ class RequestObservation(_Common):
     """Generation requests: the raw material of latency, throughput and energy per token."""
 
     requests: tuple[RequestTrace, ...] = ()
+    rounds: tuple[RoundTrace, ...] = ()
 
     @property
     def timed(self) -> tuple[RequestTrace, ...]:

@@ -26,7 +26,18 @@ from leanboard.results.schema import (
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[0-9]+)*")
 _WORDS_OF_THE_GRAMMAR = frozenset({"true", "false", "null", "inf", "nan"})
 _WORKLOAD_SIZES = ("prompt_tokens", "output_tokens", "batch_size", "prompts")
-_PROCEDURE_SIZES = ("rounds", "warmup_rounds", "seed", "timeout_s")
+_PROCEDURE_SIZES = (
+    "rounds",
+    "launches",
+    "warmup_rounds",
+    "max_warmup_rounds",
+    "max_rounds",
+    "target_width",
+    "time_budget_s",
+    "watched",
+    "seed",
+    "timeout_s",
+)
 
 
 def run_command(record: Record) -> str:
@@ -108,7 +119,8 @@ def _sizes(node: str, part: Workload | Procedure, sizes: Sequence[str]) -> Itera
     for size in sizes:
         value = getattr(part, size)
         # 300.0 reads better as 300, and means the same.
-        yield f"{node}.{size}={int(value) if value == int(value) else hydra_value(value)}"
+        whole = isinstance(value, float) and value.is_integer()
+        yield f"{node}.{size}={hydra_value(int(value) if whole else value)}"
 
 
 def _accuracy(task: Task) -> Iterator[str]:

@@ -89,7 +89,21 @@ class DeviceProfile(_Frozen):
 
 
 class Procedure(_Frozen):
-    """How often and how long is measured."""
+    """How often and how long is measured.
+
+    Attributes:
+        rounds: rounds of a fixed procedure; of an adaptive one, rounds between two looks.
+        warmup_rounds: rounds that warm each launch up; the fewest of them, if there is a most.
+        launches: how often each arm's process is started anew over ``rounds`` rounds; 1 means
+            one process for the whole block.
+        max_warmup_rounds: a warm-up goes on until no drift is seen, and for at most so many
+            rounds; ``None`` keeps ``warmup_rounds``.
+        max_rounds: most rounds of an adaptive procedure; ``None`` makes the procedure fixed.
+        target_width: an adaptive procedure ends at the first look at which every watched ratio's
+            interval is narrower than this, as a share of the ratio (0.05: from 0.975 to 1.025).
+        time_budget_s: an adaptive procedure ends at the first look after so many seconds.
+        watched: metrics whose ratios are looked at.
+    """
 
     name: Name
     version: int = Field(ge=1)
@@ -97,6 +111,12 @@ class Procedure(_Frozen):
     warmup_rounds: int = Field(ge=0)
     seed: int
     timeout_s: float = Field(gt=0)
+    launches: int = Field(default=1, ge=1)
+    max_warmup_rounds: int | None = Field(default=None, ge=0)
+    max_rounds: int | None = Field(default=None, ge=1)
+    target_width: float | None = Field(default=None, gt=0)
+    time_budget_s: float | None = Field(default=None, gt=0)
+    watched: tuple[str, ...] = ("tpot_s",)
 
 
 class Task(_Frozen):
@@ -291,6 +311,58 @@ class Times(_Frozen):
     measure_s: float | None = None
 
 
+class Sampling(_Frozen):
+    """How many samples were taken, and why no more.
+
+    Attributes:
+        warmup_rounds: warm-up rounds of each launch, in order.
+        warmup_ended: ``fixed`` (a number was given), ``seen`` (no drift was left in any launch) or
+            ``cap`` (a launch reached the most rounds while still drifting).
+        stopped_by: ``fixed`` (a number was given), ``width`` (every watched interval was narrow
+            enough), ``rounds`` (the most rounds) or ``time`` (the budget).
+        looks: rounds after which the intervals were looked at.
+        widths: relative width of the interval of each watched ratio at the last look, by metric;
+            ``None`` where there was no interval.
+        side_by_side: whether all arms were loaded at once; else they took turns, a launch each.
+    """
+
+    launches: int = Field(ge=0)
+    rounds: int = Field(ge=0)
+    warmup_rounds: tuple[int, ...] = ()
+    warmup_ended: Literal["fixed", "seen", "cap"] = "fixed"
+    stopped_by: Literal["fixed", "width", "rounds", "time"] = "fixed"
+    looks: tuple[int, ...] = ()
+    widths: dict[str, float | None] = Field(default_factory=dict)
+    side_by_side: bool = True
+
+
+class Cause(_Frozen):
+    """One thing that makes a run unstable, with the figure that shows it.
+
+    Attributes:
+        kind: ``spread``, ``drift``, ``launches``, ``steal``, ``load``, ``clock``, ``throttling``,
+            ``gpu-shared`` or ``faults``.
+        message: the figure and its threshold, in words.
+    """
+
+    kind: Name
+    message: str
+
+
+class Stability(_Frozen):
+    """Whether a run's own samples and its surroundings allow one to trust its numbers.
+
+    Attributes:
+        stable: ``None`` where there was too little to judge by.
+        figures: what was looked at, by name (``tpot_spread``, ``steal_share`` ...); ``None`` where
+            the system does not say.
+    """
+
+    stable: bool | None
+    causes: tuple[Cause, ...] = ()
+    figures: dict[str, float | None] = Field(default_factory=dict)
+
+
 class Record(_Frozen):
     """One execution of a cell. Immutable; its path in a store is its identity."""
 
@@ -309,6 +381,8 @@ class Record(_Frozen):
     comparisons: tuple[Comparison, ...] = ()
     facts: dict[str, JsonValue] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    sampling: Sampling | None = None
+    stability: Stability | None = None
     traces: TraceFile | None = None
     licence: Literal["CC-BY-4.0"] = "CC-BY-4.0"
     content_hash: Sha256

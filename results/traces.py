@@ -2,7 +2,8 @@
 
 Read it with ``pandas.read_parquet``: one row a request (or step, item, answer), times in seconds
 on the run's monotonic clock, ``token_s`` and ``output_ids`` as lists. Series, energy windows and
-facts are JSON under the file's metadata keys ``leanboard.series``, ``.windows`` and ``.facts``.
+facts are JSON under the file's metadata keys ``leanboard.series``, ``.windows`` and ``.facts``; what
+was around each round (memory, load, clocks) under ``.rounds``.
 
 A format may grow optional columns: where a file lacks one its values are ``None``, and columns
 that this version does not know are ignored.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ from leanboard.metrics.trace import (
     Quantity,
     RequestObservation,
     RequestTrace,
+    RoundTrace,
     Series,
     StepTrace,
     TrainingObservation,
@@ -40,7 +42,9 @@ from leanboard.results.errors import RecordError
 FORMAT_VERSION = 1
 _T = TypeVar("_T", RequestTrace, StepTrace, ItemTrace)
 _SCORE = "score."
-_OPTIONAL = frozenset({"encoded_s", "drafted", "accepted", "target_forwards", "error", "loss"})
+_OPTIONAL = frozenset(
+    {"encoded_s", "drafted", "accepted", "target_forwards", "error", "loss", "client_s", "launch"}
+)
 _CORRUPT = (
     pa.ArrowException,
     AttributeError,
@@ -68,6 +72,8 @@ _TYPES: Mapping[str, Mapping[str, pa.DataType]] = {
         "accepted": pa.int64(),
         "target_forwards": pa.int64(),
         "error": pa.string(),
+        "launch": pa.int64(),
+        "client_s": pa.float64(),
     },
     "steps": {
         "step": pa.int64(),
@@ -126,6 +132,8 @@ def to_parquet(observation: Observation) -> bytes:
         "leanboard.windows": _json([asdict(window) for window in observation.windows]),
         "leanboard.facts": _json({k: asdict(q) for k, q in observation.facts.items()}),
     }
+    if isinstance(observation, RequestObservation):
+        metadata["leanboard.rounds"] = _json([asdict(seen) for seen in observation.rounds])
     schema = pa.schema(list(types.items()), metadata=metadata)
     sink = BytesIO()
     pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd", compression_level=3)
@@ -177,7 +185,11 @@ def _observation(table: pa.Table, metadata: Mapping[str, str]) -> Observation:
     }
     rows = table.to_pylist()
     build: dict[str, Callable[[], Observation]] = {
-        "requests": lambda: RequestObservation(requests=_traces(RequestTrace, rows), **common),
+        "requests": lambda: RequestObservation(
+            requests=_traces(RequestTrace, rows),
+            rounds=tuple(_round(r) for r in json.loads(metadata.get("leanboard.rounds", "[]"))),
+            **common,
+        ),
         "steps": lambda: TrainingObservation(steps=_traces(StepTrace, rows), **common),
         "items": lambda: ItemObservation(items=_traces(ItemTrace, rows), **common),
         "answers": lambda: AnswerObservation(answers=_answers(rows), **common),
@@ -186,9 +198,10 @@ def _observation(table: pa.Table, metadata: Mapping[str, str]) -> Observation:
 
 
 def _traces(kind: type[_T], rows: Sequence[Mapping[str, Any]]) -> tuple[_T, ...]:
-    names = [field.name for field in fields(kind)]
+    # A column that an older file lacks leaves the field at its default, or without a value.
+    absent = {f.name: None if f.default is MISSING else f.default for f in fields(kind)}
     frozen: list[dict[str, Any]] = [
-        {name: _frozen(row.get(name)) for name in names} for row in rows
+        {name: _frozen(row.get(name, default)) for name, default in absent.items()} for row in rows
     ]
     return tuple(kind(**row) for row in frozen)
 
@@ -212,6 +225,10 @@ def _answers(rows: Sequence[Mapping[str, Any]]) -> tuple[AnswerTrace, ...]:
 
 def _frozen(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _round(fields_: Mapping[str, Any]) -> RoundTrace:
+    return RoundTrace(**{name: _frozen(value) for name, value in fields_.items()})
 
 
 def _series(fields_: Mapping[str, Any]) -> Series:
