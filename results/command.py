@@ -28,7 +28,7 @@ _WORDS_OF_THE_GRAMMAR = frozenset({"true", "false", "null", "inf", "nan"})
 _WORKLOAD_SIZES = ("prompt_tokens", "output_tokens", "batch_size", "prompts")
 _PROCEDURE_SIZES = (
     "rounds",
-    "launches",
+    "rounds_per_launch",
     "warmup_rounds",
     "max_warmup_rounds",
     "max_rounds",

@@ -94,7 +94,7 @@ class Procedure(_Frozen):
     Attributes:
         rounds: rounds of a fixed procedure; of an adaptive one, rounds between two looks.
         warmup_rounds: rounds that warm each launch up; the fewest of them, if there is a most.
-        launches: how often each arm's process is started anew over ``rounds`` rounds; 1 means
+        rounds_per_launch: rounds after which each arm's process is started anew; ``None`` keeps
             one process for the whole block.
         max_warmup_rounds: a warm-up goes on until no drift is seen, and for at most so many
             rounds; ``None`` keeps ``warmup_rounds``.
@@ -111,7 +111,7 @@ class Procedure(_Frozen):
     warmup_rounds: int = Field(ge=0)
     seed: int
     timeout_s: float = Field(gt=0)
-    launches: int = Field(default=1, ge=1)
+    rounds_per_launch: int | None = Field(default=None, ge=1)
     max_warmup_rounds: int | None = Field(default=None, ge=0)
     max_rounds: int | None = Field(default=None, ge=1)
     target_width: float | None = Field(default=None, gt=0)
