@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from leanboard.metrics import energy, latency, memory, quality, speculation, throughput
+from leanboard.metrics import energy, latency, memory, overhead, quality, speculation, throughput
 from leanboard.metrics.metric import Metric
 
 METRICS: tuple[Metric, ...] = (
@@ -14,6 +14,7 @@ METRICS: tuple[Metric, ...] = (
     *memory.METRICS,
     *energy.METRICS,
     *quality.METRICS,
+    *overhead.METRICS,
 )
 
 _BY_NAME = {metric.name: metric for metric in METRICS}

@@ -55,6 +55,46 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchTimes:
+    """When a static batch was sent, tokenised and answered, and what leanboard itself took of it.
+
+    Args:
+        sent_s: when the requests were handed over as text.
+        encoded_s: when their prompts had become token ids.
+        token_s: arrival of each step's tokens.
+        client_s: for each of these, the seconds of leanboard's own code since ``sent_s``.
+    """
+
+    sent_s: float
+    encoded_s: float
+    token_s: tuple[float, ...]
+    client_s: tuple[float, ...]
+
+    def trace(
+        self, request: Request, prompt_tokens: int, output_ids: Sequence[int]
+    ) -> RequestTrace:
+        """Return the neutral trace of one request of the batch, cut to the length it asked for.
+
+        Every request of a static batch waits for all of leanboard's own code: it is not divided.
+        """
+        taken_s = self.client_s[: request.output_tokens]
+        return RequestTrace(
+            prompt_id=request.prompt_id,
+            arm="",
+            round=0,
+            warmup=False,
+            batch=0,
+            scheduled_s=self.sent_s if request.scheduled_s is None else request.scheduled_s,
+            sent_s=self.sent_s,
+            encoded_s=self.encoded_s,
+            token_s=self.token_s[: request.output_tokens],
+            prompt_tokens=prompt_tokens,
+            output_ids=tuple(output_ids[: request.output_tokens]),
+            client_s=taken_s[-1] if taken_s else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Tokens to score: ``continuation`` given ``context`` (both token ids, context not empty)."""
 
@@ -98,8 +138,9 @@ class Engine(Protocol):
     def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:
         """Run the requests as one static batch, greedily, and time every token.
 
-        The device is synchronised before each mark. ``arm``, ``round``, ``batch`` and
-        ``warmup`` of the traces are neutral here; the caller sets them.
+        The device is synchronised before each mark. ``arm``, ``round``, ``launch``, ``batch``
+        and ``warmup`` of the traces are neutral here (``BatchTimes.trace``); the caller sets them.
+        ``client_s`` is ``None`` where an engine cannot tell its own time from its library's.
 
         Raises:
             ArmError: if the run fails.

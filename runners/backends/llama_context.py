@@ -120,7 +120,15 @@ class LlamaContext:
         Raises:
             ArmError: if llama.cpp fails.
         """
-        code = self._library.c.llama_decode(self._handle, _batch(tokens))
+        self.compute(batch_of(tokens))
+
+    def compute(self, batch: Batch) -> None:
+        """Feed a batch that has been made: the time of this call is llama.cpp's alone.
+
+        Raises:
+            ArmError: if llama.cpp fails.
+        """
+        code = self._library.c.llama_decode(self._handle, batch)
         if code != 0:
             raise failure(self._library, f"llama.cpp could not decode (code {code})")
 
@@ -136,7 +144,7 @@ class LlamaContext:
         return np.ctypeslib.as_array(pointer, (self._vocabulary,))
 
 
-def _batch(tokens: Sequence[Token]) -> Batch:
+def batch_of(tokens: Sequence[Token]) -> Batch:
     """Return the tokens as llama.cpp's arrays; ctypes keeps them alive with the batch."""
     count = len(tokens)
     integers = ctypes.c_int32 * count

@@ -4,44 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
 from leanboard.results.errors import ArmError
-from leanboard.runners.backends.base import Request, Span, SpanScore
-from leanboard.runners.backends.llama_context import ContextShape, LlamaContext, Token
+from leanboard.runners.backends.base import BatchTimes, Request, Span, SpanScore
+from leanboard.runners.backends.llama_context import (
+    ContextShape,
+    LlamaContext,
+    Token,
+    batch_of,
+)
 from leanboard.runners.backends.llama_model import LlamaModel
 from leanboard.runners.backends.llama_scoring import check_spans, score_spans, scoring_shape
 
 Clock = Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One static batch that has run: its marks and its output, one row a request."""
-
-    sent_s: float
-    encoded_s: float
-    token_s: tuple[float, ...]
-    prompt_tokens: tuple[int, ...]
-    output_ids: tuple[tuple[int, ...], ...]
-
-    def trace(self, row: int, request: Request) -> RequestTrace:
-        """Return the trace of one request of the batch."""
-        due_s = request.scheduled_s
-        return RequestTrace(
-            prompt_id=request.prompt_id,
-            arm="",
-            round=0,
-            warmup=False,
-            batch=0,
-            scheduled_s=self.sent_s if due_s is None else due_s,
-            sent_s=self.sent_s,
-            encoded_s=self.encoded_s,
-            token_s=self.token_s[: request.output_tokens],
-            prompt_tokens=self.prompt_tokens[row],
-            output_ids=self.output_ids[row][: request.output_tokens],
-        )
 
 
 class LlamaEngine:
@@ -81,6 +57,8 @@ class LlamaEngine:
 
         Tokenisation is inside the timed window. Each request is a sequence of its own, starts
         from an empty cache, and runs as long as the longest; what it did not ask for is cut off.
+        ``client_s`` is all that passes outside of the tokenizer and of ``llama_decode``: making
+        batches and the argmax over the logits, which any client of the library has to do.
 
         Raises:
             ArmError: if the run fails, or prompt and output do not fit the window.
@@ -94,15 +72,23 @@ class LlamaEngine:
         sent_s = self._clock()
         prompts = self.encode_batch(texts)
         encoded_s = self._clock()
+        library_s = 0.0
         marks: list[float] = []
+        client_s: list[float] = []
         chosen: list[list[int]] = []
         for _ in range(steps):
-            chosen.append(self._step(context, prompts, chosen))
+            next_ids, decode_s = self._step(context, prompts, chosen)
+            chosen.append(next_ids)
+            library_s += decode_s
             marks.append(self._clock())
+            client_s.append(marks[-1] - encoded_s - library_s)
         self._note_cache(context, prompts, steps)
-        outputs = tuple(zip(*chosen, strict=True))
-        run = _Run(sent_s, encoded_s, tuple(marks), tuple(map(len, prompts)), outputs)
-        return [run.trace(row, request) for row, request in enumerate(requests)]
+        run = BatchTimes(sent_s, encoded_s, tuple(marks), tuple(client_s))
+        outputs = zip(*chosen, strict=True)
+        return [
+            run.trace(request, len(prompt), output_ids)
+            for request, prompt, output_ids in zip(requests, prompts, outputs, strict=True)
+        ]
 
     def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
         """Score the spans, in their order; neighbours with the same context share it.
@@ -158,8 +144,8 @@ class LlamaEngine:
 
     def _step(
         self, context: LlamaContext, prompts: Sequence[tuple[int, ...]], chosen: list[list[int]]
-    ) -> list[int]:
-        """Feed the prompts, or the tokens chosen last, and choose the next ones."""
+    ) -> tuple[list[int], float]:
+        """Feed the prompts, or the tokens chosen last; return the next ones and decode seconds."""
         tokens: list[Token] = []
         ends: list[int] = []
         for sequence, prompt in enumerate(prompts):
@@ -170,8 +156,11 @@ class LlamaEngine:
                 last = len(prompt) - 1
                 tokens += [Token(t, i, sequence, i == last) for i, t in enumerate(prompt)]
             ends.append(len(tokens) - 1)
-        context.decode(tokens)
-        return [int(context.logits(end).argmax()) for end in ends]
+        batch = batch_of(tokens)
+        started_s = self._clock()
+        context.compute(batch)
+        decode_s = self._clock() - started_s
+        return [int(context.logits(end).argmax()) for end in ends], decode_s
 
     def _note_cache(
         self, context: LlamaContext, prompts: Sequence[tuple[int, ...]], steps: int

@@ -4,53 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
 from leanboard.results.errors import ArmError, ConfigError, UnsupportedError
-from leanboard.runners.backends.base import Request, Span, SpanScore, Vocabulary
+from leanboard.runners.backends.base import BatchTimes, Request, Span, SpanScore, Vocabulary
 from leanboard.runners.backends.torch_bytes import cache_bytes, weight_bytes
 from leanboard.runners.backends.torch_cuda_memory import CudaMemory, cuda_memory
 from leanboard.runners.backends.torch_loading import TorchTarget, torch_failures
 from leanboard.runners.backends.torch_scoring import score_spans
-from leanboard.runners.backends.torch_timing import Clock, CommitTimes, Drafts, observed_drafts
+from leanboard.runners.backends.torch_timing import (
+    ClientTime,
+    Clock,
+    CommitTimes,
+    observed_drafts,
+)
 
 if TYPE_CHECKING:
     import torch
     from transformers import Cache, PreTrainedTokenizerBase
     from transformers.generation import GenerateDecoderOnlyOutput
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One batch that has run: its marks, and the width to which its prompts were padded."""
-
-    sent_s: float
-    encoded_s: float
-    token_s: tuple[float, ...]
-    width: int
-    drafts: Drafts
-
-    def trace(self, request: Request, prompt: tuple[int, ...], sequence: list[int]) -> RequestTrace:
-        """Return the trace of one request of the batch."""
-        due_s = request.scheduled_s
-        return RequestTrace(
-            prompt_id=request.prompt_id,
-            arm="",
-            round=0,
-            warmup=False,
-            batch=0,
-            scheduled_s=self.sent_s if due_s is None else due_s,
-            sent_s=self.sent_s,
-            encoded_s=self.encoded_s,
-            token_s=self.token_s[: request.output_tokens],
-            prompt_tokens=len(prompt),
-            output_ids=tuple(sequence[self.width :][: request.output_tokens]),
-            drafted=self.drafts.drafted,
-            accepted=self.drafts.accepted(sequence),
-            target_forwards=self.drafts.target_forwards,
-        )
 
 
 class TransformersEngine:
@@ -99,7 +73,9 @@ class TransformersEngine:
 
         Tokenisation is inside the timed window. All run as long as the longest; what a request
         did not ask for is cut off. Under speculation ``target_forwards`` counts the forwards of
-        the model, and a draft that reaches past the last token counts as drafted.
+        the model, and a draft that reaches past the last token counts as drafted. ``client_s``
+        is all that passes outside of the tokenizer and of ``generate``, and within it what the
+        observers take; what a streamer makes ``generate`` itself do is not in it.
 
         Raises:
             ArmError: if the run fails, or prompt and output do not fit the window.
@@ -116,9 +92,12 @@ class TransformersEngine:
         encoded_s = self._mark()
         steps = max(request.output_tokens for request in requests)
         self._check_fit(prompts, steps)
-        times = CommitTimes(self._mark)
-        with torch_failures("generating"), observed_drafts(self._target.model) as drafts:
-            output = self._run(prompts, steps, times)
+        client = ClientTime(self._clock)
+        times = CommitTimes(self._mark, client)
+        with torch_failures("generating"), observed_drafts(self._target.model, client) as drafts:
+            inputs = self._inputs(prompts)
+            client.add_since(encoded_s)
+            output = self._run(inputs, steps, times)
         if self._gpu is not None:
             self._gpu_facts = self._gpu.facts()
         self._note_cache(output.past_key_values, len(requests))
@@ -126,8 +105,16 @@ class TransformersEngine:
         width = max(map(len, prompts))
         if len(times.token_s) < steps or len(sequences[0]) < width + steps:
             raise ArmError(f"The model gave {len(times.token_s)} tokens where {steps} were asked.")
-        run = _Run(sent_s, encoded_s, tuple(times.token_s), width, drafts)
-        return [run.trace(*each) for each in zip(requests, prompts, sequences, strict=True)]
+        run = BatchTimes(sent_s, encoded_s, tuple(times.token_s), tuple(times.client_s))
+        return [
+            replace(
+                run.trace(request, len(prompt), sequence[width:]),
+                drafted=drafts.drafted,
+                accepted=drafts.accepted(sequence),
+                target_forwards=drafts.target_forwards,
+            )
+            for request, prompt, sequence in zip(requests, prompts, sequences, strict=True)
+        ]
 
     def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
         """Score the spans, in their order, in batches of similar length."""
@@ -184,28 +171,32 @@ class TransformersEngine:
                 f"window of {self.vocabulary.max_length}."
             )
 
-    def _run(
-        self, prompts: Sequence[tuple[int, ...]], steps: int, times: CommitTimes
-    ) -> GenerateDecoderOnlyOutput:
-        """Call ``generate``: shorter prompts are padded on the left and masked."""
+    def _inputs(self, prompts: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:
+        """Return ids and mask: shorter prompts are padded on the left and masked."""
         import torch
 
-        options = self._target.generation
-        if len(prompts) > 1 and "prompt_lookup_num_tokens" in options:
+        if len(prompts) > 1 and "prompt_lookup_num_tokens" in self._target.generation:
             raise UnsupportedError(
                 "transformers says: assisted generate is only supported for batch_size = 1."
             )
         width = max(map(len, prompts))
         ids = [(0,) * (width - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        return {
+            "inputs": torch.tensor(ids, device=self._device),
+            "attention_mask": torch.tensor(mask, device=self._device),
+        }
+
+    def _run(
+        self, inputs: Mapping[str, torch.Tensor], steps: int, times: CommitTimes
+    ) -> GenerateDecoderOnlyOutput:
         return self._target.model.generate(
-            torch.tensor(ids, device=self._device),
-            attention_mask=torch.tensor(mask, device=self._device),
+            **inputs,
             max_new_tokens=steps,
             do_sample=False,
             return_dict_in_generate=True,
             streamer=times,
-            **options,
+            **self._target.generation,
         )
 
     def _note_cache(self, cache: Cache | None, batch: int) -> None:

@@ -15,28 +15,58 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 
 
+class ClientTime:
+    """The seconds that leanboard's own code has taken since a request was sent.
+
+    What it does to others (a cache or a lock that it holds) cannot be seen from inside.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Take the bare clock; it is never waited for."""
+        self.now = clock
+        self.total_s = 0.0
+
+    def add_since(self, started_s: float) -> None:
+        """Add what has passed since a reading of ``now``."""
+        self.total_s += self.now() - started_s
+
+
 class CommitTimes:
     """A streamer for ``generate`` that notes when each token was committed.
 
     transformers hands it the prompt first, then after every decoding step the new tokens:
     a vector with one token a sequence, or under speculation a matrix with all that were accepted.
-    Tokens that were committed together share one time.
+    Tokens that were committed together share one time. All that happens here is leanboard's own
+    time, waiting for the device included.
+
+    Attributes:
+        token_s: arrival of each token.
+        client_s: for each token, leanboard's own time until it arrived.
     """
 
-    def __init__(self, mark: Clock) -> None:
-        """Take the clock, which synchronises the device before it reads the time."""
+    def __init__(self, mark: Clock, client: ClientTime) -> None:
+        """Watch one ``generate`` call.
+
+        Args:
+            mark: the clock, which synchronises the device before it reads the time.
+            client: gathers leanboard's own time.
+        """
         self._mark = mark
+        self._client = client
         self._prompt_seen = False
         self.token_s: list[float] = []
+        self.client_s: list[float] = []
 
     def put(self, value: torch.Tensor) -> None:
         """Note the time of the tokens in ``value``."""
-        if not self._prompt_seen:
-            self._prompt_seen = True
-            return
-        now_s = self._mark()
-        tokens = value.shape[1] if value.dim() == 2 else 1
-        self.token_s.extend([now_s] * tokens)
+        entered_s = self._client.now()
+        if self._prompt_seen:
+            now_s = self._mark()
+            tokens = value.shape[1] if value.dim() == 2 else 1
+            self.token_s.extend([now_s] * tokens)
+            self.client_s.extend([self._client.total_s + now_s - entered_s] * tokens)
+        self._prompt_seen = True
+        self._client.add_since(entered_s)
 
     def end(self) -> None:
         """Do nothing: the last token has been noted."""
@@ -83,10 +113,11 @@ def _agreeing(draft: torch.Tensor, final: Sequence[int]) -> int:
 
 
 @contextmanager
-def observed_drafts(model: torch.nn.Module) -> Iterator[Drafts]:
+def observed_drafts(model: torch.nn.Module, client: ClientTime) -> Iterator[Drafts]:
     """Record the drafts of assisted decoding, which calls its generator once a target forward.
 
-    Nothing is recorded, and nothing costs time, when ``generate`` does not speculate.
+    Nothing is recorded, and nothing costs time, when ``generate`` does not speculate. What the
+    recording takes is added to ``client``.
     """
     drafts = Drafts()
     make_generator: Callable[..., CandidateGenerator] | None = getattr(
@@ -104,8 +135,10 @@ def observed_drafts(model: torch.nn.Module) -> Iterator[Drafts]:
             input_ids: torch.Tensor, *rest: object, **options: object
         ) -> tuple[torch.Tensor, torch.Tensor | None]:
             candidates, logits = propose(input_ids, *rest, **options)
+            entered_s = client.now()
             length = input_ids.shape[1]
             drafts.proposals.append((length, candidates[:, length:]))
+            client.add_since(entered_s)
             return candidates, logits
 
         generator.get_candidates = get_candidates

@@ -109,6 +109,10 @@ SPECULATIVE = requests(
         request(1, [1.0] * 4, drafted=2, accepted=1, target_forwards=3),
     ]
 )
+# Five requests of 10 tokens in 2 s each; leanboard's own code took 10, 20, 30, 40 and 50 ms.
+FIVE_CLIENTS = requests(
+    [request(i, [1.0, *[2.0] * 9], client_s=0.01 * (i + 1)) for i in range(5)],
+)
 LOOPING = requests(
     [
         request(0, [1.0] * 8, output_ids=(1, 2, 3, 4, 1, 2, 3, 4)),
@@ -203,6 +207,10 @@ EXAMPLES: Mapping[str, tuple[Observation, float]] = {
     "perplexity": (TEXT, math.exp(2.0)),
     # 60 nats / ln 2 over 40 + 60 bytes
     "bits_per_byte": (TEXT, 0.6 / math.log(2)),
+    # (0.01 + 0.02 + 0.03 + 0.04 + 0.05) s / (5 x 10) tokens
+    "client_overhead_s": (FIVE_CLIENTS, 0.003),
+    # 0.15 s / (5 x 2) s
+    "client_overhead_share": (FIVE_CLIENTS, 0.015),
 }
 
 

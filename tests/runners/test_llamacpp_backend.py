@@ -141,7 +141,16 @@ def test_marks_come_in_order_of_sending_encoding_and_every_token(engine):
     timed = LlamaEngine(engine._model, 1, "auto", clock=Ticks())
     (trace,) = timed.generate([Request("a", TEXT, 3)])
     timed.close()
-    assert (trace.sent_s, trace.encoded_s, trace.token_s) == (1.0, 2.0, (3.0, 4.0, 5.0))
+    # Each decode call stands between two readings of its own.
+    assert (trace.sent_s, trace.encoded_s, trace.token_s) == (1.0, 2.0, (5.0, 8.0, 11.0))
+
+
+def test_our_own_time_is_all_that_is_neither_tokenising_nor_decoding(engine):
+    timed = LlamaEngine(engine._model, 1, "auto", clock=Ticks())
+    short, long = timed.generate([Request("a", TEXT, 1), Request("b", TEXT, 3)])
+    timed.close()
+    # Of the three seconds of a step one is the decode call.
+    assert (short.client_s, long.client_s) == (2.0, 6.0)
 
 
 def test_a_batch_of_unequal_prompts_gives_what_each_gives_alone(engine):

@@ -30,7 +30,12 @@ from leanboard.runners.backends.torch_loading import (
     torch_failures,
 )
 from leanboard.runners.backends.torch_scoring import score_spans
-from leanboard.runners.backends.torch_timing import CommitTimes
+from leanboard.runners.backends.torch_timing import (
+    ClientTime,
+    CommitTimes,
+    Drafts,
+    observed_drafts,
+)
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.techniques.cache.static_cache import StaticCache
 from leanboard.runners.techniques.decoding.prompt_lookup import PromptLookup
@@ -75,8 +80,38 @@ def test_a_request_gets_exactly_the_tokens_it_asked_for_with_a_time_each(engine)
 
 def test_marks_come_in_order_of_sending_encoding_and_every_token(engine):
     (trace,) = ticking(engine).generate([Request("a", TEXT, 3)])
-    assert (trace.sent_s, trace.encoded_s, trace.token_s) == (1.0, 2.0, (3.0, 4.0, 5.0))
+    # Between them: 3 calls generate; 4 and 5 see the prompt; each token has its mark in the middle.
+    assert (trace.sent_s, trace.encoded_s, trace.token_s) == (1.0, 2.0, (7.0, 10.0, 13.0))
     assert trace.scheduled_s == trace.sent_s
+
+
+def test_the_time_of_our_own_code_is_counted_up_to_the_last_token(engine):
+    (trace,) = ticking(engine).generate([Request("a", TEXT, 3)])
+    # To generate 2-3; prompt 4-5; tokens 6-8 and 9-11; of the last one 12-13, where it arrives.
+    assert trace.client_s == 1 + 1 + 2 + 2 + 1
+
+
+def test_a_request_of_a_batch_waits_for_all_of_our_code_until_its_own_last_token(engine):
+    requests = [Request("a", TEXT, 1), Request("b", TEXT, 3)]
+    short, long = ticking(engine).generate(requests)
+    assert (short.client_s, long.client_s) == (1 + 1 + 1, 1 + 1 + 2 + 2 + 1)
+
+
+def test_noting_a_draft_is_our_own_time_and_drafting_is_not():
+    clock = Ticks()
+
+    class Generator:
+        def get_candidates(self, input_ids):
+            clock.now_s += 100
+            return torch.cat([input_ids, input_ids], dim=1), None
+
+    model = torch.nn.Module()
+    model._get_candidate_generator = Generator
+    client = ClientTime(clock)
+    with observed_drafts(model, client) as drafts:
+        model._get_candidate_generator().get_candidates(torch.zeros(1, 4))
+    assert drafts.drafted == 4
+    assert client.total_s == 1.0
 
 
 def test_the_prompt_is_tokenised_between_sending_and_the_encoded_mark(engine, monkeypatch):
@@ -149,17 +184,18 @@ def test_speculation_counts_its_drafts_and_every_forward_of_the_target(tiny_llam
 
 
 def test_tokens_that_are_committed_together_share_one_time():
-    times = CommitTimes(Ticks())
+    clock = Ticks()
+    times = CommitTimes(clock, ClientTime(clock))
     times.put(torch.zeros(1, 9, dtype=torch.long))
     times.put(torch.tensor([5]))
     times.put(torch.tensor([[6, 7, 8]]))
     times.end()
-    assert times.token_s == [1.0, 2.0, 2.0, 2.0]
+    # The prompt takes 1-2, the first token 3-5, with its mark at 4, the next three 6-8.
+    assert times.token_s == [4.0, 7.0, 7.0, 7.0]
+    assert times.client_s == [1 + 1, *[1 + 2 + 1] * 3]
 
 
 def test_accepted_drafts_are_those_that_stand_in_the_output():
-    from leanboard.runners.backends.torch_timing import Drafts
-
     drafts = Drafts(
         [(2, torch.tensor([[7, 8, 9]])), (5, torch.zeros(1, 0)), (6, torch.tensor([[4]]))]
     )
