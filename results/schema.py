@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 from leanboard.metrics.metric import Verdict
 from leanboard.metrics.trace import Provenance
@@ -117,6 +124,23 @@ class Procedure(_Frozen):
     target_width: float | None = Field(default=None, gt=0)
     time_budget_s: float | None = Field(default=None, gt=0)
     watched: tuple[str, ...] = ("tpot_s",)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse limits that contradict one another."""
+        if self.max_rounds is None and (self.target_width or self.time_budget_s) is not None:
+            raise ValueError(
+                "target_width and time_budget_s need max_rounds: without it the "
+                "number of rounds is fixed"
+            )
+        if self.max_rounds is not None and self.max_rounds < self.rounds:
+            raise ValueError(f"max_rounds {self.max_rounds} is less than rounds {self.rounds}")
+        if self.max_warmup_rounds is not None and self.max_warmup_rounds < self.warmup_rounds:
+            raise ValueError(
+                f"max_warmup_rounds {self.max_warmup_rounds} is less than "
+                f"warmup_rounds {self.warmup_rounds}"
+            )
+        return self
 
 
 class Task(_Frozen):
@@ -225,7 +249,8 @@ class Cpu(_Frozen):
     Attributes:
         logical_cores: cores that the process may run on (its affinity mask).
         online_cores: cores that the system runs; ``isolated_cores`` of them take no other work.
-        frequency_hz: highest clock that the system says it may use.
+        frequency_hz: highest clock of the processor; ``frequency_cap_hz`` is the highest that the
+            system allows it now.
         clock_hz: mean clock at the snapshot; in most virtual machines the nominal one.
         smt: whether two threads share a core.
         cache_bytes: size of one cache of each kind (``L1d``, ``L2`` ...).
@@ -248,6 +273,7 @@ class Cpu(_Frozen):
     isolated_cores: int | None = None
     cache_bytes: dict[str, int] = Field(default_factory=dict)
     min_frequency_hz: float | None = None
+    frequency_cap_hz: float | None = None
     clock_hz: float | None = None
     frequency_driver: str | None = None
     energy_preference: str | None = None

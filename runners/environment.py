@@ -6,70 +6,95 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
 from leanboard.results.schema import Environment
-from leanboard.runners import memory, nvml
+from leanboard.runners import memory, nvml, system
 from leanboard.runners.cpu import (
     cpu_info,
     cpu_limit,
+    cpuset_cores,
     is_virtual,
-    read_text,
     steal_share,
     turbo,
     usable_cores,
 )
 from leanboard.runners.probes import expected_source
+from leanboard.runners.variables import variables
 
 PACKAGES = (
+    "accelerate",
     "codecarbon",
     "datasets",
     "gguf",
+    "jinja2",
     "leanboard",
     "lm-eval",
     "numpy",
     "nvidia-ml-py",
     "safetensors",
+    "sentencepiece",
     "tokenizers",
     "torch",
     "torchao",
     "transformers",
+    "triton",
     "xllamacpp",
 )
 """Packages that a number may depend on."""
 
+_PROC = Path("/proc")
+_SYS = Path("/sys")
 _TIMEOUT_S = 10.0
 
 
-def snapshot(device_kind: str | None = None) -> Environment:
+def snapshot(
+    device_kind: str | None = None,
+    proc: Path = _PROC,
+    sys: Path = _SYS,
+    environ: Mapping[str, str] = os.environ,
+) -> Environment:
     """Return the environment: no host name, no user, no absolute path.
+
+    What only a worker knows (``libraries``, and ``threads`` of its pools) is added by the run.
 
     Args:
         device_kind: ``cpu`` or ``cuda``, for the power source; ``None`` takes the GPU if any.
+        proc: where the kernel shows processes.
+        sys: where the kernel shows devices.
+        environ: the variables that workers inherit.
     """
     gpus = nvml.gpus()
     kind = device_kind if device_kind is not None else ("cuda" if gpus else "cpu")
     sha, dirty = git_state(Path(__file__).resolve().parents[1])
+    load, (swap, swap_used) = system.load_average(proc), system.swap_bytes(proc)
     return Environment(
-        cpu=cpu_info(),
+        cpu=cpu_info(proc, sys),
         gpus=gpus,
-        memory_bytes=memory.total_bytes(),
-        memory_limit_bytes=memory.memory_limit_bytes(),
-        cpu_limit=cpu_limit(),
+        memory_bytes=memory.total_bytes(proc),
+        memory_limit_bytes=memory.memory_limit_bytes(sys / "fs" / "cgroup", proc),
+        cpu_limit=cpu_limit(proc, sys),
+        cpuset_cores=cpuset_cores(proc, sys),
         os=_os_name(),
         kernel=platform.release(),
         libc=" ".join(platform.libc_ver()).strip() or "unknown",
         python=platform.python_version(),
         packages=package_versions(),
-        threads={"usable": usable_cores()},
+        threads={"usable": usable_cores(proc, sys)},
+        variables=variables(environ),
         git_sha=sha,
         git_dirty=dirty,
         power_source=expected_source(kind),
-        load_average=round(os.getloadavg()[0], 2),
-        steal_share=steal_share(),
-        virtualised=_virtualised(),
-        settings=_settings(),
+        load_average=load,
+        steal_share=steal_share(proc),
+        pressure=system.pressure(proc),
+        swap_bytes=swap,
+        swap_used_bytes=swap_used,
+        virtualised=_hypervisor(proc),
+        container=_detected("--container"),
+        settings={"turbo": turbo(sys), **system.settings(proc, sys)},
     )
 
 
@@ -118,20 +143,10 @@ def _os_name() -> str:
         return platform.system()
 
 
-def _virtualised() -> str | None:
-    named = _output(["systemd-detect-virt"])
-    if named:
-        return named
-    return "hypervisor" if is_virtual() else None
+def _hypervisor(proc: Path) -> str | None:
+    return _detected("--vm") or ("hypervisor" if is_virtual(proc) else None)
 
 
-def _settings() -> dict[str, bool | int | str | None]:
-    """Return settings of the machine that move numbers; ``None`` where it does not say."""
-    huge_pages = read_text(Path("/sys/kernel/mm/transparent_hugepage/enabled"))
-    chosen = [word.strip("[]") for word in huge_pages.split() if word.startswith("[")]
-    nodes = list(Path("/sys/devices/system/node").glob("node[0-9]*"))
-    return {
-        "turbo": turbo(),
-        "transparent_hugepages": chosen[0] if chosen else None,
-        "numa_nodes": len(nodes) or None,
-    }
+def _detected(kind: str) -> str | None:
+    """Return what systemd says of the virtual machine or container; ``None`` outside of one."""
+    return _output(["systemd-detect-virt", kind])

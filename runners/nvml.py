@@ -1,12 +1,34 @@
-"""NVIDIA's management library: which GPUs there are, and their energy counters."""
+"""NVIDIA's management library: which GPUs there are, how they are set, and what holds them down."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 from leanboard.results.schema import Gpu
+
+IDLE = "gpu-idle"
+_CHOSEN = "applications-clocks-setting"
+# nvml.h: nvmlClocksEventReasons. These constants never change; their names in pynvml have.
+_THROTTLE_BITS = {
+    0x1: IDLE,
+    0x2: _CHOSEN,
+    0x4: "sw-power-cap",
+    0x8: "hw-slowdown",
+    0x10: "sync-boost",
+    0x20: "sw-thermal-slowdown",
+    0x40: "hw-thermal-slowdown",
+    0x80: "hw-power-brake-slowdown",
+    0x100: "display-clock-setting",
+}
+UNFORCED = frozenset({IDLE, _CHOSEN})
+"""Reasons for a low clock that are no throttling: nothing to do, or a clock that was asked for."""
+# nvml.h: nvmlComputeMode_t.
+_COMPUTE_MODES = ("default", "exclusive-thread", "prohibited", "exclusive-process")
+# nvml.h: nvmlClockType_t and nvmlTemperatureSensors_t.
+_SM, _MEMORY, _DIE = 1, 2, 0
 
 
 def library() -> tuple[ModuleType | None, str | None]:
@@ -40,27 +62,91 @@ def gpus(nvml: ModuleType | None = None) -> tuple[Gpu, ...]:
 
 
 def _gpu(nvml: ModuleType, handle: object) -> Gpu:
-    power_mw = _read(nvml, "nvmlDeviceGetPowerManagementLimit", handle)
-    clock_mhz = _read(nvml, "nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM)
-    cuda = _read(nvml, "nvmlSystemGetCudaDriverVersion")
-    persistence = _read(nvml, "nvmlDeviceGetPersistenceMode", handle)
+    cuda = _call(nvml, "nvmlSystemGetCudaDriverVersion")
+    capability = _call(nvml, "nvmlDeviceGetCudaComputeCapability", handle)
+    mode = _call(nvml, "nvmlDeviceGetComputeMode", handle)
+    mig = _call(nvml, "nvmlDeviceGetMigMode", handle)
+    pids = compute_pids(nvml, handle)
     return Gpu(
         name=str(nvml.nvmlDeviceGetName(handle)),
         memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
         driver=str(nvml.nvmlSystemGetDriverVersion()),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda is not None else None,
-        power_limit_w=power_mw / 1000 if power_mw is not None else None,
-        sm_clock_hz=clock_mhz * 1e6 if clock_mhz is not None else None,
-        persistence=bool(persistence) if persistence is not None else None,
+        power_limit_w=_power_w(nvml, "nvmlDeviceGetPowerManagementLimit", handle),
+        sm_clock_hz=_clock_hz(nvml, "nvmlDeviceGetMaxClockInfo", handle, _SM),
+        persistence=_flag(_call(nvml, "nvmlDeviceGetPersistenceMode", handle)),
+        power_limit_default_w=_power_w(nvml, "nvmlDeviceGetPowerManagementDefaultLimit", handle),
+        power_limit_enforced_w=_power_w(nvml, "nvmlDeviceGetEnforcedPowerLimit", handle),
+        sm_clock_now_hz=sm_clock_hz(nvml, handle),
+        sm_clock_application_hz=_clock_hz(nvml, "nvmlDeviceGetApplicationsClock", handle, _SM),
+        memory_clock_hz=_clock_hz(nvml, "nvmlDeviceGetMaxClockInfo", handle, _MEMORY),
+        memory_clock_now_hz=_clock_hz(nvml, "nvmlDeviceGetClockInfo", handle, _MEMORY),
+        memory_clock_application_hz=_clock_hz(
+            nvml, "nvmlDeviceGetApplicationsClock", handle, _MEMORY
+        ),
+        compute_capability=".".join(map(str, capability)) if capability is not None else None,
+        compute_mode=_COMPUTE_MODES[mode] if mode in range(len(_COMPUTE_MODES)) else None,
+        ecc=_flag(_call(nvml, "nvmlDeviceGetCurrentEccMode", handle)),
+        mig=_flag(mig[0]) if mig is not None else None,
+        pcie_generation=_call(nvml, "nvmlDeviceGetMaxPcieLinkGeneration", handle),
+        pcie_width=_call(nvml, "nvmlDeviceGetMaxPcieLinkWidth", handle),
+        temperature_c=_call(nvml, "nvmlDeviceGetTemperature", handle, _DIE),
+        throttle=throttle_reasons(nvml, handle),
+        processes=len(pids) if pids is not None else None,
     )
 
 
-def _read(nvml: ModuleType, name: str, *arguments: object) -> int | None:
-    """Call a function that not every device supports."""
-    try:
-        return int(getattr(nvml, name)(*arguments))
-    except nvml.NVMLError:
+def _call(nvml: ModuleType, name: str, *arguments: object) -> Any:
+    """Return what a function of NVML says; ``None`` where device, driver or binding lacks it."""
+    function = getattr(nvml, name, None)
+    mismatch = getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError)
+    if function is None:
         return None
+    try:
+        return function(*arguments)
+    except (nvml.NVMLError, mismatch):
+        return None
+
+
+def _power_w(nvml: ModuleType, name: str, handle: object) -> float | None:
+    power_mw = _call(nvml, name, handle)
+    return power_mw / 1000 if power_mw is not None else None
+
+
+def _clock_hz(nvml: ModuleType, name: str, handle: object, kind: int) -> float | None:
+    clock_mhz = _call(nvml, name, handle, kind)
+    return clock_mhz * 1e6 if clock_mhz is not None else None
+
+
+def _flag(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def sm_clock_hz(nvml: ModuleType, handle: object) -> float | None:
+    """Return the clock of the streaming multiprocessors now."""
+    return _clock_hz(nvml, "nvmlDeviceGetClockInfo", handle, _SM)
+
+
+def throttle_reasons(nvml: ModuleType, handle: object) -> tuple[str, ...] | None:
+    """Return why the clocks are below their highest now; see ``UNFORCED`` for harmless reasons.
+
+    Source: NVML, ``nvmlDeviceGetCurrentClocksEventReasons`` (called throttle reasons until 535).
+    """
+    bits = _call(nvml, "nvmlDeviceGetCurrentClocksEventReasons", handle)
+    if bits is None:
+        bits = _call(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+    if bits is None:
+        return None
+    return tuple(name for bit, name in _THROTTLE_BITS.items() if int(bits) & bit)
+
+
+def compute_pids(nvml: ModuleType, handle: object) -> tuple[int, ...] | None:
+    """Return the processes that have a context on the GPU, as the driver numbers them.
+
+    In a container those may be numbers of the host, or none at all.
+    """
+    processes = _call(nvml, "nvmlDeviceGetComputeRunningProcesses", handle)
+    return tuple(int(process.pid) for process in processes) if processes is not None else None
 
 
 def first_gpu(nvml: ModuleType, environ: Mapping[str, str] = os.environ) -> object:
