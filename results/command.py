@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 
 from leanboard.results.schema import (
     AccuracyCell,
@@ -22,6 +23,10 @@ from leanboard.results.schema import (
     Task,
     Workload,
 )
+from leanboard.results.store import place_of
+
+PUBLISHED = "results/records"
+"""Where a checkout keeps the published records."""
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[0-9]+)*")
 _WORDS_OF_THE_GRAMMAR = frozenset({"true", "false", "null", "inf", "nan"})
@@ -47,7 +52,13 @@ def run_command(record: Record) -> str:
     overridden them. Seeds of prompts are not on a record; ``prompts_hash`` tells whether they are
     the same. For a model from a local folder the reader fills in ``FOLDER``.
     """
-    return shlex.join(["leanboard", "run", *_overrides(record.cell)])
+    return shlex.join(["leanboard", "run", *overrides(record.cell)])
+
+
+def reproduce_command(record: Record) -> str:
+    """Return the shell line that runs a published record again, in a checkout, and judges it."""
+    path = PurePosixPath(PUBLISHED, *place_of(record).parts)
+    return shlex.join(["leanboard", "reproduce", str(path)])
 
 
 def hydra_value(value: object) -> str:
@@ -70,7 +81,8 @@ def _text(text: str) -> str:
     return f"'{quoted}'"
 
 
-def _overrides(cell: PerformanceCell | AccuracyCell) -> Iterator[str]:
+def overrides(cell: PerformanceCell | AccuracyCell) -> Iterator[str]:
+    """Yield the Hydra overrides that ask for a cell, as they are before the shell."""
     yield from _model(cell.model)
     yield f"technique={_technique_names(cell.techniques)}"
     if isinstance(cell, PerformanceCell):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from record_factory import make_device, make_model, make_record, make_task, make_workload
 
-from leanboard.results.command import hydra_value, run_command
+from leanboard.results.command import hydra_value, reproduce_command, run_command
 from leanboard.results.schema import Component, PerformanceCell
 from leanboard.runners.accuracy.rolling import prepare_text
 from leanboard.runners.accuracy.settings import TextConfig
@@ -36,8 +36,18 @@ def test_a_baseline_is_asked_for_by_name() -> None:
         "leanboard run model=smollm2-135m-instruct technique=none workload=chat "
         "workload.prompt_tokens=128 workload.output_tokens=32 workload.batch_size=1 "
         "workload.prompts=8 backend=transformers hardware=cpu hardware.threads=2 "
-        "procedure=quickstart procedure.rounds=8 procedure.warmup_rounds=2 procedure.seed=0 "
+        "procedure=quickstart procedure.rounds=8 procedure.rounds_per_launch=null "
+        "procedure.warmup_rounds=2 procedure.max_warmup_rounds=null procedure.max_rounds=null "
+        "procedure.target_width=null procedure.time_budget_s=null 'procedure.watched=[tpot_s]' procedure.seed=0 "
         "procedure.timeout_s=300 accuracy=none"
+    )
+
+
+def test_a_published_record_is_reproduced_by_its_place() -> None:
+    record = make_record()
+    assert reproduce_command(record) == (
+        f"leanboard reproduce results/records/{record.machine_id}/{record.cell_id}/"
+        f"{record.run_id}.json"
     )
 
 
@@ -46,12 +56,23 @@ def test_sizes_that_were_overridden_are_asked_for_again() -> None:
     cell = make_record(workload=workload).cell
     assert isinstance(cell, PerformanceCell)
     procedure = cell.procedure.model_copy(
-        update={"rounds": 3, "warmup_rounds": 0, "seed": 7, "timeout_s": 0.5}
+        update={
+            "rounds": 3,
+            "rounds_per_launch": 1,
+            "warmup_rounds": 0,
+            "max_warmup_rounds": 4,
+            "max_rounds": 12,
+            "target_width": 0.025,
+            "time_budget_s": 600.0,
+            "watched": ("tpot_s", "ttft_s"),
+            "seed": 7,
+            "timeout_s": 0.5,
+        }
     )
     changed = cell.model_copy(update={"procedure": procedure})
     line = run_command(make_record().model_copy(update={"cell": changed}))
     composed = compose(shlex.split(line)[2:])
-    sizes = procedure.model_dump(exclude={"version"})
+    sizes = procedure.model_dump(mode="json", exclude={"version"})
     assert composed["procedure"].items() >= sizes.items()
     assert (composed["workload"]["batch_size"], composed["workload"]["prompts"]) == (4, 16)
 
@@ -134,8 +155,20 @@ def test_an_untrusted_string_stays_one_word_for_the_shell(evil: str) -> None:
     record = make_record(techniques=[Component(name="t", version=1, params={"knob": evil})])
     words = shlex.split(run_command(record))
     assert words[-1] == f"++technique.t.knob={hydra_value(evil)}"
-    assert len(words) == 19
+    assert len(words) == len(shlex.split(run_command(make_record()))) + 1
     assert read_back(evil) == evil
+
+
+@pytest.mark.parametrize("evil", ["; rm -rf ~", "tpot_s], +x=[y", "${oc.env:HOME}"])
+def test_an_untrusted_metric_to_watch_stays_text(evil: str) -> None:
+    cell = make_record().cell
+    assert isinstance(cell, PerformanceCell)
+    procedure = cell.procedure.model_copy(update={"watched": (evil,)})
+    record = make_record().model_copy(
+        update={"cell": cell.model_copy(update={"procedure": procedure})}
+    )
+    composed = compose(shlex.split(run_command(record))[2:])
+    assert composed["procedure"]["watched"] == [evil]
 
 
 JSON = st.recursive(

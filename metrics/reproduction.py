@@ -1,0 +1,232 @@
+"""Whether a number that was measured again is the same number.
+
+The difference of the two is tested, not whether their intervals overlap: two 95% intervals may
+overlap although the values differ. A number has *drifted* where the test says that it changed and
+the change is more than a margin; a record whose truth has not changed is called drifted in at most
+one of twenty cases, however many metrics it has (Holm's correction).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from leanboard.metrics.change import Change, Reading, change, holm
+from leanboard.metrics.metric import Metric, Missing, Role, Summary
+from leanboard.metrics.trace import Provenance
+
+RATIO_MARGIN = 0.05
+"""Change of a ratio to the baseline that is too small to matter, as a share."""
+
+ABSOLUTE_MARGIN = 0.10
+"""The same of a time, a rate, a memory peak or joules: these move with the day."""
+
+ITEMS_MARGIN = 0.02
+"""The same of a score on the same items, as a share of the items; one item always may differ."""
+
+TEXT_MARGIN = 0.01
+"""The same of perplexity and bits per byte on the same text, as a share."""
+
+EXACT = 1e-9
+"""Largest relative difference of counted numbers that is rounding."""
+
+_MODELS = frozenset({Provenance.MODELLED, Provenance.SIMULATED})
+
+
+class Outcome(StrEnum):
+    """What measuring again said."""
+
+    REPRODUCED = "reproduced"
+    DRIFTED = "drifted"
+    OTHER_HARDWARE = "other hardware"
+    OTHER_INPUTS = "other inputs"
+    NOT_COMPARABLE = "not comparable"
+
+
+class Basis(StrEnum):
+    """What a number depends on besides the cell."""
+
+    RATIO = "ratio"
+    INVARIANT = "invariant"
+    ABSOLUTE = "absolute"
+
+
+class Method(StrEnum):
+    """How two readings are compared: by their intervals, by a share, or by counted items."""
+
+    INTERVALS = "intervals"
+    WITHIN = "within"
+    ITEMS = "items"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a metric is judged: what it depends on, by which test, and what change is too small."""
+
+    basis: Basis
+    method: Method
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One metric of two runs of the same cell, before it is judged.
+
+    Args:
+        metric: name of the metric.
+        statistic: ``value``, or the statistic of the comparison with the baseline.
+        rule: how it is judged; or why it is not.
+        published: what the record says; or why it says nothing.
+        fresh: what was measured now; or why nothing was.
+    """
+
+    metric: str
+    statistic: str
+    rule: Rule | Missing
+    published: Reading | Missing
+    fresh: Reading | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A case with its outcome; ``reason`` says why it is not comparable."""
+
+    case: Case
+    outcome: Outcome
+    change: Change | None = None
+    reason: str | None = None
+
+
+def ratio_rule(statistic: str, provenance: Provenance | None) -> Rule | Missing:
+    """Return how a comparison with the baseline is judged."""
+    if provenance in _MODELS:
+        return Missing(f"{provenance} numbers are shown, never compared")
+    if statistic == "ratio":
+        return Rule(Basis.RATIO, Method.INTERVALS, RATIO_MARGIN)
+    if statistic == "agreement":
+        return Rule(Basis.INVARIANT, Method.ITEMS, ITEMS_MARGIN)
+    return Missing(f"a {statistic} is derived from other metrics")
+
+
+def value_rule(metric: Metric, provenance: Provenance | None) -> Rule | Missing:
+    """Return how the value of a metric itself is judged."""
+    if provenance in _MODELS:
+        return Missing(f"{provenance} numbers are shown, never compared")
+    if metric.role is Role.SETUP:
+        return Missing("it happens once a run, beside whatever the disk is doing")
+    if metric.role is Role.QUALITY:
+        share = metric.summary is Summary.MEAN
+        method = Method.ITEMS if share else Method.WITHIN
+        return Rule(Basis.INVARIANT, method, ITEMS_MARGIN if share else TEXT_MARGIN)
+    if provenance is Provenance.COUNTED and metric.summary is Summary.SINGLE:
+        return Rule(Basis.INVARIANT, Method.WITHIN, EXACT)
+    if metric.role is Role.SPECULATION:
+        return Rule(Basis.INVARIANT, Method.INTERVALS, RATIO_MARGIN)
+    return Rule(Basis.ABSOLUTE, Method.INTERVALS, ABSOLUTE_MARGIN)
+
+
+def judge(cases: Iterable[Case], *, same_machine: bool) -> tuple[Judgement, ...]:
+    """Return the cases with their outcomes, in their order.
+
+    Absolute numbers of another machine are not judged. Holm's correction is made among the absolute
+    numbers, and among all others.
+    """
+    drafts = [_draft(case, same_machine=same_machine) for case in cases]
+    changed: dict[int, bool] = {}
+    for absolute in (False, True):
+        tested = [
+            (number, draft.change.p_value)
+            for number, draft in enumerate(drafts)
+            if draft.outcome is Outcome.REPRODUCED
+            and draft.change is not None
+            and draft.change.p_value is not None
+            and (_rule(draft).basis is Basis.ABSOLUTE) is absolute
+        ]
+        found = holm([p for _, p in tested])
+        changed |= {number: flag for (number, _), flag in zip(tested, found, strict=True)}
+    return tuple(_settled(draft, changed=changed.get(n, True)) for n, draft in enumerate(drafts))
+
+
+def overall(judgements: Iterable[Judgement], decisive: frozenset[Basis]) -> Outcome:
+    """Return what the judgements say together.
+
+    Drifted as soon as one metric of a decisive basis has drifted; the others are shown and decide
+    nothing. Not comparable where none could be judged.
+    """
+    found = [
+        judgement.outcome
+        for judgement in judgements
+        if isinstance(judgement.case.rule, Rule) and judgement.case.rule.basis in decisive
+    ]
+    for outcome in (Outcome.DRIFTED, Outcome.REPRODUCED, Outcome.OTHER_HARDWARE):
+        if outcome in found:
+            return outcome
+    return Outcome.NOT_COMPARABLE
+
+
+def _draft(case: Case, *, same_machine: bool) -> Judgement:
+    """Return a judgement that is final, or ``reproduced`` with the change still to be weighed."""
+    for label, side in (("published", case.published), ("fresh", case.fresh)):
+        if isinstance(side, Missing):
+            return Judgement(case, Outcome.NOT_COMPARABLE, None, f"{label}: {side.reason}")
+    if isinstance(case.rule, Missing):
+        return Judgement(case, Outcome.NOT_COMPARABLE, None, case.rule.reason)
+    published, fresh = _readings(case)
+    moved = _moved(case.rule, published, fresh)
+    known = None if isinstance(moved, Missing) else moved
+    if case.rule.basis is Basis.ABSOLUTE and not same_machine:
+        return Judgement(case, Outcome.OTHER_HARDWARE, known)
+    reason = _refusal(case.rule, published, fresh, moved)
+    if reason is not None:
+        return Judgement(case, Outcome.NOT_COMPARABLE, known, reason)
+    return Judgement(case, Outcome.REPRODUCED, known)
+
+
+def _moved(rule: Rule, published: Reading, fresh: Reading) -> Change | Missing:
+    """Return the change; without intervals where the same items leave no sampling error."""
+    if rule.method is not Method.INTERVALS:
+        published, fresh = replace(published, interval=None), replace(fresh, interval=None)
+    return change(published, fresh)
+
+
+def _refusal(rule: Rule, published: Reading, fresh: Reading, moved: Change | Missing) -> str | None:
+    if rule.method is Method.ITEMS:
+        same = published.n == fresh.n
+        return None if same else f"scored on {published.n} items then, on {fresh.n} now"
+    if isinstance(moved, Missing):
+        return moved.reason
+    if rule.method is Method.INTERVALS:
+        for label, reading in (("published", published), ("fresh", fresh)):
+            # One value a run never has an interval; the margin alone decides.
+            if reading.interval is None and reading.n > 1:
+                return f"{label}: {reading.n} samples gave no interval"
+    return None
+
+
+def _settled(draft: Judgement, *, changed: bool) -> Judgement:
+    """Call drifted what has changed by more than its margin."""
+    if draft.outcome is not Outcome.REPRODUCED or _small(draft) or not changed:
+        return draft
+    return Judgement(draft.case, Outcome.DRIFTED, draft.change)
+
+
+def _small(draft: Judgement) -> bool:
+    rule, (published, fresh) = _rule(draft), _readings(draft.case)
+    if rule.method is Method.ITEMS:
+        items = abs(fresh.value - published.value) * fresh.n
+        return items <= max(1.0, rule.margin * fresh.n) + EXACT * fresh.n
+    return draft.change is not None and abs(math.log(draft.change.value)) <= math.log1p(rule.margin)
+
+
+def _rule(draft: Judgement) -> Rule:
+    if isinstance(draft.case.rule, Missing):
+        raise ValueError(f"{draft.case.metric} has no rule")
+    return draft.case.rule
+
+
+def _readings(case: Case) -> tuple[Reading, Reading]:
+    if isinstance(case.published, Missing) or isinstance(case.fresh, Missing):
+        raise ValueError(f"{case.metric} lacks a reading")
+    return case.published, case.fresh
