@@ -38,8 +38,8 @@ def test_a_baseline_is_asked_for_by_name() -> None:
         "workload.prompts=8 backend=transformers hardware=cpu hardware.threads=2 "
         "procedure=quickstart procedure.rounds=8 procedure.rounds_per_launch=null "
         "procedure.warmup_rounds=2 procedure.max_warmup_rounds=null procedure.max_rounds=null "
-        "procedure.target_width=null procedure.time_budget_s=null 'procedure.watched=[tpot_s]' procedure.seed=0 "
-        "procedure.timeout_s=300 accuracy=none"
+        "procedure.target_width=null procedure.time_budget_s=null 'procedure.watched=[tpot_s]' "
+        "procedure.seed=0 procedure.timeout_s=300 accuracy=none"
     )
 
 
