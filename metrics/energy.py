@@ -127,6 +127,14 @@ def net(count: Count, nothing: str) -> Reduce:
     return reduce
 
 
+def _idle_power_w(observation: Observation) -> Samples | Missing:
+    """Return joules and seconds of the idle windows, of the probe that read the timed ones."""
+    timed = windows_of(observation, Phase.MIXED)
+    if isinstance(timed, Missing):
+        return timed
+    return idle_power_w(observation, timed[0].source)
+
+
 _NO_TOKENS = "no output token in the energy windows"
 _NO_REQUESTS = "no request in the energy windows"
 
@@ -136,11 +144,17 @@ per_request = gross(Phase.MIXED, _requests, _NO_REQUESTS)
 
 
 def closure_error(observation: Observation) -> Samples | Missing:
-    """Return (prefill + decode - mixed) / mixed, each in joules per request."""
+    """Return (prefill + decode - mixed) / mixed, each in joules per request, by one probe."""
+    mixed = windows_of(observation, Phase.MIXED)
+    if isinstance(mixed, Missing):
+        return mixed
     parts: list[float] = []
     provenances = []
-    for reduce in (prefill, decode, per_request):
-        drawn = reduce(observation)
+    for phase in (Phase.PREFILL, Phase.DECODE, Phase.MIXED):
+        windows = windows_of(observation, phase, mixed[0].source)
+        if isinstance(windows, Missing):
+            return windows
+        drawn = _per(windows, _energy_j, _requests, _NO_REQUESTS)
         if isinstance(drawn, Missing):
             return drawn
         parts.append(ratio_of_sums(drawn.values, drawn.weights or ()))
@@ -239,5 +253,14 @@ METRICS: tuple[Metric, ...] = (
         gross(Phase.MIXED, _duration_s, "the energy windows have no length"),
         unit="W",
         source="EfficientLLM (AEC), arXiv 2505.13840",
+    ),
+    _energy(
+        "idle_power_w",
+        "Idle power",
+        "Joules / seconds of the idle windows: every arm of the block loaded and stopped, in the "
+        "same run and by the same probe. Net energy is what is drawn beyond it.",
+        _idle_power_w,
+        unit="W",
+        direction=Direction.NEUTRAL,
     ),
 )

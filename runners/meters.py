@@ -2,18 +2,125 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import util
 from typing import Protocol
 
 from leanboard.metrics.trace import Provenance
-from leanboard.runners import nvml
+from leanboard.results.errors import LeanboardError
 
-NVML = "nvml-energy"
 CODECARBON = "codecarbon"
 NONE = "none"
+PHASES_ARE_NOT_MODELLED = "modelled joules: phases are not separated"
 _JOULES_PER_KWH = 3.6e6
 # codecarbon wants a country for its emissions; joules do not depend on it.
 _COUNTRY = "USA"
+# What codecarbon's own code was seen to raise when the hardware is not what it expects.
+_CODECARBON_ERRORS = (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+
+
+class MeterError(LeanboardError):
+    """Joules that cannot be had; the message is the reason that stands on the window."""
+
+
+class MeterGoneError(MeterError):
+    """The instrument itself has failed: there will be no joules after this either."""
+
+
+class Drawn(Protocol):
+    """What a meter counted between ``start`` and ``stop``."""
+
+    def total_j(self, started_s: float, ended_s: float) -> float:
+        """Return the joules of the whole window.
+
+        Raises:
+            MeterError: if the window is not valid.
+        """
+
+    def between_j(self, started_s: float, ended_s: float) -> float:
+        """Return the joules of a part of the window.
+
+        Raises:
+            MeterError: if the part is not valid, or the meter cannot tell.
+        """
+
+
+class Meter(Protocol):
+    """Something that counts joules between ``start`` and ``stop``.
+
+    ``covers`` names what the joules are of. ``resolution_s`` is the time between two updates of
+    what is read, 0 where that has no meaning.
+    """
+
+    source: str
+    provenance: Provenance
+    covers: str
+    resolution_s: float
+
+    def start(self) -> None:
+        """Begin to count.
+
+        Raises:
+            MeterError: if it cannot.
+        """
+
+    def stop(self) -> Drawn:
+        """End, and return what was drawn.
+
+        Raises:
+            MeterError: if that is not known.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Lump:
+    """Joules that are known of the whole window only."""
+
+    energy_j: float
+
+    def total_j(self, started_s: float, ended_s: float) -> float:
+        """Return them all."""
+        del started_s, ended_s
+        return self.energy_j
+
+    def between_j(self, started_s: float, ended_s: float) -> float:
+        """Refuse.
+
+        Raises:
+            MeterError: always.
+        """
+        del started_s, ended_s
+        raise MeterError(PHASES_ARE_NOT_MODELLED)
+
+
+class NullMeter:
+    """Counts nothing, and says why."""
+
+    source = NONE
+    provenance = Provenance.MEASURED
+    covers = "nothing"
+    resolution_s = 0.0
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def start(self) -> None:
+        """Refuse.
+
+        Raises:
+            MeterGoneError: always.
+        """
+        raise MeterGoneError(self.reason)
+
+    def stop(self) -> Drawn:
+        """Refuse.
+
+        Raises:
+            MeterGoneError: always.
+        """
+        raise MeterGoneError(self.reason)
 
 
 class Emissions(Protocol):
@@ -33,74 +140,6 @@ class Tracker(Protocol):
         """End the task."""
 
 
-class Meter(Protocol):
-    """Something that counts joules between ``start`` and ``stop``."""
-
-    source: str
-    provenance: Provenance
-
-    def start(self) -> None:
-        """Begin to count."""
-
-    def stop(self) -> float | None:
-        """Return the joules since ``start``; ``None`` if there are none, see ``reason``."""
-
-    @property
-    def reason(self) -> str | None:
-        """Why the latest ``stop`` gave nothing."""
-
-
-class NullMeter:
-    """Counts nothing, and says why."""
-
-    source = NONE
-    provenance = Provenance.MEASURED
-
-    def __init__(self, reason: str) -> None:
-        self.reason: str | None = reason
-
-    def start(self) -> None:
-        """Do nothing."""
-
-    def stop(self) -> float | None:
-        """Return nothing."""
-        return None
-
-
-class NvmlMeter:
-    """The energy counter of one GPU (millijoules since the driver was loaded).
-
-    Source: NVML, ``nvmlDeviceGetTotalEnergyConsumption`` (Volta and newer).
-    """
-
-    source = NVML
-    provenance = Provenance.MEASURED
-
-    def __init__(self, library: ModuleType, handle: object) -> None:
-        self._library = library
-        self._handle = handle
-        self._started_mj: int | None = None
-        self.reason: str | None = None
-
-    def start(self) -> None:
-        """Read the counter."""
-        self._started_mj = self._read()
-
-    def stop(self) -> float | None:
-        """Return the difference to the counter at the start, in joules."""
-        ended_mj = self._read()
-        if self._started_mj is None or ended_mj is None:
-            return None
-        return (ended_mj - self._started_mj) / 1000
-
-    def _read(self) -> int | None:
-        try:
-            return int(self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle))
-        except self._library.NVMLError as error:
-            self.reason = f"the GPU's energy counter cannot be read: {error}"
-            return None
-
-
 class CodecarbonMeter:
     """codecarbon's model of CPU and memory power: constants times time, never a measurement.
 
@@ -111,49 +150,70 @@ class CodecarbonMeter:
 
     source = CODECARBON
     provenance = Provenance.MODELLED
+    covers = "processor and memory, by constants"
+    resolution_s = 0.0
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
-        self.reason: str | None = "codecarbon gave no energy for this window"
 
     def start(self) -> None:
-        """Start a task."""
-        self._tracker.start_task()
+        """Start a task.
 
-    def stop(self) -> float | None:
-        """End the task and return its joules."""
-        emissions = self._tracker.stop_task()
-        return None if emissions is None else float(emissions.energy_consumed) * _JOULES_PER_KWH
+        Raises:
+            MeterGoneError: if codecarbon fails.
+        """
+        try:
+            self._tracker.start_task()
+        except _CODECARBON_ERRORS as error:
+            raise MeterGoneError(f"codecarbon could not start: {error}") from error
+
+    def stop(self) -> Drawn:
+        """End the task and return its joules.
+
+        Raises:
+            MeterGoneError: if codecarbon fails.
+            MeterError: if it gives no joules.
+        """
+        try:
+            emissions = self._tracker.stop_task()
+        except _CODECARBON_ERRORS as error:
+            raise MeterGoneError(f"codecarbon could not stop: {error}") from error
+        energy_j = math.nan
+        if emissions is not None:
+            energy_j = float(emissions.energy_consumed) * _JOULES_PER_KWH
+        if not (math.isfinite(energy_j) and energy_j > 0):
+            raise MeterError("codecarbon gave no energy for this window")
+        return Lump(energy_j)
 
 
-def gpu_meter() -> Meter:
-    """Return the energy counter of CUDA's device 0, or a null meter with the reason."""
-    library, reason = nvml.library()
-    if library is None:
-        return NullMeter(str(reason))
+def find_codecarbon() -> None:
+    """Look whether codecarbon is installed.
+
+    Raises:
+        MeterError: if it is not.
+    """
+    if util.find_spec("codecarbon") is None:
+        raise MeterError("codecarbon is not installed: pip install 'leanboard[energy]'")
+
+
+def open_codecarbon() -> Meter:
+    """Return codecarbon's model, started.
+
+    Raises:
+        MeterError: if it is not installed or does not start.
+    """
+    find_codecarbon()
     try:
-        meter = NvmlMeter(library, nvml.first_gpu(library))
-    except library.NVMLError as error:
-        return NullMeter(f"NVML does not show CUDA's device 0: {error}")
+        meter = CodecarbonMeter(_tracker())
+    except (ImportError, *_CODECARBON_ERRORS) as error:
+        raise MeterError(f"codecarbon could not start: {error}") from error
+    # codecarbon looks at the hardware in its first task, and hides errors until the second.
+    with suppress(MeterError):
+        meter.start()
+        meter.stop()
     meter.start()
-    return meter if meter.stop() is not None else NullMeter(str(meter.reason))
-
-
-def cpu_meter() -> Meter:
-    """Return codecarbon's model, started, or a null meter with the reason."""
-    try:
-        tracker = _tracker()
-    except ImportError:
-        return NullMeter("codecarbon is not installed: pip install 'leanboard[energy]'")
-    meter = CodecarbonMeter(tracker)
-    try:
-        # codecarbon looks at the hardware in its first task, and hides errors until the second.
-        for _ in range(2):
-            meter.start()
-            energy_j = meter.stop()
-    except AttributeError as error:
-        return NullMeter(f"codecarbon could not start: {error}")
-    return meter if energy_j is not None else NullMeter("codecarbon could not start")
+    meter.stop()
+    return meter
 
 
 def _tracker() -> Tracker:

@@ -197,6 +197,8 @@ EXAMPLES: Mapping[str, tuple[Observation, float]] = {
     ),
     # (30 + 60) / (2 + 4)
     "mean_power_w": (windows(*TWO_WINDOWS), 15.0),
+    # 20 / 10
+    "idle_power_w": (windows(*TWO_WINDOWS, IDLE), 2.0),
     # 3 of 4
     "acc": (choices("acc", [1.0, 1.0, 0.0, 1.0]), 0.75),
     # 1 of 4
