@@ -151,7 +151,19 @@ def _suite(plain: Mapping[str, Any], overrides: Sequence[str]) -> Iterable[Block
                 f"suite '{suite.name}': a block needs a workload, and its first arm must be "
                 f"'{BASELINE}'."
             )
+        _refuse_twins(suite, "workload", [workload["name"] for workload in workloads])
+        _refuse_twins(suite, "arm", [arm.label for arm in arms])
         yield _block(config.compose(base), suite.name, workloads, arms)
+
+
+def _refuse_twins(suite: _Suite, what: str, names: Sequence[str]) -> None:
+    """Refuse a block in which two workloads or arms have one name: results are kept by it."""
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise ConfigError(
+            f"suite '{suite.name}': a block names {what} '{twins[0]}' twice. Give one of them "
+            f"another name, or put it into a block of its own."
+        )
 
 
 def _refuse_ignored(suite: _Suite, block: _SuiteBlock, overrides: Sequence[str]) -> None:

@@ -1,5 +1,7 @@
 """From overrides to blocks: nothing is fetched, nothing runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from leanboard.results.errors import ConfigError
@@ -71,6 +73,47 @@ def test_what_is_no_technique_is_refused() -> None:
 def test_a_suite_that_lacks_a_part_says_which() -> None:
     with pytest.raises(ConfigError, match=r"suite.blocks\[0\] needs a value for 'arms'"):
         blocks(["suite={name: mine, blocks: [{workloads: [chat]}]}", "hardware=cpu-1t"])
+
+
+def test_the_latency_suite_asks_for_a_hundred_requests_a_cell_and_three_batch_sizes() -> None:
+    llama, torch = blocks(["suite=latency", "hardware=cpu-1t"])
+    assert [arm.label for arm in llama.arms] == ["none", "gguf-q8_0", "gguf-q4_1"]
+    assert [(w.name, w.batch_size) for w in llama.workloads] == [
+        ("short", 1),
+        ("short-b4", 4),
+        ("short-b16", 16),
+    ]
+    assert [workload.name for workload in torch.workloads] == ["short"]
+    for block in (llama, torch):
+        assert block.procedure.rounds == 100
+        assert block.procedure.max_rounds is None
+        assert block.accuracy.sizes() == ()
+
+
+def test_no_request_of_the_latency_suite_that_runs_alone_repeats_a_prompt() -> None:
+    for block in blocks(["suite=latency", "hardware=cpu-1t"]):
+        alone = [workload for workload in block.workloads if workload.batch_size == 1]
+        assert alone
+        assert all(workload.prompts >= block.procedure.rounds for workload in alone)
+
+
+@pytest.mark.parametrize("batch_size", [4, 16])
+def test_the_batch_axis_is_one_workload_whichever_way_it_is_asked_for(batch_size: int) -> None:
+    (by_name,) = blocks([f"workload=short-b{batch_size}", "hardware=cpu-1t"])
+    (by_knob,) = blocks(["workload=short", f"workload.batch_size={batch_size}", "hardware=cpu-1t"])
+    assert by_name.workloads == (replace(by_knob.workloads[0], name=f"short-b{batch_size}"),)
+
+
+@pytest.mark.parametrize(
+    ("workloads", "arms", "twice"),
+    [("[chat,chat]", "[none]", "workload 'chat'"), ("[chat]", "[none,bf16,bf16]", "arm 'bf16'")],
+)
+def test_a_suite_that_names_something_twice_in_a_block_is_refused(
+    workloads: str, arms: str, twice: str
+) -> None:
+    suite = f"suite={{name: mine, blocks: [{{workloads: {workloads}, arms: {arms}}}]}}"
+    with pytest.raises(ConfigError, match=f"names {twice} twice"):
+        blocks([suite, "hardware=cpu-1t"])
 
 
 def test_what_a_suite_sets_itself_cannot_be_overridden() -> None:
