@@ -159,14 +159,19 @@ class Watch:
         # Ticks are rounded on either side: a difference below zero is none.
         return max(0.0, busy / self._ticks_per_s - cpu_s), share
 
+    def gpu_others(self, ours: Collection[int]) -> int | None:
+        """Return how many of the GPU's processes are not ours; ``None`` if unknown, or no GPU."""
+        if self._gpu is None:
+            return None
+        return other_processes(nvml.compute_pids(*self._gpu), ours)
+
     def _gpu_state(self, ours: Collection[int]) -> tuple[float | None, tuple[str, ...], int | None]:
         if self._gpu is None:
             return None, (), None
         library, handle = self._gpu
         reasons = nvml.throttle_reasons(library, handle) or ()
         held = tuple(reason for reason in reasons if reason != nvml.IDLE)
-        pids = nvml.compute_pids(library, handle)
-        return nvml.sm_clock_hz(library, handle), held, other_processes(pids, ours)
+        return nvml.sm_clock_hz(library, handle), held, self.gpu_others(ours)
 
 
 def watch_for(device_kind: str) -> Watch:

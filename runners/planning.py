@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import click
+
 from leanboard.runners import config
 from leanboard.runners.estimate import Estimate
 from leanboard.runners.grid import BlockSpec, blocks
@@ -35,10 +37,13 @@ def print_plan(specs: Sequence[BlockSpec], console: Console) -> None:
     known = history(specs[0].store)
     total_s = sum(_print_block(spec, Estimate.of(spec, known), console) for spec in specs)
     arms = sum(len(spec.arms) for spec in specs)
-    rounds = specs[0].procedure.rounds
+    procedure = specs[0].procedure
+    adaptive = procedure.max_rounds is not None
+    rounds = f"{procedure.rounds} to {procedure.max_rounds}" if adaptive else procedure.rounds
     basis = "from earlier runs here" if known.batch_s else "a rough rule: no earlier run here"
     console.print(
-        f"{arms} arms, {rounds} interleaved rounds: about {clock_text(total_s)} ({basis}); "
+        f"{arms} arms, {rounds} interleaved rounds: {'at most' if adaptive else 'about'} "
+        f"{clock_text(total_s)} ({basis}); "
         "fetching and converting apart."
     )
 
@@ -59,21 +64,31 @@ def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float
     return estimate.block_s(spec)
 
 
-def show_findings(console: Console) -> None:
-    """Print what can be measured on this machine and what not."""
+def show_findings(console: Console, *, as_json: bool = False) -> None:
+    """Print what can be measured on this machine and what not; as JSON for a report."""
     from rich.markup import escape
     from rich.table import Table
 
-    from leanboard.runners.doctor import diagnose
+    from leanboard.runners.doctor import diagnose, report_json, summary
 
+    findings = diagnose()
+    if as_json:
+        click.echo(report_json(findings))
+        return
     styles = {"ok": "green", "warn": "yellow", "missing": "red"}
     table = Table("", "what", "finding", "how to change it")
-    for finding in diagnose():
+    area = ""
+    for finding in findings:
+        if finding.area != area:
+            table.add_section()
+            table.add_row("", f"[bold]{escape(finding.area)}[/]")
+            area = finding.area
         style = styles[finding.status]
         table.add_row(
             f"[{style}]{finding.status}[/]",
-            finding.area,
+            escape(finding.name),
             escape(finding.message),
             escape(finding.fix),
         )
     console.print(table)
+    console.print(escape(summary(findings)))
