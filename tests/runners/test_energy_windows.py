@@ -131,6 +131,15 @@ def test_decode_is_the_part_from_the_first_token_to_the_last() -> None:
     assert decode.energy_j == pytest.approx(240.0, abs=300 * UPDATE_S)
 
 
+def test_decode_begins_when_no_request_of_the_batch_is_prefilled_any_more() -> None:
+    arm = Arm()
+    window, (first, second) = turn(arm, arm.probe())
+    early = replace(first, token_s=(first.token_s[0] - 0.3, *first.token_s[1:]))
+    short = replace(second, token_s=second.token_s[:30])
+    decode = decode_window(window, [early, short], 0)
+    assert (decode.started_s, decode.ended_s) == (second.token_s[0], first.token_s[-1])
+
+
 def test_prefill_is_repeated_until_the_probe_can_tell() -> None:
     arm = Arm()
     gauge = CounterGauge("nvml-energy", (arm.world.counter(),), 0.1, 0.05)
