@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from leanboard.metrics.batches import batches
 from leanboard.metrics.metric import (
     Direction,
     Kind,
     Metric,
     Missing,
+    PerRound,
     Reduce,
     Role,
     Samples,
     Summary,
 )
-from leanboard.metrics.trace import Observation, weakest
+from leanboard.metrics.trace import Observation, RequestObservation, weakest
 
 _RUNS = frozenset({Kind.REQUESTS, Kind.STEPS, Kind.ITEMS})
 
@@ -44,6 +46,39 @@ def fact_ratio(numerator: str, denominator: str, scale: float = 1.0) -> Reduce:
     return reduce
 
 
+def kv_formula_error(observation: Observation) -> Samples | Missing:
+    """Return measured / formula - 1 for the key-value cache after the last batch.
+
+    Layers with a sliding window keep no more tokens of a sequence than the window holds.
+    """
+    facts = observation.facts
+    for name in ("kv_bytes", "kv_tokens", "kv_formula_bytes_per_token"):
+        if name not in facts:
+            return Missing(f"the run recorded no {name}")
+    measured, tokens = facts["kv_bytes"], facts["kv_tokens"].value
+    per_token = facts["kv_formula_bytes_per_token"].value
+    if tokens <= 0 or per_token <= 0:
+        return Missing("the formula gives no bytes for the tokens in the cache")
+    expected = per_token * tokens
+    window = facts.get("attention_window")
+    if window is not None and isinstance(observation, RequestObservation):
+        sequences = len((batches(observation) or ((),))[-1]) or 1
+        beyond = max(0.0, tokens - sequences * window.value)
+        expected -= facts["window_kv_bytes_per_token"].value * beyond
+    return Samples((measured.value / expected - 1,), measured.provenance)
+
+
+def round_peaks(observation: Observation) -> dict[int, float]:
+    """Return the highest memory of each timed round whose memory was read, in bytes."""
+    if not isinstance(observation, RequestObservation):
+        return {}
+    return {
+        seen.round: float(seen.peak_memory_bytes)
+        for seen in observation.rounds
+        if not seen.warmup and seen.peak_memory_bytes is not None
+    }
+
+
 def _single(  # noqa: PLR0913
     name: str,
     label: str,
@@ -56,11 +91,13 @@ def _single(  # noqa: PLR0913
     reduce: Reduce | None = None,
     headline: bool = False,
     paired: bool = False,
+    direction: Direction = Direction.LOWER,
+    per_round: PerRound | None = None,
 ) -> Metric:
     return Metric(
         name=name,
         unit=unit,
-        direction=Direction.LOWER,
+        direction=direction,
         role=role,
         label=label,
         doc=doc,
@@ -70,6 +107,7 @@ def _single(  # noqa: PLR0913
         reduce=fact(name) if reduce is None else reduce,
         headline=headline,
         paired=paired,
+        per_round=per_round,
     )
 
 
@@ -100,6 +138,7 @@ METRICS: tuple[Metric, ...] = (
         source=f"{_RSS}; NVML",
         headline=True,
         paired=True,
+        per_round=round_peaks,
     ),
     _single(
         "anonymous_memory_bytes",
@@ -153,9 +192,25 @@ METRICS: tuple[Metric, ...] = (
         "KV cache per token",
         "Bytes of the cache object / tokens in it; scales, indices and metadata counted. "
         "llama.cpp: the state of the tokens held, as saved; torch: the tensors allocated by the "
-        "cache object (a static cache counts all that it reserved). To check it: 2 x layers x KV "
-        "heads x head dimension x bytes of an element.",
+        "cache object (a static cache counts all that it reserved). Checked by kv_formula_error.",
         reduce=fact_ratio("kv_bytes", "kv_tokens"),
+    ),
+    _single(
+        "kv_formula_bytes_per_token",
+        "KV cache per token, by formula",
+        "2 x layers x KV heads x head dimension x bytes of an element, of the dtype in which the "
+        "backend keeps its cache by default. Layers with a sliding window are counted whole.",
+        direction=Direction.NEUTRAL,
+    ),
+    _single(
+        "kv_formula_error",
+        "KV cache against the formula",
+        "kv_bytes / (kv_formula_bytes_per_token x tokens) - 1, tokens beyond a sliding window left "
+        "out. 0 for a cache that grows; above 0 where room is reserved (static cache) or "
+        "bookkeeping is saved (llama.cpp); below 0 where the cache is compressed.",
+        unit="1",
+        direction=Direction.NEUTRAL,
+        reduce=kv_formula_error,
     ),
     _single(
         "load_s",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,6 +58,7 @@ class Role(StrEnum):
     ENERGY = "energy"
     QUALITY = "quality"
     SPECULATION = "speculation"
+    HARDWARE = "hardware"
     SETUP = "setup"
 
 
@@ -71,8 +72,9 @@ class Samples:
         weights: for the ratios of sums only: the denominators; ``values`` then holds the
             numerators, and the statistic is ``sum(values) / sum(weights)``, or its exponential.
         stderr: standard error of the mean given by an outside authority (lm-eval), if any.
-        groups: for each value, the independent unit (request or static batch) that it comes
-            from, where several come from one; ``None`` where every value is a unit of its own.
+        groups: for each value, the independent unit (request, static batch or launch) that it
+            comes from, where several come from one; ``None`` where every value is its own unit.
+        grouped_by: what a group is; the name of the interval's method says it.
     """
 
     values: tuple[float, ...]
@@ -80,6 +82,7 @@ class Samples:
     weights: tuple[float, ...] | None = None
     stderr: float | None = None
     groups: tuple[int, ...] | None = None
+    grouped_by: str = "request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Missing:
 
 
 Reduce = Callable[[Observation], Samples | Missing]
+PerRound = Callable[[Observation], Mapping[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class Metric:
         reduce: pure function from the observation to samples, or to the reason for none.
         headline: whether tables show it by default.
         paired: whether comparisons are made of it, per round, against the baseline.
+        per_round: for a single value of a run that rounds have too: its value in each timed
+            round, by round number, so that a comparison has pairs; ``None`` if they have none.
     """
 
     name: str
@@ -123,3 +129,4 @@ class Metric:
     reduce: Reduce
     headline: bool = False
     paired: bool = False
+    per_round: PerRound | None = None

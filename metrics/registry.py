@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from leanboard.metrics import energy, latency, memory, overhead, quality, speculation, throughput
+from leanboard.metrics import (
+    energy,
+    idealized,
+    latency,
+    memory,
+    overhead,
+    quality,
+    roofline,
+    speculation,
+    throughput,
+)
 from leanboard.metrics.metric import Metric
 
 METRICS: tuple[Metric, ...] = (
@@ -15,6 +25,8 @@ METRICS: tuple[Metric, ...] = (
     *energy.METRICS,
     *quality.METRICS,
     *overhead.METRICS,
+    *roofline.METRICS,
+    *idealized.METRICS,
 )
 
 _BY_NAME = {metric.name: metric for metric in METRICS}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from hardware_examples import EXAMPLES as HARDWARE_EXAMPLES
 
 from leanboard.metrics.metric import Missing, Samples
 from leanboard.metrics.registry import METRICS, metric
@@ -129,6 +130,7 @@ TWO_WINDOWS = (window(30.0, 2.0), window(60.0, 4.0, requests=4, output_tokens=25
 IDLE = window(20.0, 10.0, Phase.IDLE, requests=0, output_tokens=0)
 
 EXAMPLES: Mapping[str, tuple[Observation, float]] = {
+    **HARDWARE_EXAMPLES,
     # median(1, 2, 3, 4, 9)
     "ttft_s": (FIVE_FIRST, 3.0),
     # median(0.25, 0.5, 0.75, 1, 2)
