@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "leanboard.runners.commands",
     "export": "leanboard.results.commands",
     "verify": "leanboard.results.commands",
+    "reproduce": "leanboard.runners.commands",
     "site": "leanboard.leaderboard.commands",
     "serve": "leanboard.leaderboard.commands",
 }

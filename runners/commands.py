@@ -1,10 +1,10 @@
-"""The commands that measure: run, plan, fetch, doctor."""
+"""The commands that measure: run, plan, fetch, doctor, reproduce."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -71,8 +71,48 @@ def fetch(names: tuple[str, ...], cache: Path | None) -> None:
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, for a report.")
+def doctor(*, as_json: bool) -> None:
     """Say what this machine can measure and what it cannot, why, and how to change that."""
     from leanboard.runners import planning
 
-    planning.show_findings(_console())
+    planning.show_findings(_console(), as_json=as_json)
+
+
+@click.command()
+@click.argument("records", nargs=-1, metavar="RECORD...")
+@click.option("--sample", type=click.IntRange(1), help="Draw so many cheap published records.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides the sample.")
+@click.option("--allow-model", is_flag=True, help="Let a record name a model or data of a hub.")
+@click.option(
+    "--minutes",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="Refuse a record whose run would take longer.",
+)
+@click.option(
+    "--records",
+    "root",
+    type=click.Path(path_type=Path),
+    help="Store in which ids are looked up.  [default: the published records]",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=Path("build/reproduced/records"),
+    show_default=True,
+    help="Where the new records go.",
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Where models and data are kept.")
+@click.option("--json", "report", type=click.Path(path_type=Path), help="Write the verdicts here.")
+def reproduce(records: tuple[str, ...], **options: Any) -> None:
+    """Run published records again, from their own words, and say whether they are reproduced.
+
+    RECORD is a record's file, or the id of a run or a cell. Nothing that a record names is
+    imported: names are looked up in the installed config groups. Ends with status 0 where all are
+    reproduced, 1 where something drifted or the inputs are others, 2 where one cannot be run.
+    """
+    from leanboard.runners.reproduce import Request, reproduce_all
+
+    sys.exit(reproduce_all(records, Request(**options), _console()))

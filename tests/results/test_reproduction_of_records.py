@@ -1,0 +1,165 @@
+"""A published record beside a fresh one: what decides, and what is only shown."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from record_factory import Run, make_environment, make_run
+
+from leanboard.metrics.reproduction import Judgement, Outcome
+from leanboard.results.document import json_text
+from leanboard.results.reproduction import (
+    Reproduction,
+    as_json,
+    changed_inputs,
+    compared,
+    other_inputs,
+)
+from leanboard.results.schema import Record
+
+
+def pair(number: int, speed: float = 1.5, day: float = 1.0, **options: Any) -> Run:
+    """A baseline and its candidate; ``day`` makes both slower or faster."""
+    baseline = make_run(number=number, speed=day, **options)
+    return make_run(
+        techniques=["bf16"], number=number, speed=speed * day, baseline=baseline, **options
+    )
+
+
+def outcomes(found: Reproduction) -> dict[tuple[str, str], str]:
+    return {(j.case.metric, j.case.statistic): j.outcome.value for j in found.judgements}
+
+
+def judgement(found: Reproduction, metric: str, statistic: str = "value") -> Judgement:
+    (only,) = (
+        j for j in found.judgements if (j.case.metric, j.case.statistic) == (metric, statistic)
+    )
+    return only
+
+
+def test_the_same_truth_is_reproduced() -> None:
+    found = compared(pair(0).record, pair(1).record)
+    assert found.outcome is Outcome.REPRODUCED
+    assert found.same_machine
+    seen = outcomes(found)
+    assert seen["tpot_s", "ratio"] == seen["ttft_s", "ratio"] == "reproduced"
+    assert seen["weight_bytes", "value"] == seen["lossless", "agreement"] == "reproduced"
+    assert seen["energy_per_request_j", "value"] == "not comparable"
+
+
+def test_a_slower_day_moves_absolute_numbers_and_decides_nothing() -> None:
+    found = compared(pair(0).record, pair(1, day=0.7).record)
+    seen = outcomes(found)
+    assert seen["tpot_s", "value"] == "drifted"
+    assert seen["tpot_s", "ratio"] == "reproduced"
+    assert found.outcome is Outcome.REPRODUCED
+
+
+def test_a_ratio_that_moved_is_a_drift_and_is_named() -> None:
+    found = compared(pair(0).record, pair(1, speed=1.2).record)
+    assert found.outcome is Outcome.DRIFTED
+    assert "tpot_s ratio" in found.reason
+
+
+def test_a_baseline_has_no_ratio_and_its_times_decide() -> None:
+    assert compared(make_run().record, make_run(number=1).record).outcome is Outcome.REPRODUCED
+    slower = make_run(number=1, speed=0.7).record
+    assert compared(make_run().record, slower).outcome is Outcome.DRIFTED
+
+
+def test_other_hardware_is_said_and_ratios_are_judged_all_the_same() -> None:
+    elsewhere = make_environment(cpu="Another CPU", cores=64)
+    found = compared(pair(0).record, pair(1, day=1.1, environment=elsewhere).record)
+    assert found.outcome is Outcome.OTHER_HARDWARE
+    assert outcomes(found)["tpot_s", "value"] == "other hardware"
+    assert outcomes(found)["tpot_s", "ratio"] == "reproduced"
+    assert "cpu.name" in {difference.field for difference in found.environment}
+    moved = compared(pair(0).record, pair(1, speed=3.0, environment=elsewhere).record)
+    assert moved.outcome is Outcome.DRIFTED
+
+
+def test_a_score_is_judged_by_its_items() -> None:
+    def scored(accuracy: float, number: int) -> Record:
+        return make_run(kind="accuracy", accuracy=accuracy, number=number).record
+
+    # 30, 31 and 33 of 50 items are right.
+    assert compared(scored(0.60, 0), scored(0.60, 0)).outcome is Outcome.REPRODUCED
+    found = compared(scored(0.60, 0), scored(0.66, 0))
+    assert judgement(found, "acc").outcome is Outcome.DRIFTED
+    assert found.outcome is Outcome.DRIFTED
+
+
+def test_a_run_that_fails_now_has_drifted_and_says_why() -> None:
+    failed = make_run(techniques=["bf16"], status="failed", error="out of memory").record
+    found = compared(pair(0).record, failed)
+    assert found.outcome is Outcome.DRIFTED
+    assert found.reason == "the run was ok and is failed now: out of memory"
+    refused = make_run(techniques=["bf16"], status="unsupported").record
+    assert compared(refused, refused).outcome is Outcome.REPRODUCED
+
+
+def test_too_few_rounds_for_an_interval_leave_nothing_to_judge() -> None:
+    found = compared(pair(0).record, pair(1).record)
+    bare = tuple(
+        c.model_copy(update={"interval": None, "n": 4}) for c in pair(1).record.comparisons
+    )
+    short = pair(1).record.model_copy(update={"comparisons": bare})
+    assert found.outcome is Outcome.REPRODUCED
+    assert compared(pair(0).record, short).outcome is Outcome.NOT_COMPARABLE
+
+
+def test_a_metric_that_is_another_statistic_now_is_not_compared() -> None:
+    published = make_run().record
+    tpot = published.measurements["tpot_s"].model_copy(update={"summary": "mean"})
+    gone = {"rotations": tpot, "tpot_s": tpot}
+    old = published.model_copy(update={"measurements": {**published.measurements, **gone}})
+    found = compared(old, make_run(number=1).record)
+    assert judgement(found, "tpot_s").outcome is Outcome.NOT_COMPARABLE
+    assert judgement(found, "rotations").reason == "fresh: the run has no such metric"
+
+
+@pytest.mark.parametrize("part", ["model", "workload"])
+def test_other_weights_or_prompts_are_other_inputs(part: str) -> None:
+    record = pair(0).record
+    field = {"model": "content_hash", "workload": "prompts_hash"}[part]
+    changed = getattr(record.cell, part).model_copy(update={field: "f" * 64})
+    now = record.cell.model_copy(update={part: changed})
+    assert [d.field for d in changed_inputs(record.cell, now)] == [f"{part}.{field}"]
+    found = other_inputs(record, now, record.environment)
+    assert found.outcome is Outcome.OTHER_INPUTS
+    assert f"{part}.{field}" in found.reason
+    assert found.fresh is None
+
+
+def test_another_version_is_stated_and_not_an_input() -> None:
+    record = pair(0).record
+    backend = record.cell.backend.model_copy(update={"version": 2})
+    now = pair(1).record
+    now = now.model_copy(update={"cell": now.cell.model_copy(update={"backend": backend})})
+    assert changed_inputs(record.cell, now.cell) == ()
+    (difference,) = compared(record, now).cell
+    assert (difference.field, difference.then, difference.now) == ("backend.version", 1, 2)
+
+
+def test_the_report_is_json_with_every_judgement() -> None:
+    found = compared(pair(0).record, pair(1).record)
+    read = json.loads(json_text(as_json(found)))
+    assert read["outcome"] == "reproduced"
+    assert len(read["judgements"]) == len(found.judgements)
+    tpot = next(j for j in read["judgements"] if (j["metric"], j["basis"]) == ("tpot_s", "ratio"))
+    assert tpot["change"]["interval"]["low"] < tpot["change"]["value"]
+
+
+def test_forged_numbers_give_a_report_all_the_same() -> None:
+    published = pair(0).record
+    wild = {
+        name: m.model_copy(update={"value": 1e308, "n": 10**40})
+        for name, m in published.measurements.items()
+        if m.value is not None
+    }
+    forged = published.model_copy(update={"measurements": {**published.measurements, **wild}})
+    found = compared(forged, pair(1).record)
+    assert found.outcome is Outcome.DRIFTED
+    assert json_text(as_json(found))
