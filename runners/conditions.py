@@ -213,10 +213,11 @@ def machine_ticks(proc: Path = Path("/proc")) -> MachineTicks | None:
 def process_ticks(pid: int, proc: Path = Path("/proc")) -> ProcessTicks | None:
     """Return the counters of a process, all threads together; ``None`` if it is gone or hidden."""
     fields = _read(f"{proc}/{pid}/stat").rpartition(b")")[2].split()
-    if len(fields) <= _STARTED:
+    words = [fields[i] for i in (_STARTED, _USER, _SYSTEM, _MINOR_FAULTS) if i < len(fields)]
+    if len(words) < 4 or not all(word.isdigit() for word in words):
         return None
-    cpu = int(fields[_USER]) + int(fields[_SYSTEM])
-    return ProcessTicks(int(fields[_STARTED]), cpu, int(fields[_MINOR_FAULTS]))
+    started, user, system, minor_faults = map(int, words)
+    return ProcessTicks(started, user + system, minor_faults)
 
 
 def switches(pid: int, proc: Path = Path("/proc")) -> dict[int, int] | None:
@@ -225,7 +226,7 @@ def switches(pid: int, proc: Path = Path("/proc")) -> dict[int, int] | None:
     try:
         for thread in Path(f"{proc}/{pid}/task").iterdir():
             said = _read(f"{thread}/status").partition(_SWITCHES)[2].split()
-            if said:
+            if said and said[0].isdigit():
                 counts[int(thread.name)] = int(said[0])
     except OSError:
         return None

@@ -16,6 +16,7 @@ _SYS = Path("/sys")
 _FLAGS = re.compile(
     r"avx|amx|f16c$|fma$|sse4_2$|bmi2$|neon|asimd|sve|sme\d*$|i8mm|bf16|fphp$|dotprod|vnni"
 )
+_DECIMAL = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 def usable_cores(proc: Path = _PROC, sys: Path = _SYS) -> int:
@@ -150,7 +151,8 @@ def clock_hz(proc: Path = _PROC, sys: Path = _SYS) -> float | None:
     if not known:
         processors = parse_cpuinfo(read_text(proc / "cpuinfo"))
         allowed = [p for p in processors if p.get("processor") in {str(core) for core in cores}]
-        known = [float(p["cpu MHz"]) * 1e6 for p in allowed if "cpu MHz" in p]
+        shown = [p.get("cpu MHz", "") for p in allowed]
+        known = [float(text) * 1e6 for text in shown if _DECIMAL.fullmatch(text)]
     return sum(known) / len(known) if known else None
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from leanboard.runners.cpu import read_text
 
 _PROC = Path("/proc")
 _SYS = Path("/sys")
+_DECIMAL = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 Setting = bool | int | str | None
 
@@ -43,7 +45,7 @@ def _number(file: Path) -> int | None:
 def load_average(proc: Path = _PROC) -> float | None:
     """Return the mean number of tasks that ran or waited to run in the last minute."""
     words = read_text(proc / "loadavg").split()
-    return float(words[0]) if words else None
+    return float(words[0]) if words and _DECIMAL.fullmatch(words[0]) else None
 
 
 def pressure(proc: Path = _PROC) -> dict[str, float]:
@@ -56,7 +58,7 @@ def pressure(proc: Path = _PROC) -> dict[str, float]:
         for line in read_text(proc / "pressure" / resource).splitlines():
             kind, _, rest = line.partition(" ")
             figures = dict(word.split("=", 1) for word in rest.split() if "=" in word)
-            if kind == "some" and "avg10" in figures:
+            if kind == "some" and _DECIMAL.fullmatch(figures.get("avg10", "")):
                 shares[resource] = round(float(figures["avg10"]) / 100, 6)
     return shares
 
