@@ -5,31 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import pynvml
 import pytest
 import yaml
 
 from leanboard import suites
 from leanboard.results.errors import ConfigError
+from leanboard.results.schema import Gpu
 from leanboard.runners import hardware, nvml
 from leanboard.runners.hardware import HardwareConfig, Machine, resolve_device
 
 
+class NVMLError(Exception):
+    pass
+
+
+def unsupported(*_: object) -> int:
+    raise NVMLError("Not Supported")
+
+
+def driver(**functions: object) -> Any:
+    """Return an NVML that knows a GPU's name and memory, and these functions."""
+    known: dict[str, object] = {
+        "NVMLError": NVMLError,
+        "nvmlDeviceGetCount": lambda: 1,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetName": lambda _: "NVIDIA X",
+        "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(total=80 * 2**30),
+        "nvmlSystemGetDriverVersion": lambda: "580.1",
+    }
+    return SimpleNamespace(**(known | functions))
+
+
 def test_a_gpu_is_described_in_base_units_and_unknown_stays_none() -> None:
-    class NVMLError(Exception):
-        pass
-
-    def unsupported(_: object) -> int:
-        raise NVMLError("Not Supported")
-
-    library = SimpleNamespace(
-        NVMLError=NVMLError,
-        NVML_CLOCK_SM=1,
-        nvmlDeviceGetCount=lambda: 1,
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetName=lambda _: "NVIDIA X",
-        nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(total=80 * 2**30),
-        nvmlSystemGetDriverVersion=lambda: "580.1",
+    library = driver(
         nvmlSystemGetCudaDriverVersion=lambda: 13020,
         nvmlDeviceGetPowerManagementLimit=lambda _: 700_000,
         nvmlDeviceGetMaxClockInfo=lambda *_: 1980,
@@ -41,6 +52,122 @@ def test_a_gpu_is_described_in_base_units_and_unknown_stays_none() -> None:
     assert gpu.sm_clock_hz == 1.98e9
     assert gpu.memory_bytes == 80 * 2**30
     assert gpu.persistence is None
+
+
+def test_a_gpu_that_says_everything_is_told_in_full() -> None:
+    highest, now, asked = {1: 1980, 2: 3201}, {1: 345, 2: 1593}, {1: 1830, 2: 3201}
+    library = driver(
+        nvmlSystemGetCudaDriverVersion=lambda: 12080,
+        nvmlDeviceGetPowerManagementLimit=lambda _: 600_000,
+        nvmlDeviceGetPowerManagementDefaultLimit=lambda _: 700_000,
+        nvmlDeviceGetEnforcedPowerLimit=lambda _: 550_000,
+        nvmlDeviceGetMaxClockInfo=lambda _, kind: highest[kind],
+        nvmlDeviceGetClockInfo=lambda _, kind: now[kind],
+        nvmlDeviceGetApplicationsClock=lambda _, kind: asked[kind],
+        nvmlDeviceGetPersistenceMode=lambda _: 1,
+        nvmlDeviceGetCudaComputeCapability=lambda _: (9, 0),
+        nvmlDeviceGetComputeMode=lambda _: 3,
+        nvmlDeviceGetCurrentEccMode=lambda _: 1,
+        nvmlDeviceGetMigMode=lambda _: [0, 1],
+        nvmlDeviceGetMaxPcieLinkGeneration=lambda _: 5,
+        nvmlDeviceGetMaxPcieLinkWidth=lambda _: 16,
+        nvmlDeviceGetTemperature=lambda *_: 41,
+        nvmlDeviceGetCurrentClocksEventReasons=lambda _: 0x1 | 0x40,
+        nvmlDeviceGetComputeRunningProcesses=lambda _: [SimpleNamespace(pid=7)],
+    )
+    assert nvml.gpus(library) == (
+        Gpu(
+            name="NVIDIA X",
+            memory_bytes=80 * 2**30,
+            driver="580.1",
+            cuda="12.8",
+            power_limit_w=600.0,
+            sm_clock_hz=1.98e9,
+            persistence=True,
+            power_limit_default_w=700.0,
+            power_limit_enforced_w=550.0,
+            sm_clock_now_hz=3.45e8,
+            sm_clock_application_hz=1.83e9,
+            memory_clock_hz=3.201e9,
+            memory_clock_now_hz=1.593e9,
+            memory_clock_application_hz=3.201e9,
+            compute_capability="9.0",
+            compute_mode="exclusive-process",
+            ecc=True,
+            mig=False,
+            pcie_generation=5,
+            pcie_width=16,
+            temperature_c=41.0,
+            throttle=("gpu-idle", "hw-thermal-slowdown"),
+            processes=1,
+        ),
+    )
+
+
+def test_a_driver_that_refuses_everything_leaves_only_the_name() -> None:
+    functions = [name for name in dir(pynvml) if name.startswith("nvmlDeviceGet")]
+    known = set(vars(driver()))
+    library = driver(**{name: unsupported for name in functions if name not in known})
+    (gpu,) = nvml.gpus(library)
+    assert gpu == Gpu(name="NVIDIA X", memory_bytes=80 * 2**30, driver="580.1")
+
+
+def test_every_function_that_is_asked_for_is_one_of_nvml_s() -> None:
+    asked = []
+
+    class Asked(SimpleNamespace):
+        def __getattr__(self, name: str) -> object:
+            if not name.startswith("nvml"):
+                raise AttributeError(name)
+            asked.append(name)
+            return unsupported
+
+    library: Any = Asked(**vars(driver()))
+    assert len(nvml.gpus(library)) == 1
+    assert len(asked) > 5
+    assert [name for name in asked if not hasattr(pynvml, name)] == []
+
+
+def test_reasons_are_read_by_either_of_their_names() -> None:
+    old = driver(nvmlDeviceGetCurrentClocksThrottleReasons=lambda _: 0x4)
+    assert nvml.throttle_reasons(old, 0) == ("sw-power-cap",)
+    assert nvml.throttle_reasons(driver(), 0) is None
+    none = driver(nvmlDeviceGetCurrentClocksEventReasons=lambda _: 0)
+    assert nvml.throttle_reasons(none, 0) == ()
+
+
+@pytest.mark.parametrize(
+    ("constant", "name"),
+    [
+        ("GpuIdle", "gpu-idle"),
+        ("ApplicationsClocksSetting", "applications-clocks-setting"),
+        ("SwPowerCap", "sw-power-cap"),
+        ("HwSlowdown", "hw-slowdown"),
+        ("SyncBoost", "sync-boost"),
+        ("SwThermalSlowdown", "sw-thermal-slowdown"),
+        ("HwThermalSlowdown", "hw-thermal-slowdown"),
+        ("HwPowerBrakeSlowdown", "hw-power-brake-slowdown"),
+        ("DisplayClockSetting", "display-clock-setting"),
+    ],
+)
+def test_every_reason_has_nvml_s_bit(constant: str, name: str) -> None:
+    bit = getattr(pynvml, f"nvmlClocksEventReason{constant}")
+    library = driver(nvmlDeviceGetCurrentClocksEventReasons=lambda _: bit)
+    assert nvml.throttle_reasons(library, 0) == (name,)
+
+
+def test_a_library_of_another_version_gives_nothing() -> None:
+    class NVMLLibraryMismatchError(Exception):
+        pass
+
+    def mismatch(_: object) -> None:
+        raise NVMLLibraryMismatchError
+
+    library = driver(
+        nvmlDeviceGetComputeRunningProcesses=mismatch,
+        NVMLLibraryMismatchError=NVMLLibraryMismatchError,
+    )
+    assert nvml.compute_pids(library, 0) is None
 
 
 def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
