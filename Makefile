@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PARTS := metrics results runners suites leaderboard
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint types site serve export doctor plan lock clean
+.PHONY: help setup bench reproduce test lint types site serve export doctor plan lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ $(STAMP): pyproject.toml constraints.txt .ci/setup.sh
 bench: setup ## Run the quickstart suite on a real model, then build the site
 	$(BIN)/leanboard run suite=quickstart
 	$(BIN)/leanboard site
+
+reproduce: setup ## Run a small sample of the published records again and judge them
+	$(BIN)/leanboard reproduce --sample 2
 
 test: setup ## Run every test, with a real model and a real browser
 	@bash .ci/browser.sh

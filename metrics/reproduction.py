@@ -3,7 +3,8 @@
 The difference of the two is tested, not whether their intervals overlap: two 95% intervals may
 overlap although the values differ. A number has *drifted* where the test says that it changed and
 the change is more than a margin; a record whose truth has not changed is called drifted in at most
-one of twenty cases, however many metrics it has (Holm's correction).
+one of twenty cases, however many metrics it has (Holm's correction). Where no drift is shown, but
+the measurements are so noisy that a large one could hide in them, the number is *undecided*.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ ITEMS_MARGIN = 0.02
 TEXT_MARGIN = 0.01
 """The same of perplexity and bits per byte on the same text, as a share."""
 
+HIDDEN = 0.25
+"""Change that an interval must exclude before "no drift was shown" counts as reproduced."""
+
 EXACT = 1e-9
 """Largest relative difference of counted numbers that is rounding."""
 
@@ -40,9 +44,18 @@ class Outcome(StrEnum):
 
     REPRODUCED = "reproduced"
     DRIFTED = "drifted"
+    UNDECIDED = "undecided"
     OTHER_HARDWARE = "other hardware"
     OTHER_INPUTS = "other inputs"
     NOT_COMPARABLE = "not comparable"
+
+
+_PRECEDENCE = (
+    Outcome.DRIFTED,
+    Outcome.UNDECIDED,
+    Outcome.REPRODUCED,
+    Outcome.OTHER_HARDWARE,
+)
 
 
 class Basis(StrEnum):
@@ -91,7 +104,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A case with its outcome; ``reason`` says why it is not comparable."""
+    """A case with its outcome; ``reason`` says why it is not judged."""
 
     case: Case
     outcome: Outcome
@@ -152,15 +165,15 @@ def judge(cases: Iterable[Case], *, same_machine: bool) -> tuple[Judgement, ...]
 def overall(judgements: Iterable[Judgement], decisive: frozenset[Basis]) -> Outcome:
     """Return what the judgements say together.
 
-    Drifted as soon as one metric of a decisive basis has drifted; the others are shown and decide
-    nothing. Not comparable where none could be judged.
+    Drifted as soon as one metric of a decisive basis has drifted, else undecided as soon as one is;
+    the others are shown and decide nothing. Not comparable where none could be judged.
     """
     found = [
         judgement.outcome
         for judgement in judgements
         if isinstance(judgement.case.rule, Rule) and judgement.case.rule.basis in decisive
     ]
-    for outcome in (Outcome.DRIFTED, Outcome.REPRODUCED, Outcome.OTHER_HARDWARE):
+    for outcome in _PRECEDENCE:
         if outcome in found:
             return outcome
     return Outcome.NOT_COMPARABLE
@@ -206,10 +219,20 @@ def _refusal(rule: Rule, published: Reading, fresh: Reading, moved: Change | Mis
 
 
 def _settled(draft: Judgement, *, changed: bool) -> Judgement:
-    """Call drifted what has changed by more than its margin."""
-    if draft.outcome is not Outcome.REPRODUCED or _small(draft) or not changed:
+    """Call drifted what has changed by more than its margin, undecided what could have."""
+    if draft.outcome is not Outcome.REPRODUCED:
         return draft
-    return Judgement(draft.case, Outcome.DRIFTED, draft.change)
+    if changed and not _small(draft):
+        return Judgement(draft.case, Outcome.DRIFTED, draft.change)
+    if draft.change is not None and _hides(draft.change):
+        return Judgement(draft.case, Outcome.UNDECIDED, draft.change, "too noisy to tell")
+    return draft
+
+
+def _hides(change: Change) -> bool:
+    """Whether the interval of a change leaves room for a large one."""
+    interval = change.interval
+    return interval is not None and max(interval.high, 1 / interval.low) > 1 + HIDDEN
 
 
 def _small(draft: Judgement) -> bool:

@@ -63,9 +63,7 @@ def cell_differences(
 
 
 def _absence_says_something(field: str, then: Environment) -> bool:
-    """Whether a value that is not there was looked for: a package, or a field that says null."""
-    if field.startswith("packages."):
-        return True
+    """Whether a value that is not there was looked for: the record says null."""
     return field in _leaves(then.model_dump(mode="json", exclude_unset=True))
 
 

@@ -125,13 +125,12 @@ def _together(
         for j in judgements
     )
     outcome = overall(judgements, decisive)
-    drifted = [
-        f"{j.case.metric} {j.case.statistic}"
-        for j in judgements
-        if j.outcome is Outcome.DRIFTED and _basis(j) in decisive
-    ]
-    if outcome is Outcome.DRIFTED:
-        return outcome, f"drifted: {', '.join(drifted)}"
+    if outcome in (Outcome.DRIFTED, Outcome.UNDECIDED):
+        return outcome, ", ".join(
+            f"{j.case.metric} {j.case.statistic}"
+            for j in judgements
+            if j.outcome is outcome and _basis(j) in decisive
+        )
     if isinstance(published.cell, PerformanceCell) and same_machine and not timed:
         return Outcome.NOT_COMPARABLE, "no time that decides has an interval on both sides"
     if outcome is Outcome.REPRODUCED and not same_machine:

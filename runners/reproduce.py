@@ -211,7 +211,7 @@ def sample(count: int, seed: int, root: Path | None = None) -> list[Record]:
     """Return a few cheap published records: a timed candidate, a score, and so on by turns.
 
     Of each kind the faster half is drawn from, by the seed; only finished runs, the newest of
-    each cell.
+    each cell, and of the timed ones those whose own ratio was sharp enough to be judged.
 
     Raises:
         ConfigError: if there are no records to draw from.
@@ -222,7 +222,7 @@ def sample(count: int, seed: int, root: Path | None = None) -> list[Record]:
         if entry.record.status is Status.OK:
             newest[entry.record.cell_id] = entry.record
     draw = random.Random(seed)  # noqa: S311  nothing secret is drawn
-    timed = _drawn([r for r in newest.values() if r.comparisons], draw)
+    timed = _drawn([r for r in newest.values() if _sharp(r)], draw)
     scored = _drawn([r for r in newest.values() if isinstance(r.cell, AccuracyCell)], draw)
     turns = [pool.pop() for _ in newest for pool in (timed, scored) if pool]
     if not turns:
@@ -238,6 +238,12 @@ def _drawn(records: list[Record], draw: random.Random) -> list[Record]:
     half = cheap[: (len(cheap) + 1) // 2]
     draw.shuffle(half)
     return half
+
+
+def _sharp(record: Record) -> bool:
+    """Whether every ratio that has an interval is known to within a fifth."""
+    intervals = [c.interval for c in record.comparisons if c.interval is not None]
+    return bool(intervals) and all(0 < i.high <= 1.2 * i.low for i in intervals)
 
 
 def _took_s(record: Record) -> float:

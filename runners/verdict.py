@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _STYLES = {
     Outcome.REPRODUCED: "green",
     Outcome.DRIFTED: "red",
+    Outcome.UNDECIDED: "yellow",
     Outcome.OTHER_HARDWARE: "yellow",
     Outcome.OTHER_INPUTS: "red",
     Outcome.NOT_COMPARABLE: "dim",
@@ -107,7 +108,7 @@ def _change_text(change: Change | None) -> str:
 
 
 def _percent(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.3g}%"
+    return f"{100 * (ratio - 1):+.1f}%" if 0.5 < ratio < 2 else f"x{ratio:.3g}"
 
 
 def _print_differences(what: str, differences: Sequence[Difference], console: Console) -> None:
