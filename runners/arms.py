@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 from leanboard.metrics.trace import (
     EnergyWindow,
-    Provenance,
     Quantity,
     RequestObservation,
     RequestTrace,
+    RoundTrace,
 )
-from leanboard.results.errors import LeanboardError, UnsupportedError
-from leanboard.runners import memory, wire
+from leanboard.results.errors import LeanboardError
 from leanboard.runners.backends.base import Vocabulary
-from leanboard.runners.block import Arm, Block
+from leanboard.runners.block import Arm
 from leanboard.runners.isolate import Worker
-
-_LOAD = "load"
 
 
 @dataclass(slots=True)
@@ -31,21 +27,46 @@ class Seen:
 
     requests: list[RequestTrace] = field(default_factory=list)
     windows: list[EnergyWindow] = field(default_factory=list)
+    rounds: list[RoundTrace] = field(default_factory=list)
     facts: dict[str, Quantity] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """When something began: by the calendar, and on the clock that is never set back."""
+
+    at: datetime
+    clock_s: float
+
+    @classmethod
+    def now(cls) -> Started:
+        """Read both clocks."""
+        return cls(datetime.now(UTC), time.perf_counter())
+
+    def until_now(self) -> datetime:
+        """Return the present by the calendar of the start, whatever was done to the wall clock."""
+        return self.at + timedelta(seconds=time.perf_counter() - self.clock_s)
 
 
 @dataclass(slots=True)
 class RunningArm:
-    """One arm while its block runs.
+    """One arm while its block runs, through all its launches.
 
     Args:
-        error: why it cannot go on at all; ``None`` while its process holds a loaded model.
+        process: the arm's process in the present launch; ``None`` between launches.
+        load_s: load times, one a launch.
+        threads: size of each thread pool of the process.
+        libraries: how its libraries were built, and what they chose.
+        error: why it cannot go on at all; ``None`` while it can.
         refused: why it could not do a piece of work (workload or task) that it survived.
     """
 
     arm: Arm
-    worker: Worker
-    started_at: datetime
+    started: Started = field(default_factory=Started.now)
+    process: Worker | None = None
+    load_s: list[float] = field(default_factory=list)
+    threads: dict[str, int] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Quantity] = field(default_factory=dict)
     vocabulary: Vocabulary | None = None
     seen: dict[str, Seen] = field(default_factory=dict)
@@ -58,6 +79,17 @@ class RunningArm:
         """Name of the arm within its block."""
         return self.arm.label
 
+    @property
+    def worker(self) -> Worker:
+        """The process of the present launch.
+
+        Raises:
+            RuntimeError: between launches.
+        """
+        if self.process is None:
+            raise RuntimeError(f"{self.label} has no process between launches")
+        return self.process
+
     def can(self, work: str) -> bool:
         """Whether the arm can still be given a workload or a task."""
         return self.error is None and work not in self.refused
@@ -65,7 +97,8 @@ class RunningArm:
     def fail(self, error: LeanboardError) -> None:
         """Note why the arm cannot go on, and end its process."""
         self.error = error
-        self.worker.kill()
+        if self.process is not None:
+            self.process.kill()
 
     @contextmanager
     def awake(self, work: str) -> Iterator[Worker]:
@@ -74,114 +107,49 @@ class RunningArm:
         An error is noted instead of raised: of this work alone if the worker lives on, of the
         whole arm if it does not.
         """
-        self.worker.resume()
+        worker = self.worker
+        worker.resume()
         try:
-            yield self.worker
+            yield worker
         except LeanboardError as error:
-            if self.worker.running:
+            if worker.running:
                 self.refused[work] = error
             else:
                 self.fail(error)
         finally:
-            self.worker.pause()
+            worker.pause()
+
+    def batch_s(self, workload: str, launch: int) -> list[float]:
+        """Return how long each batch of a launch took, warm-ups included, in order."""
+        seen = self.seen.get(workload, Seen())
+        taken: dict[tuple[bool, int], float] = {}
+        for request in seen.requests:
+            if request.launch == launch and request.token_s:
+                key = (request.warmup, request.round)
+                seconds = request.token_s[-1] - request.sent_s
+                taken[key] = max(taken.get(key, 0.0), seconds)
+        return list(taken.values())
 
     def failure(self, workload: str, rounds: int) -> LeanboardError | None:
         """Return why a workload has no result; ``None`` if all its rounds were seen."""
         timed = {r.round for r in self.seen.get(workload, Seen()).requests if not r.warmup}
-        if len(timed) == rounds:
+        if len(timed) == rounds and rounds > 0:
             return None
         return self.refused.get(workload, self.error)
 
-    def observation(self, workload: str) -> RequestObservation:
-        """Return what was seen on a workload as one immutable observation."""
+    def observation(
+        self, workload: str, derived: Mapping[str, Quantity] | None = None
+    ) -> RequestObservation:
+        """Return what was seen on a workload as one immutable observation.
+
+        Args:
+            workload: its name.
+            derived: facts that were not seen but follow from what the arm and the workload are.
+        """
         seen = self.seen.get(workload, Seen())
         return RequestObservation(
             requests=tuple(seen.requests),
+            rounds=tuple(seen.rounds),
             windows=tuple(seen.windows),
-            facts={**self.facts, **seen.facts},
-        )
-
-
-def load_message(block: Block, arm: Arm) -> dict[str, Any]:
-    """Return what a worker must know to load an arm."""
-    return {
-        "model": wire.model_to_wire(block.model.files),
-        "device": wire.device_to_wire(block.spec.device),
-        "backend": dict(block.spec.backend),
-        "techniques": [dict(technique.target) for technique in arm.spec.techniques],
-    }
-
-
-def load(block: Block, running: RunningArm) -> None:
-    """Load an arm in its own process and note load time, memory and stored bytes."""
-    try:
-        check_composition(block, running.arm)
-        check_memory(block)
-    except LeanboardError as error:
-        running.fail(error)
-        return
-    with running.awake(_LOAD) as worker:
-        reply = worker.call(
-            "load", block.spec.procedure.timeout_s, **load_message(block, running.arm)
-        )
-        running.vocabulary = Vocabulary(**reply["vocabulary"])
-        running.facts = wire.facts_from_wire(reply["facts"]) | {
-            "load_s": Quantity(reply["load_s"], "s", Provenance.MEASURED),
-            "parameters": Quantity(block.model.identity.parameters, "1", Provenance.COUNTED),
-        }
-        if reply["memory"] is not None:
-            peak = Quantity(reply["memory"]["peak"], "B", Provenance.MEASURED)
-            running.facts["load_peak_memory_bytes"] = peak
-    if _LOAD in running.refused:
-        running.fail(running.refused.pop(_LOAD))
-
-
-def check_composition(block: Block, arm: Arm) -> None:
-    """Refuse techniques that exclude one another or that the backend cannot do.
-
-    Raises:
-        UnsupportedError: naming the technique and what is in its way.
-    """
-    names = {technique.name for technique in arm.spec.techniques}
-    for spec in arm.spec.techniques:
-        technique = spec.build()
-        if block.spec.backend_name not in technique.backends:
-            raise UnsupportedError(
-                f"the backend '{block.spec.backend_name}' cannot do '{spec.name}'; "
-                f"it runs on: {', '.join(sorted(technique.backends))}."
-            )
-        clash = sorted(names & technique.conflicts)
-        if clash:
-            raise UnsupportedError(f"'{spec.name}' cannot be combined with '{clash[0]}'.")
-
-
-def check_memory(block: Block) -> None:
-    """Refuse to load what cannot fit.
-
-    Raises:
-        OutOfMemoryError: with the bytes needed and the bytes available.
-    """
-    if block.spec.device.kind != "cpu":
-        return
-    dtype = block.profile.reference_dtype
-    memory.require_memory(
-        memory.required_bytes(block.model.identity.parameters, dtype),
-        f"loading {block.model.identity.name} in {dtype}",
-        block.spec.device.memory_cap_bytes,
-    )
-
-
-@contextmanager
-def workers(
-    arms: Sequence[Arm], logs: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> Iterator[tuple[RunningArm, ...]]:
-    """Start a process for each arm; end them all on leaving, whatever happened."""
-    with ExitStack() as stack:
-        yield tuple(
-            RunningArm(
-                arm=arm,
-                worker=stack.enter_context(Worker(arm.label, logs / f"{number}.log")),
-                started_at=clock(),
-            )
-            for number, arm in enumerate(arms)
+            facts={**self.facts, **seen.facts, **(derived or {})},
         )

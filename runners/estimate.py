@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from leanboard.results.schema import PerformanceCell, Record, Status
+from leanboard.results.schema import PerformanceCell, Procedure, Record, Status
 from leanboard.results.store import Entry
 from leanboard.runners.grid import ArmSpec, BlockSpec
 from leanboard.runners.workloads import WorkloadConfig
@@ -18,6 +19,7 @@ from leanboard.runners.workloads import WorkloadConfig
 _FLOPS_PER_CORE = 8e10
 _BYTES_PER_S = 1.5e10
 _START_S = 8.0
+_IMPORT_S = 4.0
 _SCORED_TOKENS_PER_ITEM = 160
 _DEFAULT_PARAMETERS = 1.35e8
 
@@ -64,8 +66,10 @@ def _key_and_parts(record: Record) -> tuple[Key, int]:
     cell = record.cell
     common = (cell.model.name, cell.backend.name, cell.device.threads, record.block.arm)
     if isinstance(cell, PerformanceCell):
-        rounds = cell.procedure.rounds + cell.procedure.warmup_rounds
-        return Key(*common, cell.workload.name), rounds
+        sampling = record.sampling
+        if sampling is None:
+            return Key(*common, cell.workload.name), _batches(cell.procedure)
+        return Key(*common, cell.workload.name), sampling.rounds + sum(sampling.warmup_rounds)
     return Key(*common, cell.task.name), 0 if record.traces is None else record.traces.rows
 
 
@@ -90,9 +94,10 @@ class Estimate:
         return cls(history, float(parameters), size, spec.device.threads)
 
     def load_s(self, spec: BlockSpec, arm: ArmSpec) -> float:
-        """Seconds to start and load one arm."""
+        """Seconds to start and load one arm once; the arms of a launch import side by side."""
         seen = self.history.load_s.get(_key(spec, arm, spec.workloads[0].name))
-        return _START_S if seen is None else seen + _START_S / 2
+        at_once = min(self.threads, len(spec.arms))
+        return _START_S if seen is None else seen + _IMPORT_S / at_once
 
     def batch_s(self, spec: BlockSpec, arm: ArmSpec, workload: WorkloadConfig) -> float:
         """Seconds of one batch: prefill bound by arithmetic, decode by memory."""
@@ -113,15 +118,32 @@ class Estimate:
         return 2 * self.parameters * tokens / (_FLOPS_PER_CORE * self.threads)
 
     def arm_s(self, spec: BlockSpec, arm: ArmSpec) -> float:
-        """Seconds of one arm: loading, rounds and scoring."""
-        rounds = spec.procedure.rounds + spec.procedure.warmup_rounds
-        timing_s = rounds * sum(self.batch_s(spec, arm, w) for w in spec.workloads)
+        """Seconds of one arm: loads, rounds and scoring; of an adaptive procedure, at most."""
+        loads_s = launches(spec.procedure) * self.load_s(spec, arm)
+        timing_s = sum(self._rounds_s(spec, arm, workload) for workload in spec.workloads)
         scoring_s = sum(self.score_s(spec, arm, t, n) for t, n in spec.accuracy.sizes())
-        return self.load_s(spec, arm) + timing_s + scoring_s
+        return loads_s + timing_s + scoring_s
+
+    def _rounds_s(self, spec: BlockSpec, arm: ArmSpec, workload: WorkloadConfig) -> float:
+        rounds_s = _batches(spec.procedure) * self.batch_s(spec, arm, workload)
+        budget_s = spec.procedure.time_budget_s
+        return rounds_s if budget_s is None else min(rounds_s, budget_s / len(spec.arms))
 
     def block_s(self, spec: BlockSpec) -> float:
         """Seconds of a whole block."""
         return sum(self.arm_s(spec, arm) for arm in spec.arms)
+
+
+def launches(procedure: Procedure) -> int:
+    """Return how often each arm is loaded, at most."""
+    rounds = procedure.max_rounds or procedure.rounds
+    return math.ceil(rounds / (procedure.rounds_per_launch or procedure.rounds))
+
+
+def _batches(procedure: Procedure) -> int:
+    """Return how many batches an arm runs on a workload, warm-ups included, at most."""
+    warmups = max(procedure.warmup_rounds, procedure.max_warmup_rounds or 0)
+    return (procedure.max_rounds or procedure.rounds) + launches(procedure) * warmups
 
 
 def _key(spec: BlockSpec, arm: ArmSpec, work: str) -> Key:

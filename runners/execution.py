@@ -6,62 +6,26 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from leanboard.metrics.trace import AnswerObservation, Provenance, Quantity, RequestObservation
 from leanboard.results.measure import comparisons
-from leanboard.results.schema import Environment, Record, Times
+from leanboard.results.schema import Environment, Record, Sampling, Times
 from leanboard.results.store import Store, place_of
 from leanboard.runners.accuracy.score import score
 from leanboard.runners.accuracy.tasks import PreparedTask
-from leanboard.runners.arms import RunningArm, load, workers
-from leanboard.runners.block import Arm, Block, PreparedWorkload
+from leanboard.runners.arms import RunningArm, Started
+from leanboard.runners.block import Block, PreparedWorkload
+from leanboard.runners.conditions import watch_for
 from leanboard.runners.estimate import Estimate
 from leanboard.runners.journal import Journal
-from leanboard.runners.probes import choose_probe
+from leanboard.runners.launches import launched
+from leanboard.runners.probes import Probe, choose_probe
 from leanboard.runners.progress import Progress
 from leanboard.runners.recording import Finished, Recorder, new_run_id
 from leanboard.runners.remote import RemoteEngine
-from leanboard.runners.rounds import run_rounds
-
-
-@dataclass(frozen=True, slots=True)
-class Todo:
-    """The part of a block that is not done yet.
-
-    Args:
-        timed: arms to time; the baseline is among them as soon as there is one.
-        scored: tasks to score, by arm label.
-    """
-
-    timed: tuple[Arm, ...]
-    scored: dict[str, tuple[PreparedTask, ...]]
-
-    @classmethod
-    def of(cls, block: Block, journal: Journal, store: Store) -> Todo:
-        """Leave out what an interrupted run of the same command has finished."""
-
-        def done(cell_id: str) -> bool:
-            return journal.done(cell_id, lambda location: (store.root / location).is_file())
-
-        open_arms = [
-            arm
-            for arm in block.arms
-            if not all(done(block.performance_id(arm, w)) for w in block.workloads)
-        ]
-        if block.baseline in open_arms:
-            open_arms = list(block.arms)  # a ratio needs both in one block
-        elif open_arms:
-            open_arms.insert(0, block.baseline)
-        scored = {
-            arm.label: tuple(t for t in block.tasks if not done(block.accuracy_id(arm, t)))
-            for arm in block.arms
-        }
-        return cls(tuple(open_arms), scored)
-
-    def needs(self, arm: Arm) -> bool:
-        """Whether an arm must be loaded."""
-        return arm in self.timed or bool(self.scored[arm.label])
+from leanboard.runners.rounds import Instruments
+from leanboard.runners.timing import Timing
+from leanboard.runners.todo import Todo
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,31 +58,36 @@ class Execution:
         self._block = block
         self._context = context
         self._estimate = estimate
-        self._block_id = secrets.token_hex(8)
-        self._todo = Todo.of(block, context.journal, context.store)
-        self._arms = tuple(arm for arm in block.arms if self._todo.needs(arm))
+        block_id = secrets.token_hex(8)
+        self._logs = context.store.root.parent / "logs" / block_id
+        todo = Todo.of(block, context.journal, context.store)
+        self._to_time = todo.timed
+        self._to_score = dict(todo.scored)
+        self._arms = tuple(RunningArm(arm) for arm in block.arms if todo.needs(arm))
+        kind = block.spec.device.kind
+        self._watch = watch_for(kind)
+        self._probe = choose_probe(block.spec.device, self._gpu_others if kind == "cuda" else None)
         self._recorder = Recorder(
-            block, self._arms, self._block_id, context.environment, context.store
+            block,
+            tuple(arm.arm for arm in self._arms),
+            block_id,
+            _with_energy(context.environment, self._probe),
+            context.store,
         )
         self._records: list[Record] = []
 
     def run(self) -> list[Record]:
         """Do what is left of the block and return the records written."""
-        spec = self._block.spec
-        logs = self._context.store.root.parent / "logs" / self._block_id
-        with workers(self._arms, logs) as running:
-            for arm in running:
-                load(self._block, arm)
-                self._advance(self._estimate.load_s(spec, arm.arm.spec), arm, "loaded")
-            self._time([arm for arm in running if arm.arm in self._todo.timed])
-            for arm in running:
-                self._score(arm, self._todo.scored[arm.label])
-                arm.worker.kill()
+        self._time([arm for arm in self._arms if arm.arm in self._to_time])
+        for arm in self._arms:
+            if self._to_score.get(arm.label):
+                with launched(self._block, [arm], self._logs, "scoring", self._loaded):
+                    self._score(arm)
         return self._records
 
-    def _time(self, running: Sequence[RunningArm]) -> None:
-        """Run the rounds and record every arm on every workload, the baseline first."""
-        if not running:
+    def _time(self, arms: Sequence[RunningArm]) -> None:
+        """Run the rounds, record every arm on every workload, and score in the same processes."""
+        if not arms:
             return
         spec = self._block.spec
 
@@ -126,40 +95,56 @@ class Execution:
             seconds = self._estimate.batch_s(spec, arm.arm.spec, workload.config)
             self._advance(seconds, arm, workload.config.name)
 
-        probe = choose_probe(spec.device)
-        run_rounds(running, self._block.workloads, probe, spec.procedure, advance)
-        for workload in self._block.workloads:
-            baseline = self._timed(running[0], workload)
-            self._write(baseline)
-            for arm in running[1:]:
-                self._write(_compared(self._timed(arm, workload), baseline))
+        def at_end(ready: Sequence[RunningArm]) -> None:
+            self._record_timed(arms, timing)
+            for arm in ready:
+                self._score(arm)
+                arm.worker.kill()
 
-    def _timed(self, arm: RunningArm, workload: PreparedWorkload) -> Finished:
+        instruments = Instruments(spec.procedure, choose_probe(spec.device), self._loaded, advance)
+        timing = Timing(self._block, arms, instruments, self._logs)
+        timing.run(at_end)
+
+    def _record_timed(self, arms: Sequence[RunningArm], timing: Timing) -> None:
+        """Record every arm on every workload, the baseline first."""
+        for workload in self._block.workloads:
+            sampling = timing.sampling(workload)
+            baseline = self._timed(arms[0], workload, sampling)
+            self._write(baseline)
+            for arm in arms[1:]:
+                self._write(_compared(self._timed(arm, workload, sampling), baseline))
+
+    def _timed(self, arm: RunningArm, workload: PreparedWorkload, sampling: Sampling) -> Finished:
         name = workload.config.name
         observation = arm.observation(name)
         return Finished(
-            run_id=new_run_id(arm.started_at),
+            run_id=new_run_id(arm.started.at),
             cell=self._block.performance_cell(arm.arm, workload),
             arm=arm.arm,
             observation=observation if observation.requests else None,
-            error=arm.failure(name, self._block.spec.procedure.rounds),
-            times=_times(arm, arm.started_at, arm.measured_s.get(name)),
+            error=arm.failure(name, sampling.rounds),
+            times=_times(arm, arm.started, arm.measured_s.get(name)),
+            sampling=sampling,
+            threads=arm.threads,
+            libraries=arm.libraries,
         )
 
-    def _score(self, arm: RunningArm, tasks: Sequence[PreparedTask]) -> None:
-        """Score an arm on each task, in the process that was timed, and record it."""
-        for task in tasks:
-            started_at, started_s = datetime.now(UTC), time.perf_counter()
+    def _score(self, arm: RunningArm) -> None:
+        """Score a loaded arm on each of its tasks that is left, and record it."""
+        for task in self._to_score.pop(arm.label, ()):
+            started = Started.now()
             observation = self._answers(arm, task)
             error = None if observation is not None else arm.refused.get(_key(task), arm.error)
             self._write(
                 Finished(
-                    run_id=new_run_id(started_at),
+                    run_id=new_run_id(started.at),
                     cell=self._block.accuracy_cell(arm.arm, task),
                     arm=arm.arm,
                     observation=observation,
                     error=error,
-                    times=_times(arm, started_at, time.perf_counter() - started_s),
+                    times=_times(arm, started, time.perf_counter() - started.clock_s),
+                    threads=arm.threads,
+                    libraries=arm.libraries,
                 )
             )
 
@@ -193,9 +178,23 @@ class Execution:
             first = str(finished.error).splitlines()[0]
             self._context.progress.say(f"{finished.arm.label} {record.status}: {first}")
 
+    def _gpu_others(self) -> int | None:
+        processes = [arm.process for arm in self._arms if arm.process is not None]
+        return self._watch.gpu_others([process.pid for process in processes])
+
+    def _loaded(self, arm: RunningArm) -> None:
+        spec = self._block.spec
+        self._advance(self._estimate.load_s(spec, arm.arm.spec), arm, "loaded")
+
     def _advance(self, seconds: float, arm: RunningArm, doing: str) -> None:
         backend = self._block.spec.backend_name
         self._context.progress.advance(seconds, f"{backend} / {arm.label}: {doing}")
+
+
+def _with_energy(environment: Environment, probe: Probe) -> Environment:
+    """Return the environment with what counts joules, and why nothing better does."""
+    settings = {**environment.settings, "energy_refused": list(probe.refusals)}
+    return environment.model_copy(update={"power_source": probe.source, "settings": settings})
 
 
 def _compared(candidate: Finished, baseline: Finished) -> Finished:
@@ -223,11 +222,11 @@ def _with_peak(observation: AnswerObservation, peak_bytes: int) -> AnswerObserva
     return replace(observation, facts={**observation.facts, "scoring_peak_memory_bytes": peak})
 
 
-def _times(arm: RunningArm, started_at: datetime, measure_s: float | None) -> Times:
+def _times(arm: RunningArm, started: Started, measure_s: float | None) -> Times:
     load_s = arm.facts.get("load_s")
     return Times(
-        started_at=started_at,
-        finished_at=datetime.now(UTC),
+        started_at=started.at,
+        finished_at=started.until_now(),
         load_s=None if load_s is None else load_s.value,
         measure_s=measure_s,
     )

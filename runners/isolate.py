@@ -80,7 +80,25 @@ class Worker:
             OutOfMemoryError: if it ran out of memory.
             UnsupportedError: if it refuses.
         """
+        self.send(op, **payload)
+        return self.receive(op, timeout_s)
+
+    def send(self, op: str, **payload: Any) -> None:
+        """Send one message; ``receive`` gives the answer.
+
+        Raises:
+            ArmError: if the worker is gone.
+        """
         self._send({"op": op, **payload})
+
+    def receive(self, op: str, timeout_s: float) -> wire.Message:
+        """Return the answer to the message that was sent last.
+
+        Raises:
+            ArmError: if the worker fails, dies or does not answer in time (it is then killed).
+            OutOfMemoryError: if it ran out of memory.
+            UnsupportedError: if it refuses.
+        """
         reply = self._receive(op, time.monotonic() + timeout_s, timeout_s)
         if not reply["ok"]:
             raise wire.error_from(reply)

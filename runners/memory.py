@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leanboard.results.errors import OutOfMemoryError
+from leanboard.runners import nvml
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -84,6 +85,19 @@ def available_bytes(cgroup: Path = _CGROUP, proc: Path = _PROC) -> int | None:
     with suppress(OSError, KeyError):
         rests.append(parse_status((proc / "meminfo").read_text())["MemAvailable"])
     return min((rest for rest in rests if rest is not None), default=None)
+
+
+def device_available_bytes(kind: str) -> int | None:
+    """Return the memory that models can be loaded into: the system's, or the first GPU's."""
+    if kind != "cuda":
+        return available_bytes()
+    library, _ = nvml.library()
+    if library is None:
+        return None
+    try:
+        return int(library.nvmlDeviceGetMemoryInfo(nvml.first_gpu(library)).free)
+    except library.NVMLError:
+        return None
 
 
 def total_bytes(proc: Path = _PROC) -> int:

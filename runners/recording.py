@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from leanboard.metrics.trace import Observation
+from leanboard.metrics.trace import Observation, RequestObservation
 from leanboard.results import identity
 from leanboard.results.errors import LeanboardError, UnsupportedError
-from leanboard.results.measure import measurements
+from leanboard.results.measure import measurements, stability
 from leanboard.results.schema import (
     AccuracyCell,
     BlockRef,
@@ -22,6 +22,8 @@ from leanboard.results.schema import (
     Failure,
     PerformanceCell,
     Record,
+    Sampling,
+    Stability,
     Status,
     Times,
     TraceFile,
@@ -47,7 +49,13 @@ def without_paths(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that has ended, well or not, and is about to become a record."""
+    """A run that has ended, well or not, and is about to become a record.
+
+    Args:
+        threads: size of each thread pool of the arm's process; empty if it never loaded.
+        libraries: how its libraries were built, and what they chose.
+        sampling: how many samples were taken; ``None`` for accuracy.
+    """
 
     run_id: str
     cell: PerformanceCell | AccuracyCell
@@ -57,6 +65,9 @@ class Finished:
     times: Times
     comparisons: tuple[Comparison, ...] = ()
     warnings: tuple[str, ...] = ()
+    sampling: Sampling | None = None
+    threads: Mapping[str, int] = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
 
 def new_run_id(now: datetime | None = None) -> str:
@@ -123,8 +134,16 @@ class Recorder:
                 arms=self._labels,
                 suite=self._block.spec.suite,
             ),
-            "environment": self._environment,
+            "environment": self._around(finished),
         }
+
+    def _around(self, finished: Finished) -> Environment:
+        """Return the environment with what only the arm's process knows."""
+        known = {
+            "threads": {**self._environment.threads, **finished.threads},
+            "libraries": dict(finished.libraries),
+        }
+        return self._environment.model_copy(update=known)
 
     def _outcome_fields(self, finished: Finished) -> dict[str, Any]:
         error = finished.error
@@ -136,12 +155,18 @@ class Recorder:
             "times": finished.times,
             "measurements": {} if error is not None or seen is None else measurements(seen),
             "comparisons": () if error is not None else finished.comparisons,
+            "sampling": finished.sampling,
+            "stability": None if error is not None else _stability(seen),
             "facts": {} if error is not None or seen is None else wire.facts_to_json(seen.facts),
             "warnings": tuple(
                 without_paths(warning)
                 for warning in (*warnings_of(self._block, finished.arm), *finished.warnings)
             ),
         }
+
+
+def _stability(observation: Observation | None) -> Stability | None:
+    return stability(observation) if isinstance(observation, RequestObservation) else None
 
 
 def _failure(error: LeanboardError) -> Failure:

@@ -7,13 +7,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from leanboard.metrics.trace import EnergyWindow, Phase, Provenance, Quantity, RequestTrace
+from leanboard.metrics.trace import (
+    EnergyWindow,
+    Provenance,
+    Quantity,
+    RequestTrace,
+    RoundTrace,
+)
+from leanboard.metrics.warmup import drifting
 from leanboard.results.schema import Procedure
 from leanboard.runners import wire
 from leanboard.runners.arms import RunningArm, Seen
 from leanboard.runners.backends.base import Request
 from leanboard.runners.block import PreparedWorkload
-from leanboard.runners.probes import Probe, Reading
+from leanboard.runners.conditions import Conditions, Watch
+from leanboard.runners.energy_windows import decode_window, mixed_window, prefill_window
+from leanboard.runners.isolate import Worker
+from leanboard.runners.probes import Probe, Window
+from leanboard.runners.sampling import Warmup
 from leanboard.runners.workloads import requests
 
 _MEMORY_FACTS = {
@@ -24,7 +35,6 @@ _MEMORY_FACTS = {
 _GPU_FACTS = ("peak_allocated_bytes", "peak_reserved_bytes", "process_memory_bytes")
 
 Facts = Mapping[str, Quantity]
-Advance = Callable[[RunningArm, PreparedWorkload], None]
 
 
 def order(arms: Sequence[RunningArm], seed: int, key: str) -> list[RunningArm]:
@@ -38,90 +48,171 @@ def order(arms: Sequence[RunningArm], seed: int, key: str) -> list[RunningArm]:
 class Turn:
     """One arm's part of a round: the same prompts for every arm."""
 
-    workload: PreparedWorkload
     requests: Sequence[Request]
     number: int
     warmup: bool
 
 
-def run_rounds(
-    arms: Sequence[RunningArm],
-    workloads: Sequence[PreparedWorkload],
-    probe: Probe,
-    procedure: Procedure,
-    advance: Advance,
-) -> None:
-    """Run the warm-ups and rounds of each workload on every arm that can do it.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What one turn showed: the worker's answer, the joules, and what else went on."""
 
-    One workload after the other: what an engine keeps for a shape of work (buffers, a context)
-    stays warm from round to round, and the peak of memory is the workload's own. What is seen
-    lands in each arm's ``seen``; an arm that fails drops out, the others go on.
+    reply: wire.Message
+    window: Window
+    around: Conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What turns are taken with.
+
+    Args:
+        procedure: seed, warm-ups and time limit.
+        probe: counts joules.
+        watch: sees what else goes on meanwhile.
+        loaded: told of each arm whose model is loaded.
+        advance: told of each turn that is over.
     """
-    spans = [(True, number) for number in range(procedure.warmup_rounds)]
-    spans += [(False, number) for number in range(procedure.rounds)]
-    for workload in workloads:
-        for warmup, number in spans:
-            batch = requests(workload.prompts, workload.config, number, warmup=warmup)
-            turn = Turn(workload, batch, number, warmup)
-            key = f"{workload.config.name}/{warmup}/{number}"
-            for running in order(arms, procedure.seed, key):
-                if running.can(workload.config.name):
-                    _take(turn, running, probe, procedure.timeout_s)
-                advance(running, workload)
+
+    procedure: Procedure
+    probe: Probe
+    watch: Watch
+    loaded: Callable[[RunningArm], None]
+    advance: Callable[[RunningArm, PreparedWorkload], None]
 
 
-def _take(turn: Turn, running: RunningArm, probe: Probe, timeout_s: float) -> None:
-    """Let one arm run its part; what it shows is kept, what it fails at ends it."""
-    name = turn.workload.config.name
-    seen = running.seen.setdefault(name, Seen())
-    started_s = time.perf_counter()
-    with running.awake(name) as worker:
-        with probe.window() as window:
-            plain = [asdict(request) for request in turn.requests]
-            reply = worker.call("generate", timeout_s, requests=plain)
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One workload in one launch. What is seen lands in each arm's ``seen``.
+
+    An arm that fails drops out, the others go on.
+
+    Args:
+        arms: the arms that are loaded.
+        launch: number of the launch, counted from 0.
+    """
+
+    arms: Sequence[RunningArm]
+    workload: PreparedWorkload
+    launch: int
+    instruments: Instruments
+
+    def warm_up(self) -> Warmup:
+        """Run warm-up rounds: a given number, or until no arm's batches drift any more."""
+        procedure = self.instruments.procedure
+        most = procedure.max_warmup_rounds
+        first = self.launch * (procedure.warmup_rounds if most is None else most)
+        done = 0
+        while done < procedure.warmup_rounds or (most is not None and self._drifting()):
+            if done >= max(procedure.warmup_rounds, most or 0):
+                return Warmup(done, capped=True)
+            self._round(first + done, warmup=True)
+            done += 1
+        return Warmup(done, capped=False)
+
+    def run(self, rounds: range) -> None:
+        """Run timed rounds, then prefill alone where its joules can be told."""
+        for number in rounds:
+            self._round(number, warmup=False)
+        for running in self._able():
+            self._prefill(running, rounds.start)
+
+    def note_idle(self, idle: EnergyWindow, first_round: int) -> None:
+        """Give every arm the launch's idle window: it is the machine's, with all arms loaded."""
+        for running in self._able():
+            self._seen(running).windows.append(replace(idle, round=first_round))
+
+    def _able(self) -> list[RunningArm]:
+        return [arm for arm in self.arms if arm.can(self.workload.config.name)]
+
+    def _seen(self, running: RunningArm) -> Seen:
+        return running.seen.setdefault(self.workload.config.name, Seen())
+
+    def _prefill(self, running: RunningArm, number: int) -> None:
+        """Measure the energy of prefill alone, on the launch's first prompts."""
+        batch = requests(self.workload.prompts, self.workload.config, number, warmup=False)
+        with running.awake(self.workload.config.name) as worker:
+
+            def generate(asked: Sequence[Request]) -> list[RequestTrace]:
+                reply = self._ask(worker, asked)
+                return [wire.trace_from_wire(trace) for trace in reply["traces"]]
+
+            window = prefill_window(self.instruments.probe, generate, batch, number)
+            self._seen(running).windows.append(window)
+
+    def _ask(self, worker: Worker, asked: Sequence[Request]) -> wire.Message:
+        timeout_s = self.instruments.procedure.timeout_s
+        return worker.call("generate", timeout_s, requests=[asdict(r) for r in asked])
+
+    def _drifting(self) -> bool:
+        name = self.workload.config.name
+        return any(drifting(arm.batch_s(name, self.launch)) for arm in self.arms if arm.can(name))
+
+    def _round(self, number: int, *, warmup: bool) -> None:
+        config, prompts = self.workload.config, self.workload.prompts
+        turn = Turn(requests(prompts, config, number, warmup=warmup), number, warmup)
+        seed = self.instruments.procedure.seed
+        for running in order(self.arms, seed, f"{config.name}/{warmup}/{number}"):
+            if running.can(config.name):
+                self._take(turn, running)
+            self.instruments.advance(running, self.workload)
+
+    def _take(self, turn: Turn, running: RunningArm) -> None:
+        """Let one arm run its part; what it shows is kept, what it fails at ends it."""
+        name = self.workload.config.name
+        started_s = time.perf_counter()
+        with running.awake(name) as worker:
+            mark = self.instruments.watch.start(worker.pid)
+            with self.instruments.probe.window() as window:
+                reply = self._ask(worker, turn.requests)
+            ours = [arm.worker.pid for arm in self.arms]
+            around = self.instruments.watch.stop(mark, ours)
+            self._note(turn, running, Shown(reply, window, around))
+        elapsed_s = time.perf_counter() - started_s
+        running.measured_s[name] = running.measured_s.get(name, 0.0) + elapsed_s
+
+    def _note(self, turn: Turn, running: RunningArm, shown: Shown) -> None:
+        """Keep what a turn showed; of a warm-up only its times and what was around it."""
+        seen = self._seen(running)
         traces = [
             replace(
                 wire.trace_from_wire(trace),
                 arm=running.label,
                 round=turn.number,
                 warmup=turn.warmup,
+                launch=self.launch,
             )
-            for trace in reply["traces"]
+            for trace in shown.reply["traces"]
         ]
         seen.requests += traces
+        seen.rounds.append(self._round_trace(turn, shown))
         if not turn.warmup:
-            seen.windows.append(_energy_window(turn, window.reading, traces))
-            _note_facts(seen, reply)
-    elapsed_s = time.perf_counter() - started_s
-    running.measured_s[name] = running.measured_s.get(name, 0.0) + elapsed_s
+            seen.windows.append(mixed_window(shown.window, traces, turn.number))
+            seen.windows.append(decode_window(shown.window, traces, turn.number))
+            seen.facts |= _facts(seen.facts, shown.reply)
+
+    def _round_trace(self, turn: Turn, shown: Shown) -> RoundTrace:
+        peak = _facts({}, shown.reply).get("peak_memory_bytes")
+        return RoundTrace(
+            launch=self.launch,
+            round=turn.number,
+            warmup=turn.warmup,
+            started_s=shown.window.reading.started_s,
+            ended_s=shown.window.reading.ended_s,
+            peak_memory_bytes=None if peak is None else int(peak.value),
+            **asdict(shown.around),
+        )
 
 
-def _energy_window(turn: Turn, energy: Reading, traces: Sequence[RequestTrace]) -> EnergyWindow:
-    return EnergyWindow(
-        phase=Phase.MIXED,
-        round=turn.number,
-        started_s=energy.started_s,
-        ended_s=energy.ended_s,
-        energy_j=energy.energy_j,
-        source=energy.source,
-        provenance=energy.provenance,
-        requests=len(traces),
-        output_tokens=sum(trace.output_tokens for trace in traces),
-        reason=energy.reason,
-    )
-
-
-def _note_facts(seen: Seen, reply: wire.Message) -> None:
-    """Keep the facts of the latest batch, and the highest memory of all batches.
+def _facts(before: Facts, reply: wire.Message) -> dict[str, Quantity]:
+    """Return the facts of the latest batch, with the highest memory of all batches.
 
     Where the engine tells of a GPU, the host's resident set is not what the arm needs.
     """
     facts = wire.facts_from_wire(reply["facts"])
     if "peak_allocated_bytes" in facts:
-        facts |= _gpu_peaks(seen.facts, facts)
-    else:
-        facts |= _resident_peak(seen.facts, reply)
-    seen.facts |= facts
+        return facts | _gpu_peaks(before, facts)
+    return facts | _resident_peak(before, reply)
 
 
 def _gpu_peaks(before: Facts, latest: Facts) -> dict[str, Quantity]:

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from leanboard.runners import memory, wire
 from leanboard.runners.backends.base import Backend, Device, Engine, Request, Span
+from leanboard.runners.libraries import library_facts, thread_pools
 
 _PR_SET_PDEATHSIG = 1
 # Of glibc's malloc.h; 32 MiB is the largest threshold that it takes.
@@ -78,8 +79,16 @@ class Session:
             raise RuntimeError("nothing is loaded")
         return self._engine
 
+    def import_libraries(self, message: wire.Message) -> wire.Message:
+        """Import what a backend needs, before anything is timed."""
+        from hydra.utils import instantiate
+
+        backend: Backend = instantiate(message["backend"])
+        backend.import_libraries()
+        return {}
+
     def load(self, message: wire.Message) -> wire.Message:
-        """Load a model with its techniques; answer with load time, memory and vocabulary."""
+        """Load a model with its techniques; answer with all that is then known."""
         from hydra.utils import instantiate
 
         device = Device(**message["device"])
@@ -99,6 +108,8 @@ class Session:
             "memory": load_memory,
             "vocabulary": asdict(self.engine.vocabulary),
             "facts": wire.facts_to_wire(self.engine.facts()),
+            "threads": thread_pools(),
+            "libraries": library_facts(),
         }
 
     def generate(self, message: wire.Message) -> wire.Message:
@@ -143,6 +154,7 @@ def _memory() -> wire.Message | None:
 
 
 _OPERATIONS: dict[str, Callable[[Session, wire.Message], wire.Message]] = {
+    "import_libraries": Session.import_libraries,
     "load": Session.load,
     "generate": Session.generate,
     "encode": Session.encode,

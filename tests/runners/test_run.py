@@ -64,6 +64,7 @@ def command(tiny_llama: ModelFiles, tmp_path: Path, cache: Path) -> list[str]:
         "workload.output_tokens=4",
         "workload.prompts=3",
         "procedure.rounds=3",
+        "procedure.rounds_per_launch=null",
         "procedure.warmup_rounds=1",
         "procedure.timeout_s=120",
         "accuracy.tasks=[]",
