@@ -72,10 +72,19 @@ def fetch(names: tuple[str, ...], cache: Path | None) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, for a report.")
-def doctor(*, as_json: bool) -> None:
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Measure the peak FLOP/s of each dtype and the memory bandwidth instead, for the roofline "
+    "of later runs (a minute).",
+)
+def doctor(*, as_json: bool, calibrate: bool) -> None:
     """Say what this machine can measure and what it cannot, why, and how to change that."""
     from leanboard.runners import planning
 
+    if calibrate:
+        planning.show_calibration(_console())
+        return
     planning.show_findings(_console(), as_json=as_json)
 
 

@@ -1,8 +1,9 @@
-"""What a run would do, on the terminal: the plan, the menu, and the doctor's findings."""
+"""What a run would do, on the terminal: the plan, the menu, the doctor's findings and ceilings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -92,3 +93,38 @@ def show_findings(console: Console, *, as_json: bool = False) -> None:
         )
     console.print(table)
     console.print(escape(summary(findings)))
+
+
+def show_calibration(console: Console) -> None:
+    """Measure what this machine can do at best, keep it for the roofline, and print it.
+
+    Each device with every number of threads that the menu's hardware profiles use.
+
+    Raises:
+        LeanboardError: if it cannot be measured, or the cache cannot be written.
+    """
+    from rich.table import Table
+
+    from leanboard.results import identity
+    from leanboard.runners.calibration import Resources, calibrate, ceiling_rows
+    from leanboard.runners.environment import snapshot
+    from leanboard.runners.hardware import THIS_MACHINE
+    from leanboard.runners.lock import measuring
+
+    cache = Path(config.compose([])["cache"]).expanduser()
+    machine = identity.machine_id(snapshot())
+    cores = THIS_MACHINE.cores()
+    wanted = [Resources("cpu", threads) for threads in sorted({cores, 1}, reverse=True)]
+    if THIS_MACHINE.cuda_missing() is None:
+        wanted.append(Resources("cuda", cores))
+    table = Table("device", "threads", "ceiling", "best", "median", "spread", "reached by")
+    with measuring(wanted[-1].device, console.print):
+        for resources in wanted:
+            made = calibrate(cache, machine, resources, console.print)
+            for row in ceiling_rows(made):
+                table.add_row(resources.device, str(resources.threads), *row)
+    console.print(table)
+    console.print(
+        f"Kept for {machine} in the cache; runs read it. Ceilings are torch's best: an engine with "
+        "better kernels can exceed them."
+    )

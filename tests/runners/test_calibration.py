@@ -1,0 +1,135 @@
+"""Calibration: kept for the resources and the torch that it was made with, and for no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leanboard.results.errors import LeanboardError
+from leanboard.runners import calibration
+from leanboard.runners.calibration import Resources, calibrate, ensure_calibrated, stored
+
+MACHINE = "toy-2c-4gib-00000000"
+TWO, ONE = Resources("cpu", 2), Resources("cpu", 1)
+Say = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+def found(peak: float = 2e11, **changes: Any) -> dict[str, Any]:
+    best = {"median_per_s": 1e11, "spread": 0.0, "repeats": 9, "kernel": "mm 512"}
+    return {
+        "flops_per_s": {"float32": {"per_s": peak, **best}},
+        "missing": {"int8": "this torch has no int8 product"},
+        "bytes_per_s": {"per_s": 5e10, **best},
+        "torch": "2.13.0",
+        **changes,
+    }
+
+
+def measuring(peak: float = 2e11, **changes: Any) -> Callable[[Resources, Say], dict[str, Any]]:
+    return lambda resources, say: found(peak, **changes)  # noqa: ARG005
+
+
+def test_what_was_measured_is_found_again(tmp_path: Path) -> None:
+    assert stored(tmp_path, MACHINE, TWO) is None
+    made = calibrate(tmp_path, MACHINE, TWO, silent, measuring())
+    assert stored(tmp_path, MACHINE, TWO) == made
+    assert made.flops_per_s["float32"].per_s == 2e11
+    assert made.missing == {"int8": "this torch has no int8 product"}
+
+
+def test_each_number_of_threads_and_each_machine_has_its_own(tmp_path: Path) -> None:
+    two = calibrate(tmp_path, MACHINE, TWO, silent, measuring(2e11))
+    one = calibrate(tmp_path, MACHINE, ONE, silent, measuring(1e11))
+    assert stored(tmp_path, MACHINE, TWO) == two
+    assert stored(tmp_path, MACHINE, ONE) == one
+    assert stored(tmp_path, MACHINE, Resources("cuda", 2)) is None
+    assert stored(tmp_path, "other-machine", TWO) is None
+
+
+def test_measuring_again_replaces_what_was_there(tmp_path: Path) -> None:
+    calibrate(tmp_path, MACHINE, TWO, silent, measuring(1e11))
+    again = calibrate(tmp_path, MACHINE, TWO, silent, measuring(3e11))
+    assert stored(tmp_path, MACHINE, TWO) == again
+    text = (tmp_path / "calibration" / f"{MACHINE}.json").read_text()
+    assert text.count('"method_version"') == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("METHOD_VERSION", 99), ("_installed_torch", lambda: "9.0")]
+)
+def test_another_method_or_torch_is_not_taken_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    calibrate(tmp_path, MACHINE, TWO, silent, measuring())
+    monkeypatch.setattr(calibration, name, value)
+    assert stored(tmp_path, MACHINE, TWO) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"machine_id": 3}', "\udcff"])
+def test_a_damaged_file_holds_nothing_and_is_replaced(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "calibration" / f"{MACHINE}.json"
+    path.parent.mkdir()
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    assert stored(tmp_path, MACHINE, TWO) is None
+    made = calibrate(tmp_path, MACHINE, TWO, silent, measuring())
+    assert stored(tmp_path, MACHINE, TWO) == made
+
+
+@pytest.mark.parametrize("peak", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_rate_that_is_none_is_refused(tmp_path: Path, peak: float) -> None:
+    with pytest.raises(LeanboardError, match="no usable numbers"):
+        calibrate(tmp_path, MACHINE, TWO, silent, measuring(peak))
+    assert stored(tmp_path, MACHINE, TWO) is None
+
+
+def test_a_machine_without_torch_has_its_bandwidth_alone(tmp_path: Path) -> None:
+    made = calibrate(tmp_path, MACHINE, TWO, silent, measuring(flops_per_s={}))
+    assert made.flops_per_s == {}
+    assert made.bytes_per_s is not None
+
+
+@contextmanager
+def no_lock(device: str, say: Say) -> Any:
+    say(f"lock of {device}")
+    yield
+
+
+def test_a_run_measures_only_what_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(calibration, "measuring", no_lock)
+    monkeypatch.setattr(calibration, "_in_a_process", measuring())
+    first = ensure_calibrated(tmp_path, MACHINE, TWO, said.append)
+    assert first is not None
+    assert said[0] == "lock of cpu"
+    said.clear()
+    assert ensure_calibrated(tmp_path, MACHINE, TWO, said.append) == first
+    assert said == []
+
+
+def test_a_calibration_that_fails_leaves_the_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(resources: Resources, say: Say) -> dict[str, Any]:  # noqa: ARG001
+        raise LeanboardError("the calibration process ended")
+
+    said: list[str] = []
+    monkeypatch.setattr(calibration, "measuring", no_lock)
+    monkeypatch.setattr(calibration, "_in_a_process", broken)
+    assert ensure_calibrated(tmp_path, MACHINE, TWO, said.append) is None
+    assert said[-1] == "No roofline: the calibration process ended"
+
+
+@pytest.mark.process
+def test_a_process_that_dies_says_its_last_words() -> None:
+    with pytest.raises(LeanboardError, match=r"ended without a result: .*KeyError"):
+        calibration._in_a_process(Resources("no-such-device", 1), silent)

@@ -1,0 +1,195 @@
+"""What a token costs, by the shapes of real models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leanboard.runners.backends.base import Device, ModelFiles
+from leanboard.runners.calibration import Calibration, Ceiling
+from leanboard.runners.grid import TechniqueSpec
+from leanboard.runners.work import (
+    Architecture,
+    arithmetic_of,
+    counted,
+    read_architecture,
+    roofline_facts,
+)
+
+SMOLLM2 = {
+    "head_dim": 64,
+    "hidden_size": 576,
+    "num_attention_heads": 9,
+    "num_hidden_layers": 30,
+    "num_key_value_heads": 3,
+    "tie_word_embeddings": True,
+    "vocab_size": 49152,
+}
+PARAMETERS = 134_515_008
+CPU = Device("cpu", 2, "float32")
+TECHNIQUES = "leanboard.runners.techniques"
+INT8_DYNAMIC = TechniqueSpec(
+    "int8-dynamic",
+    {"_target_": f"{TECHNIQUES}.quantization.int8_dynamic.Int8Dynamic", "lm_head": True},
+)
+INT8_WEIGHTS = TechniqueSpec(
+    "int8-weight-only",
+    {"_target_": f"{TECHNIQUES}.quantization.int8_weight_only.Int8WeightOnly"},
+)
+BF16 = TechniqueSpec("bf16", {"_target_": f"{TECHNIQUES}.formats.bf16.BFloat16"})
+Q8_0 = TechniqueSpec(
+    "gguf-q8_0", {"_target_": f"{TECHNIQUES}.quantization.gguf.Gguf", "type": "q8_0"}
+)
+
+
+def folder(tmp_path: Path, config: dict[str, Any]) -> Path:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+def architecture(tmp_path: Path, **changes: Any) -> Architecture:
+    found = read_architecture(folder(tmp_path, {**SMOLLM2, **changes}))
+    assert found is not None
+    return found
+
+
+def values(tmp_path: Path, **changes: Any) -> dict[str, float]:
+    arithmetic = arithmetic_of("transformers", CPU, [])
+    facts = counted(architecture(tmp_path, **changes), arithmetic, PARAMETERS)
+    return {name: fact.value for name, fact in facts.items()}
+
+
+def test_smollm2_costs_what_its_shapes_say(tmp_path: Path) -> None:
+    assert values(tmp_path) == {
+        # Two FLOPs a parameter of the layers, and of the tied matrix as the head.
+        "linear_flops_per_token": 2 * (PARAMETERS - 49152 * 576),
+        "head_flops_per_token": 2 * 49152 * 576,
+        "attention_flops_per_position": 4 * 9 * 64 * 30,
+        "kv_formula_bytes_per_token": 46_080,
+        "unread_weight_bytes": 0,
+    }
+
+
+def test_an_embedding_that_is_not_the_head_is_not_read(tmp_path: Path) -> None:
+    found = values(tmp_path, tie_word_embeddings=False)
+    assert found["unread_weight_bytes"] == 4 * 49152 * 576
+    assert found["linear_flops_per_token"] == 2 * (PARAMETERS - 2 * 49152 * 576)
+
+
+@pytest.mark.parametrize(
+    ("changes", "window_layers"),
+    [
+        ({"layer_types": ["sliding_attention"] * 5 + ["full_attention"]}, 5),
+        ({"sliding_window_pattern": 6}, 25),
+        ({}, 30),
+        ({"use_sliding_window": False}, 0),
+        ({"sliding_window": None}, 0),
+    ],
+)
+def test_layers_with_a_sliding_window_are_told_apart(
+    tmp_path: Path, changes: dict[str, Any], window_layers: int
+) -> None:
+    found = architecture(tmp_path, **{"sliding_window": 512, **changes})
+    assert found.window_layers == window_layers
+
+
+def test_what_windowed_layers_cost_is_a_fact_of_its_own(tmp_path: Path) -> None:
+    kinds = ["sliding_attention"] * 20 + ["full_attention"] * 10
+    found = values(tmp_path, sliding_window=512, layer_types=kinds)
+    assert found["attention_flops_per_position"] == 4 * 9 * 64 * 10
+    assert found["window_attention_flops_per_position"] == 4 * 9 * 64 * 20
+    assert found["window_kv_bytes_per_token"] == 46_080 * 20 / 30
+    assert found["kv_formula_bytes_per_token"] == 46_080
+    assert found["attention_window"] == 512
+
+
+def test_the_text_part_of_a_larger_model_is_read(tmp_path: Path) -> None:
+    found = read_architecture(folder(tmp_path, {"text_config": SMOLLM2, "vision_config": {}}))
+    assert found is not None
+    assert (found.layers, found.tied) == (30, True)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"num_local_experts": 8}, {"kv_lora_rank": 512}, {"vocab_size": None}]
+)
+def test_of_another_kind_of_model_nothing_is_counted(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    assert read_architecture(folder(tmp_path, {**SMOLLM2, **changes})) is None
+
+
+def test_absent_shapes_follow_from_the_others(tmp_path: Path) -> None:
+    plain = {k: v for k, v in SMOLLM2.items() if k not in ("head_dim", "num_key_value_heads")}
+    found = read_architecture(folder(tmp_path, plain))
+    assert found is not None
+    assert (found.head_dim, found.kv_heads) == (64, 9)
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "techniques", "dtype", "cache_bytes"),
+    [
+        ("transformers", CPU, [], "float32", 4),
+        ("transformers", CPU, [BF16], "bfloat16", 2),
+        ("transformers", CPU, [INT8_WEIGHTS], "float32", 4),
+        ("transformers", CPU, [INT8_DYNAMIC], "int8", 4),
+        ("transformers", Device("cuda", 2, "bfloat16"), [], "bfloat16", 2),
+        ("llamacpp", replace(CPU, reference_dtype="float16"), [], "float32", 2),
+        ("llamacpp", replace(CPU, reference_dtype="float16"), [Q8_0], "int8", 2),
+    ],
+)
+def test_an_arm_computes_in_the_dtype_of_its_backend_and_techniques(
+    backend: str, device: Device, techniques: list[TechniqueSpec], dtype: str, cache_bytes: int
+) -> None:
+    found = arithmetic_of(backend, device, techniques)
+    assert (found.dtype, found.kv_element_bytes) == (dtype, cache_bytes)
+
+
+def test_a_head_that_is_quantised_apart_leaves_the_embedding_unread(tmp_path: Path) -> None:
+    arithmetic = arithmetic_of("transformers", CPU, [INT8_DYNAMIC])
+    facts = counted(architecture(tmp_path), arithmetic, PARAMETERS)
+    assert facts["unread_weight_bytes"].value == 4 * 49152 * 576
+
+
+def calibration(*dtypes: str) -> Calibration:
+    best = Ceiling(per_s=2e11, median_per_s=1.9e11, spread=0.01, repeats=50, kernel="mm 1024")
+    return Calibration(
+        method_version=1,
+        device="cpu",
+        threads=2,
+        torch="2.13.0",
+        measured_at=datetime(2026, 1, 1, tzinfo=UTC),
+        flops_per_s=dict.fromkeys(dtypes, best),
+        missing={},
+        bytes_per_s=best.model_copy(update={"per_s": 5e10}),
+    )
+
+
+def files(where: Path) -> ModelFiles:
+    return ModelFiles("smollm2", "a" * 64, where, None, where, "float", PARAMETERS)
+
+
+def test_the_ceilings_are_those_of_the_arm_s_dtype(tmp_path: Path) -> None:
+    model = files(folder(tmp_path, SMOLLM2))
+    facts = roofline_facts(model, "transformers", CPU, [], calibration("float32"))
+    assert facts["peak_flops_per_s"].value == 2e11
+    assert facts["peak_bytes_per_s"].value == 5e10
+    other = roofline_facts(model, "transformers", CPU, [BF16], calibration("float32"))
+    assert "peak_flops_per_s" not in other
+    assert "peak_bytes_per_s" in other
+
+
+def test_without_a_calibration_there_are_shapes_and_no_ceilings(tmp_path: Path) -> None:
+    facts = roofline_facts(files(folder(tmp_path, SMOLLM2)), "transformers", CPU, [], None)
+    assert "linear_flops_per_token" in facts
+    assert not {"peak_flops_per_s", "peak_bytes_per_s"} & set(facts)
+
+
+def test_a_model_of_another_kind_has_ceilings_and_no_shapes(tmp_path: Path) -> None:
+    model = files(folder(tmp_path, {**SMOLLM2, "num_local_experts": 8}))
+    facts = roofline_facts(model, "transformers", CPU, [], calibration("float32"))
+    assert set(facts) == {"peak_flops_per_s", "peak_bytes_per_s"}
