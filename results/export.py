@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from leanboard.metrics.registry import METRICS
 from leanboard.results.files import write_failed, write_whole
+from leanboard.results.reliability import COLUMNS, DOCS, UNITS, reliability_cells
 from leanboard.results.schema import AccuracyCell, Measurement, Record
 from leanboard.results.store import Entry, Loaded
 from leanboard.results.table import ACCURACY, Row, table
@@ -42,6 +43,7 @@ _LONG = {
     "block": _TEXT,
     "arm": _TEXT,
     "status": _TEXT,
+    **COLUMNS,
     "metric": _TEXT,
     "value": _REAL,
     "unit": _TEXT,
@@ -65,6 +67,7 @@ _WIDE = {
     "arm": _TEXT,
     "status": _TEXT,
     "error": _TEXT,
+    **COLUMNS,
     "quality_ranked": _FLAG,
     "warnings": _TEXT,
     "started_at": _TEXT,
@@ -149,6 +152,7 @@ def _common(record: Record, origin: str) -> Cells:
         "status": record.status.value,
         "started_at": record.times.started_at.isoformat(),
         "licence": record.licence,
+        **reliability_cells(record),
     }
 
 
@@ -208,7 +212,7 @@ def _in_order(names: Iterable[str]) -> list[str]:
 
 
 def _dictionary(rows: Sequence[Row]) -> list[Cells]:
-    """Describe every metric, and every column of the wide table that derives from one."""
+    """Describe every metric, every column that derives from one, and how runs were sampled."""
     described = {
         m.name: {"unit": m.unit, "direction": m.direction.value, "doc": m.doc, "source": m.source}
         for m in METRICS
@@ -224,6 +228,9 @@ def _dictionary(rows: Sequence[Row]) -> list[Cells]:
         task, _, metric = name.rpartition(".")
         base = described.get(metric, {"direction": "", "doc": "", "source": ""})
         described[name] = {**base, "unit": columns[name], "doc": f"On {task}: {base['doc']}"}
+    for name, doc in DOCS.items():
+        plain = {"unit": UNITS.get(name, ""), "direction": "", "doc": doc, "source": "leanboard"}
+        described.setdefault(name, plain)
     return [{"metric": name, **described[name]} for name in _in_order(described)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
+from leanboard.results.reliability import Judgement, causes, judgement
 from leanboard.results.schema import (
     AccuracyCell,
     Comparison,
@@ -83,6 +84,16 @@ class Row:
         """Whether its quality may enter ranks, fronts, gates and findings."""
         random = self.cell.model.weights_origin == "random"
         return not random and not any(w.startswith(REQUANTISED) for w in self.warnings)
+
+    @property
+    def stability(self) -> Judgement:
+        """Whether the timed run was stable; an unstable one is shown, and never ranked."""
+        return judgement(self.record)
+
+    @property
+    def causes(self) -> str:
+        """What makes the timed run unstable; empty where nothing does."""
+        return causes(self.record)
 
     def comparison(self, metric: str) -> Comparison | None:
         """Return the comparison with the baseline of the same block, if there is one."""

@@ -1,4 +1,4 @@
-"""The rows of the leaderboard as a person reads them: texts, sizes of bars, reasons for gaps."""
+"""The rows of the leaderboard as a person reads them, in their order, with what filters offer."""
 
 from __future__ import annotations
 
@@ -6,83 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from leanboard.leaderboard.cells import BoardCell, cell_of
 from leanboard.leaderboard.columns import Column, columns_of
-from leanboard.leaderboard.format import DASH, number, percent, plural, rounded, span
+from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.variants import Variant, variants
-from leanboard.metrics.metric import Direction, Role, Verdict
-from leanboard.metrics.trace import Provenance
-from leanboard.results.schema import Comparison, Measurement, Record, Status
+from leanboard.results.reliability import Judgement, judgement
+from leanboard.results.schema import Record, Status
 from leanboard.results.store import Loaded
 from leanboard.results.table import Row, table
 
-GLYPHS = {
-    Verdict.BETTER: "\u25b2",
-    Verdict.WORSE: "\u25bc",
-    Verdict.NO_DIFFERENCE_SHOWN: "\u2248",
-    Verdict.UNDECIDED: "",
-}
-CLASSES = {
-    Verdict.BETTER: "better",
-    Verdict.WORSE: "worse",
-    Verdict.NO_DIFFERENCE_SHOWN: "same",
-    Verdict.UNDECIDED: "undecided",
-}
-BAR_WIDTH = 100.0
-MARK_WIDTH = 1.2
-"""Least width of an interval that is drawn: below it nothing would be seen."""
-NOTHING = "the run did not measure it"
+Place = tuple[str, str]
+"""A machine and a run on it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """How much better than its baseline, above 1 better whichever way the metric points.
-
-    Args:
-        factor: baseline / candidate where lower is better, else candidate / baseline.
-        verdict: what the interval allows one to say.
-        title: the whole sentence, for a pointer or a screen reader.
-    """
-
-    factor: float
-    verdict: Verdict
-    title: str
-
-    @property
-    def text(self) -> str:
-        """The factor and the sign of its verdict."""
-        return f"{GLYPHS[self.verdict]} {number(self.factor, 2)}\u00d7".lstrip()
-
-    @property
-    def css(self) -> str:
-        """Class of the badge."""
-        return CLASSES[self.verdict]
-
-
-@dataclass(frozen=True, slots=True)
-class BoardCell:
-    """One value of the table, ready to print.
-
-    ``value`` is ``None`` for a dash; ``unranked`` marks a quality that is shown, not ranked.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    provenance: Provenance | None
-    text: str
-    span: str
-    title: str
-    gain: Gain | None
-    unranked: bool
-    bar: float
-    whisker_start: float
-    whisker_width: float
-
-    @property
-    def modelled(self) -> bool:
-        """Whether the value is an estimate or a simulation and needs its badge."""
-        return self.provenance in (Provenance.MODELLED, Provenance.SIMULATED)
+NO_CAUSE = "the record names no cause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +26,8 @@ class BoardRow:
     """One row of the table: what was run, its cells in the columns' order, its page.
 
     ``label``, ``workload`` and ``backend`` are plain names, for filters; where a name stands for
-    more than one thing, the ``_text`` beside it says which.
+    more than one thing, the ``_text`` beside it says which. ``unstable`` holds the causes, and is
+    empty for a run that is not known to be unstable.
     """
 
     label: str
@@ -108,6 +45,8 @@ class BoardRow:
     reason: str
     baseline: bool
     ranked: bool
+    stability: Judgement
+    unstable: str
     href: str
     cells: tuple[BoardCell, ...]
 
@@ -133,8 +72,10 @@ def board_of(loaded: Loaded) -> Board:
     """Return the board of what was read from the stores."""
     rows = table(loaded.entries)
     columns = columns_of(rows)
+    doubts = _doubts(loaded, rows)
     lines = tuple(
-        _line(row, columns, variant) for row, variant in zip(rows, variants(rows), strict=True)
+        _line(row, columns, variant, doubt)
+        for row, variant, doubt in zip(rows, variants(rows), doubts, strict=True)
     )
     return Board(loaded, rows, columns, lines)
 
@@ -149,29 +90,34 @@ def run_href(record: Record) -> str:
     return quote(f"runs/{run_place(record)}.html")
 
 
-def gain_of(comparison: Comparison | None, direction: Direction) -> Gain | None:
-    """Return how much better a candidate is, from a ratio with a better direction."""
-    if comparison is None or comparison.value is None or comparison.statistic != "ratio":
-        return None
-    if direction is Direction.NEUTRAL or comparison.value <= 0:
-        return None
-    lower = direction is Direction.LOWER
-    interval, ratio = comparison.interval, comparison.value
-    ends = "" if interval is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
-    return Gain(
-        factor=rounded(1 / ratio if lower else ratio),
-        verdict=comparison.verdict,
-        title=(
-            f"{comparison.verdict.value} than the baseline"
-            if comparison.verdict in (Verdict.BETTER, Verdict.WORSE)
-            else f"{comparison.verdict.value} against the baseline"
-        )
-        + f": candidate / baseline = {ratio:.3f}{ends}, {percent(ratio - 1)}, n = {comparison.n}",
-    )
+def doubt_of(record: Record, baseline: Record | None) -> str:
+    """Return why the ratios of a timed run are doubted; empty where they are not."""
+    if judgement(record) is Judgement.UNSTABLE:
+        return "this run is unstable"
+    if baseline is not None and judgement(baseline) is Judgement.UNSTABLE:
+        return "the run of its baseline is unstable"
+    return ""
 
 
-def _line(row: Row, columns: Sequence[Column], variant: Variant) -> BoardRow:
+def baseline_of(record: Record, runs: Mapping[Place, Record]) -> Record | None:
+    """Return the run that a record was compared with, if it is there."""
+    compared = next((comparison.baseline_run for comparison in record.comparisons), None)
+    return None if compared is None else runs.get((record.machine_id, compared))
+
+
+def runs_of(loaded: Loaded) -> dict[Place, Record]:
+    """Return the records by machine and run."""
+    return {(e.record.machine_id, e.record.run_id): e.record for e in loaded.entries}
+
+
+def _doubts(loaded: Loaded, rows: Sequence[Row]) -> list[str]:
+    runs = runs_of(loaded)
+    return [doubt_of(row.record, baseline_of(row.record, runs)) for row in rows]
+
+
+def _line(row: Row, columns: Sequence[Column], variant: Variant, doubt: str) -> BoardRow:
     record, error = row.record, row.record.error
+    unstable = row.stability is Judgement.UNSTABLE
     return BoardRow(
         label=row.label,
         label_text=row.label + variant.technique,
@@ -188,68 +134,11 @@ def _line(row: Row, columns: Sequence[Column], variant: Variant) -> BoardRow:
         reason="" if error is None else f"{error.kind}: {error.message}",
         baseline=record.block.baseline,
         ranked=row.quality_ranked,
+        stability=row.stability,
+        unstable=(row.causes or NO_CAUSE) if unstable else "",
         href=run_href(record),
-        cells=tuple(_cell(row, column) for column in columns),
+        cells=tuple(cell_of(row, column, doubt) for column in columns),
     )
-
-
-def _cell(row: Row, column: Column) -> BoardCell:
-    measured = row.measurements.get(column.name)
-    if measured is None or measured.value is None:
-        return _gap(measured)
-    value, interval = measured.value, measured.interval
-    low = rounded(interval.low) if interval is not None else None
-    high = rounded(interval.high) if interval is not None else None
-    width = BAR_WIDTH / column.largest if column.largest > 0 else 0.0
-    start = max(0.0, (value if low is None else low) * width)
-    end = (value if high is None else high) * width
-    return BoardCell(
-        value=value,
-        low=low,
-        high=high,
-        n=measured.n,
-        provenance=measured.provenance,
-        text=number(value * column.scale.factor),
-        span="" if low is None or high is None else span(low, high, column.scale),
-        title=_title(measured, column),
-        gain=gain_of(row.comparison(column.name), column.direction),
-        unranked=column.role is Role.QUALITY and not row.quality_ranked,
-        bar=round(max(0.0, value * width), 2),
-        whisker_start=round(start, 2),
-        whisker_width=round(max(MARK_WIDTH, end - start), 2),
-    )
-
-
-def _gap(measured: Measurement | None) -> BoardCell:
-    reason = NOTHING if measured is None else measured.reason or NOTHING
-    title = f"not measured: {reason}"
-    return BoardCell(
-        value=None,
-        low=None,
-        high=None,
-        n=0,
-        provenance=None,
-        text=DASH,
-        span="",
-        title=title,
-        gain=None,
-        unranked=False,
-        bar=0.0,
-        whisker_start=0.0,
-        whisker_width=0.0,
-    )
-
-
-def _title(measured: Measurement, column: Column) -> str:
-    parts = [measured.summary, f"n = {measured.n}"]
-    if measured.interval is not None:
-        level = number(measured.interval.level * 100, 0)
-        parts.append(f"{level} % interval ({measured.interval.method})")
-    if measured.provenance is not None:
-        parts.append(measured.provenance.value)
-    if measured.reason is not None:
-        parts.append(measured.reason)
-    return f"{column.label}: {', '.join(parts)}"
 
 
 def choices_of(lines: Sequence[BoardRow]) -> Mapping[str, tuple[str, ...]]:

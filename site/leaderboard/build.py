@@ -101,7 +101,7 @@ def _write(
 
 
 def _runs(board: Board, draft: Path, problems: list[Problem]) -> Iterator[RunPage]:
-    neighbours = neighbours_of(board.loaded.entries, board.rows)
+    neighbours = neighbours_of(board)
     for entry in board.loaded.entries:
         links = [_copy_record(entry, draft)]
         plots: tuple[tuple[str, Plot], ...] = ()

@@ -20,6 +20,7 @@ BETTER = {
 }
 _BY_NAME = {metric.name: metric for metric in METRICS}
 _PLACES = {metric.name: place for place, metric in enumerate(METRICS)}
+_ESTIMATES = (Provenance.MODELLED, Provenance.SIMULATED)
 _SHORT = {
     "ttft_s": "TTFT",
     "tpot_s": "TPOT",
@@ -43,7 +44,7 @@ class Column:
         direction: which way is better.
         role: what the metric is about.
         shown: whether the table shows it unasked.
-        largest: largest value or interval end in the column; the scale of the drawn bars.
+        largest: largest value or interval end of those that have a bar; estimates have none.
         axis: whether it can be an axis of a trade-off plot.
     """
 
@@ -71,9 +72,10 @@ def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def comparable(measurement: Measurement, role: Role) -> bool:
-    """Return whether a value may stand on the axis of a trade-off: energy must be measured."""
-    known = measurement.value is not None
-    return known and (role is not Role.ENERGY or measurement.provenance is Provenance.MEASURED)
+    """Return whether a value may stand on an axis: no estimate, and energy must be measured."""
+    if measurement.value is None or measurement.provenance in _ESTIMATES:
+        return False
+    return role is not Role.ENERGY or measurement.provenance is Provenance.MEASURED
 
 
 def label_of(name: str) -> str:
@@ -116,7 +118,9 @@ def _place(name: str) -> tuple[int, str]:
 def _column(name: str, measured: Sequence[Measurement]) -> Column:
     metric = _BY_NAME.get(name.rpartition(".")[2], _BY_NAME["acc_norm"])
     values = [m.value for m in measured if m.value is not None]
-    ends = [m.interval.high for m in measured if m.interval is not None]
+    solid = [m for m in measured if comparable(m, metric.role)]
+    ends = [m.interval.high for m in solid if m.interval is not None]
+    drawn = [m.value for m in solid if m.value is not None]
     unit = measured[0].unit
     axis = metric.direction is not Direction.NEUTRAL
     return Column(
@@ -129,7 +133,7 @@ def _column(name: str, measured: Sequence[Measurement]) -> Column:
         direction=metric.direction,
         role=metric.role,
         shown=_shown(name, metric),
-        largest=max([*values, *ends]),
+        largest=max([*drawn, *ends], default=0.0),
         axis=axis and any(comparable(m, metric.role) for m in measured),
     )
 

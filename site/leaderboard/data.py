@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from leanboard.leaderboard.board import BAR_WIDTH, FILTERS, GLYPHS, MARK_WIDTH, Board, BoardCell
-from leanboard.leaderboard.columns import ARROWS, BETTER, Column, comparable
-from leanboard.leaderboard.tradeoff import UNRANKED
-from leanboard.results.table import Row
+from leanboard.leaderboard.board import FILTERS, Board
+from leanboard.leaderboard.cells import BAR_WIDTH, DOUBT, GLYPHS, MARK_WIDTH, BoardCell
+from leanboard.leaderboard.columns import ARROWS, BETTER, Column
+from leanboard.leaderboard.tradeoff import ESTIMATE, UNRANKED, UNSTABLE
 
 Json = dict[str, object]
 
@@ -36,12 +36,16 @@ def _data(board: Board) -> Json:
         "device": [line.device for line in lines],
         "status": [line.status.value for line in lines],
         "reason": [line.reason for line in lines],
+        "unstable": [line.unstable for line in lines],
     }
     return {
         "barWidth": BAR_WIDTH,
         "markWidth": MARK_WIDTH,
         "filters": list(FILTERS),
         "unranked": UNRANKED,
+        "unstableRun": UNSTABLE,
+        "estimate": ESTIMATE,
+        "doubt": DOUBT,
         "glyphs": {verdict.value: glyph for verdict, glyph in GLYPHS.items()},
         "rows": len(lines),
         "href": [line.href for line in lines],
@@ -50,8 +54,7 @@ def _data(board: Board) -> Json:
         "texts": {name: _dictionary(values) for name, values in texts.items()},
         "metrics": [_metric(column) for column in board.columns],
         "cells": [
-            _cells([line.cells[place] for line in lines], board.rows, column)
-            for place, column in enumerate(board.columns)
+            _cells([line.cells[place] for line in lines]) for place in range(len(board.columns))
         ],
     }
 
@@ -73,19 +76,15 @@ def _metric(column: Column) -> Json:
     }
 
 
-def _cells(cells: Sequence[BoardCell], rows: Iterable[Row], column: Column) -> Json:
+def _cells(cells: Sequence[BoardCell]) -> Json:
     gains = [cell.gain for cell in cells]
-    usable = [
-        int(measured is not None and comparable(measured, column.role))
-        for measured in (row.measurements.get(column.name) for row in rows)
-    ]
     return {
         "value": [cell.value for cell in cells],
         "low": [cell.low for cell in cells],
         "high": [cell.high for cell in cells],
         "unranked": [int(cell.unranked) for cell in cells],
-        "modelled": [int(cell.modelled) for cell in cells],
-        "comparable": usable,
+        "estimate": _dictionary([cell.estimate for cell in cells]),
+        "doubted": [int(gain is not None and gain.doubted) for gain in gains],
         "title": _dictionary([cell.title for cell in cells]),
         "gain": [None if gain is None else gain.factor for gain in gains],
         "verdict": _dictionary(["" if gain is None else gain.verdict.value for gain in gains]),

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from leanboard.leaderboard.format import number, quantity
-from leanboard.results.schema import Component, Environment, PerformanceCell, Record
+from leanboard.results.schema import Component, Environment, PerformanceCell, Procedure, Record
 
 UNKNOWN = "not known"
 LONGEST = 15
+_SYSTEM = ("os", "kernel", "libc", "python", "git_sha", "git_dirty")
+_NONE_WITHOUT = frozenset(
+    {"memory_cap", "memory_limit", "cpu_limit", "limit", "virtualised", "container"}
+)
 _UNITS = {"_bytes": "B", "_s": "s", "_w": "W"}
 
 
@@ -49,7 +53,7 @@ def configuration(record: Record) -> tuple[Section, ...]:
     sections.append(Section("Device profile", _terms(cell.device)))
     if isinstance(cell, PerformanceCell):
         sections.append(Section("Workload", _terms(cell.workload)))
-        sections.append(Section("Procedure", _terms(cell.procedure)))
+        sections.append(Section("Procedure", _procedure(cell.procedure)))
     else:
         sections.append(Section("Task", _terms(cell.task)))
     sections.append(Section("Block", _terms(record.block)))
@@ -58,23 +62,18 @@ def configuration(record: Record) -> tuple[Section, ...]:
 
 def surroundings(environment: Environment) -> tuple[Section, ...]:
     """Return the machine and the software around the run."""
-    machine = ("memory_bytes", "memory_limit_bytes", "cpu_limit", "power_source", "load_average")
-    shared = ("steal_share", "virtualised")
-    system = ("os", "kernel", "libc", "python", "git_sha", "git_dirty")
-    values = {name: getattr(environment, name) for name in type(environment).model_fields}
-    sections = [Section("Processor", _terms(environment.cpu))]
+    parts = {name: getattr(environment, name) for name in type(environment).model_fields}
+    plain = {n: v for n, v in parts.items() if not isinstance(v, dict | tuple | BaseModel)}
+    machine = {name: value for name, value in plain.items() if name not in _SYSTEM}
+    sections = [Section("Processor", _known(_scalars(environment.cpu)))]
     sections += [
-        Section(f"Accelerator {place}", _terms(gpu)) for place, gpu in enumerate(environment.gpus)
+        Section(f"Accelerator {place}", _known(_scalars(gpu)))
+        for place, gpu in enumerate(environment.gpus)
     ]
-    sections.append(Section("Machine", tuple(_term(n, values[n]) for n in machine + shared)))
-    sections.append(Section("System", tuple(_term(n, values[n]) for n in system)))
-    for title, mapping in (
-        ("Threads", environment.threads),
-        ("Settings", environment.settings),
-        ("Packages", environment.packages),
-    ):
-        if mapping:
-            sections.append(Section(title, _mapping(mapping)))
+    sections.append(Section("Machine", _known(machine)))
+    sections.append(Section("System", _known({name: plain[name] for name in _SYSTEM})))
+    titled = {**_mappings(environment.cpu, "Processor: "), **_mappings(environment)}
+    sections += [Section(title, _mapping(titled[title])) for title in sorted(titled)]
     return tuple(sections)
 
 
@@ -87,6 +86,36 @@ def identity(record: Record) -> tuple[Term, ...]:
 def facts(record: Record) -> tuple[Term, ...]:
     """Return what else the run noted, as it stands in the record."""
     return _mapping(record.facts)
+
+
+def _scalars(model: BaseModel) -> dict[str, object]:
+    values = {name: getattr(model, name) for name in type(model).model_fields}
+    return {name: value for name, value in values.items() if not isinstance(value, dict)}
+
+
+def _mappings(model: BaseModel, before: str = "") -> dict[str, Mapping[str, object]]:
+    """Return the open mappings of a model that hold anything, with their titles."""
+    values = {name: getattr(model, name) for name in type(model).model_fields}
+    return {
+        before + _words(name).capitalize(): value
+        for name, value in values.items()
+        if isinstance(value, dict) and value
+    }
+
+
+def _known(values: Mapping[str, object]) -> tuple[Term, ...]:
+    """Return what is known line by line, and in one last line the names of what is not."""
+    terms = [_term(name, value) for name, value in values.items()]
+    unknown = ", ".join(term.name for term in terms if term.text == UNKNOWN)
+    known = tuple(term for term in terms if term.text != UNKNOWN)
+    return (*known, Term(UNKNOWN, unknown)) if unknown else known
+
+
+def _procedure(procedure: Procedure) -> tuple[Term, ...]:
+    """Return the procedure's terms: what it leaves open is a limit that it does not set."""
+    return tuple(
+        Term(term.name, "none" if term.text == UNKNOWN else term.text) for term in _terms(procedure)
+    )
 
 
 def _component(component: Component) -> tuple[Term, ...]:
@@ -107,7 +136,7 @@ def _term(name: str, value: object, *, readable: bool = True) -> Term:
     code = name.endswith(("_hash", "_id", "_sha"))
     if value is None:
         bare = next((n for n in map(name.removesuffix, (*_UNITS, "_hz")) if n != name), name)
-        return Term(_words(bare), "none" if bare.endswith(("cap", "limit")) else UNKNOWN)
+        return Term(_words(bare), "none" if bare in _NONE_WITHOUT else UNKNOWN)
     if readable and isinstance(value, int | float) and not isinstance(value, bool):
         for ending, unit in _UNITS.items():
             if name.endswith(ending):

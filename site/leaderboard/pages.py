@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from leanboard.leaderboard.board import NOTHING, Board, choices_of
+from leanboard.leaderboard.board import Board, BoardRow, choices_of
+from leanboard.leaderboard.cells import NOTHING
 from leanboard.leaderboard.columns import ARROWS, BETTER
 from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.tradeoff import UNRANKED, default_tradeoff
 from leanboard.metrics.comparison import MIN_ROUNDS
 from leanboard.metrics.metric import Role
 from leanboard.metrics.registry import METRICS
+from leanboard.results.reliability import Judgement
 from leanboard.results.schema import Status
 
 MOST_ROWS = 200
@@ -72,6 +75,7 @@ def leaderboard(site: Site) -> Context:
         "choices": choices_of(lines),
         "statuses": [status.value for status in Status],
         "unranked": UNRANKED,
+        "stabilities": _stabilities(shown),
         "summary": _summary(site),
     }
 
@@ -122,6 +126,17 @@ PAGES: tuple[Page, ...] = (
 def in_order(pages: Sequence[Page]) -> list[Page]:
     """Return pages as the navigation lists them."""
     return sorted(pages, key=lambda page: (page.order, page.slug))
+
+
+def _stabilities(lines: Sequence[BoardRow]) -> str:
+    """Say how many rows were judged stable, and how many not judged at all."""
+    counts = Counter(line.stability for line in lines)
+    judged = f"Judged stable: {plural(counts[Judgement.STABLE], 'row')}."
+    unknown = counts[Judgement.UNKNOWN]
+    if not unknown:
+        return judged
+    why = "an older record, or too few samples; the run's page says so"
+    return f"{judged} Not judged: {plural(unknown, 'row')} ({why})."
 
 
 def _summary(site: Site) -> str:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC
 
 from leanboard.leaderboard.board import (
-    CLASSES,
-    GLYPHS,
-    Gain,
-    gain_of,
+    Board,
+    Place,
+    baseline_of,
+    doubt_of,
     run_href,
     run_place,
+    runs_of,
 )
 from leanboard.leaderboard.charts import Plot
-from leanboard.leaderboard.columns import BETTER, label_of, place_of, scale_of
 from leanboard.leaderboard.describe import (
     Section,
     Term,
@@ -24,15 +24,20 @@ from leanboard.leaderboard.describe import (
     identity,
     surroundings,
 )
-from leanboard.leaderboard.format import DASH, moment, number, plural, quantity, span
-from leanboard.metrics.metric import Direction, Metric
-from leanboard.metrics.registry import METRICS
-from leanboard.results.command import run_command
-from leanboard.results.schema import Comparison, Measurement, PerformanceCell, Record
+from leanboard.leaderboard.format import moment, plural, quantity
+from leanboard.leaderboard.run_tables import (
+    Compared,
+    Group,
+    Missed,
+    compared,
+    measured_groups,
+    missed,
+)
+from leanboard.leaderboard.sampling import Sampled, Steadiness, sampled, steadiness
+from leanboard.results.command import reproduce_command, run_command
+from leanboard.results.schema import PerformanceCell, Record
 from leanboard.results.store import Entry
 from leanboard.results.table import Row
-
-_BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,46 +46,6 @@ class Link:
 
     text: str
     href: str
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One line of the table of measurements."""
-
-    name: str
-    label: str
-    better: str
-    value: str
-    interval: str
-    method: str
-    n: str
-    summary: str
-    provenance: str
-
-
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """A metric without a value, and why."""
-
-    name: str
-    label: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One line of the table of comparisons with the baseline."""
-
-    name: str
-    label: str
-    statistic: str
-    value: str
-    interval: str
-    n: str
-    verdict: str
-    css: str
-    gain: Gain | None
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +62,12 @@ class RunPage:
     started: str
     took: tuple[Term, ...]
     identity: tuple[Term, ...]
-    measured: tuple[Measured, ...]
+    sampled: Sampled | None
+    steadiness: Steadiness | None
+    measured: tuple[Group, ...]
     missed: tuple[Missed, ...]
     compared: tuple[Compared, ...]
+    doubt: str
     baseline_link: Link | None
     related: tuple[Link, ...]
     plots: tuple[tuple[str, Plot], ...]
@@ -107,6 +75,7 @@ class RunPage:
     environment: tuple[Section, ...]
     facts: tuple[Term, ...]
     warnings: tuple[str, ...]
+    reproduce: str
     command: str
     needs_folder: bool
     downloads: tuple[Link, ...]
@@ -118,11 +87,13 @@ class Neighbours:
 
     Args:
         hrefs: machine and run id to the address of the run's page.
+        runs: machine and run id to the record.
         rows: place of a timed run to its row of the board.
         scored: place of a scoring run to the rows that it was joined to.
     """
 
-    hrefs: Mapping[tuple[str, str], str]
+    hrefs: Mapping[Place, str]
+    runs: Mapping[Place, Record]
     rows: Mapping[str, Row]
     scored: Mapping[str, tuple[Row, ...]]
 
@@ -135,10 +106,8 @@ def run_page(
 ) -> RunPage:
     """Return the page of one record."""
     record = entry.record
-    names = sorted(record.measurements, key=place_of)
-    known = [name for name in names if record.measurements[name].value is not None]
-    missed = [name for name in names if name not in known]
     timed = isinstance(record.cell, PerformanceCell)
+    doubt = doubt_of(record, baseline_of(record, neighbours.runs))
     return RunPage(
         title=_title(record),
         subtitle=_subtitle(record),
@@ -150,12 +119,12 @@ def run_page(
         started=moment(record.times.started_at.astimezone(UTC)),
         took=_took(record),
         identity=identity(record),
-        measured=tuple(_measured(name, record.measurements[name]) for name in known),
-        missed=tuple(
-            Missed(name, label_of(name), record.measurements[name].reason or "no reason given")
-            for name in missed
-        ),
-        compared=tuple(_compared(comparison) for comparison in record.comparisons),
+        sampled=sampled(record) if timed else None,
+        steadiness=steadiness(record) if timed else None,
+        measured=measured_groups(record),
+        missed=missed(record),
+        compared=compared(record, doubt),
+        doubt=doubt,
         baseline_link=_baseline(record, neighbours),
         related=_related(record, neighbours),
         plots=plots,
@@ -163,24 +132,24 @@ def run_page(
         environment=surroundings(record.environment),
         facts=facts(record),
         warnings=record.warnings,
+        reproduce=reproduce_command(record) if entry.origin == "published" else "",
         command=run_command(record),
         needs_folder=record.cell.model.source.startswith("local"),
         downloads=downloads,
     )
 
 
-def neighbours_of(entries: tuple[Entry, ...], rows: tuple[Row, ...]) -> Neighbours:
+def neighbours_of(board: Board) -> Neighbours:
     """Return the links between the runs of the board."""
     scored: dict[str, list[Row]] = {}
-    for row in rows:
+    runs = runs_of(board.loaded)
+    for row in board.rows:
         for record in row.accuracy_records:
             scored.setdefault(run_place(record), []).append(row)
     return Neighbours(
-        hrefs={
-            (entry.record.machine_id, entry.record.run_id): run_href(entry.record)
-            for entry in entries
-        },
-        rows={run_place(row.record): row for row in rows},
+        hrefs={place: run_href(record) for place, record in runs.items()},
+        runs=runs,
+        rows={run_place(row.record): row for row in board.rows},
         scored={place: tuple(joined) for place, joined in scored.items()},
     )
 
@@ -203,45 +172,6 @@ def _took(record: Record) -> tuple[Term, ...]:
     whole = (times.finished_at - times.started_at).total_seconds()
     parts = (("whole run", whole), ("load", times.load_s), ("measuring", times.measure_s))
     return tuple(Term(name, quantity(value, "s")) for name, value in parts if value is not None)
-
-
-def _measured(name: str, measurement: Measurement) -> Measured:
-    value = 0.0 if measurement.value is None else measurement.value
-    scale = scale_of(name, measurement.unit, [value])
-    interval, metric = measurement.interval, _metric(name)
-    return Measured(
-        name=name,
-        label=label_of(name),
-        better="" if metric is None else BETTER[metric.direction],
-        value=quantity(measurement.value, measurement.unit, scale),
-        interval=DASH if interval is None else span(interval.low, interval.high, scale),
-        method=measurement.reason or "one value" if interval is None else interval.method,
-        n=f"{measurement.n:,}",
-        summary=measurement.summary,
-        provenance="" if measurement.provenance is None else measurement.provenance.value,
-    )
-
-
-def _compared(comparison: Comparison) -> Compared:
-    metric, interval = _metric(comparison.metric), comparison.interval
-    direction = Direction.NEUTRAL if metric is None else metric.direction
-    ends = "" if interval is None else f"{interval.low:.3f} \u2013 {interval.high:.3f}"
-    return Compared(
-        name=comparison.metric,
-        label=label_of(comparison.metric),
-        statistic=comparison.statistic,
-        value=DASH if comparison.value is None else number(comparison.value, 3),
-        interval=ends or DASH,
-        n=f"{comparison.n:,}",
-        verdict=f"{GLYPHS[comparison.verdict]} {comparison.verdict.value}".lstrip(),
-        css=CLASSES[comparison.verdict],
-        gain=gain_of(comparison, direction),
-        reason=comparison.reason or "",
-    )
-
-
-def _metric(name: str) -> Metric | None:
-    return _BY_NAME.get(name.rpartition(".")[2])
 
 
 def _baseline(record: Record, neighbours: Neighbours) -> Link | None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from leanboard.leaderboard.charts import Line, Mark, Plot, polyline, x_axis, y_axis
+from leanboard.leaderboard.charts import (
+    BOTTOM,
+    TOP,
+    Axis,
+    Line,
+    Mark,
+    Plot,
+    polyline,
+    x_axis,
+    y_axis,
+)
 from leanboard.leaderboard.format import number, scale_for
 from leanboard.metrics.trace import (
     AnswerObservation,
@@ -44,17 +54,24 @@ def plots_of(observation: Observation) -> tuple[tuple[str, Plot], ...]:
     """Return the plots that fit the kind of observation, with their headings."""
     if isinstance(observation, RequestObservation):
         requests = [r for r in observation.timed if r.token_s]
-        drawn = [("Time to first token of every request", _first_tokens(requests))]
-        if any(len(r.token_s) > 1 for r in requests):
-            drawn.insert(0, ("Inter-token latency of every request", _gaps(requests)))
-        return tuple(drawn) if requests else ()
+        return tuple(_of_requests(requests)) if requests else ()
     if isinstance(observation, AnswerObservation) and observation.answers:
         return _answers(observation.answers)
     return ()
 
 
-def _gaps(requests: Sequence[RequestTrace]) -> Plot:
-    shown = [r for r in requests if len(r.token_s) > 1][:MOST_REQUESTS]
+def _of_requests(requests: Sequence[RequestTrace]) -> Iterator[tuple[str, Plot]]:
+    longer = [r for r in requests if len(r.token_s) > 1]
+    if longer:
+        yield "Inter-token latency of every request", _gaps(longer, len(requests))
+        each = [(r.token_s[-1] - r.token_s[0]) / (len(r.token_s) - 1) for r in longer]
+        yield "Time per output token of every request", _by_round(longer, each, "TPOT")
+    first = [r.token_s[0] - r.sent_s for r in requests]
+    yield "Time to first token of every request", _by_round(requests, first, "TTFT")
+
+
+def _gaps(requests: Sequence[RequestTrace], every_request: int) -> Plot:
+    shown = requests[:MOST_REQUESTS]
     gaps = [[b - a for a, b in pairwise(r.token_s)] for r in shown]
     scale = scale_for("s", [gap for one in gaps for gap in one])
     scaled = [[gap * scale.factor for gap in one] for one in gaps]
@@ -66,38 +83,61 @@ def _gaps(requests: Sequence[RequestTrace]) -> Plot:
         Line(
             polyline([(x.at(i), y.at(gap)) for i, gap in enumerate(one, start=2)]),
             "sample-line",
-            f"round {request.round}, prompt {request.prompt_id}",
+            _place(request),
         )
         for request, one in zip(shown, scaled, strict=True)
     )
     description = (
-        f"{len(shown)} of {len(requests)} requests, one line each: seconds between neighbouring "
+        f"{len(shown)} of {every_request} requests, one line each: seconds between neighbouring "
         f"output tokens, from {number(min(every))} to {number(max(every))} "
         f"{scale.suffix}"
     )
     return Plot(x, y, description, lines=lines, height=MEDIUM)
 
 
-def _first_tokens(requests: Sequence[RequestTrace]) -> Plot:
-    times = [r.token_s[0] - r.sent_s for r in requests]
+def _by_round(requests: Sequence[RequestTrace], times: Sequence[float], what: str) -> Plot:
+    """Return one dot a request; a thin line stands where a new process begins."""
     scale = scale_for("s", times)
+    scaled = [t * scale.factor for t in times]
     rounds = [float(r.round) for r in requests]
     x = x_axis("round", [min(rounds) - 0.5, max(rounds) + 0.5])
-    y = y_axis(f"TTFT ({scale.suffix})", [t * scale.factor for t in times], zero=True, height=SMALL)
+    y = y_axis(f"{what} ({scale.suffix})", scaled, zero=True, height=SMALL)
     marks = tuple(
         Mark(
             x.at(float(r.round)),
-            y.at(t * scale.factor),
+            y.at(t),
             "sample-dot",
-            f"round {r.round}, prompt {r.prompt_id}: {number(t * scale.factor)} {scale.suffix}",
+            f"{_place(r)}: {number(t)} {scale.suffix}",
         )
-        for r, t in zip(requests, times, strict=True)
+        for r, t in zip(requests, scaled, strict=True)
     )
+    borders, told = _launches(requests, x)
     description = (
-        f"{len(requests)} requests, one dot each: time to first token by round, from "
-        f"{number(min(times) * scale.factor)} to {number(max(times) * scale.factor)} {scale.suffix}"
+        f"{len(requests)} requests, one dot each: {what} by round, from "
+        f"{number(min(scaled))} to {number(max(scaled))} {scale.suffix}. {told}"
     )
-    return Plot(x, y, description, marks=marks, height=SMALL)
+    return Plot(x, y, description, marks=marks, lines=borders, height=SMALL)
+
+
+def _launches(requests: Sequence[RequestTrace], x: Axis) -> tuple[tuple[Line, ...], str]:
+    """Return a line before the first round of every new process, and what they say in words."""
+    first = {r.launch: r.round for r in reversed(requests)}
+    rounds = {r.round for r in requests}
+    if len(first) <= 1:
+        return (), "One process made all rounds."
+    if len(first) == len(rounds):
+        return (), "Every round was made by a new process."
+    starts = sorted(first.values())[1:]
+    ends = SMALL - BOTTOM, TOP
+    lines = tuple(
+        Line(polyline([(x.at(start - 0.5), end) for end in ends]), "launch-line", "new process")
+        for start in starts
+    )
+    return lines, f"{len(first)} processes, one after the other; a vertical line between them."
+
+
+def _place(request: RequestTrace) -> str:
+    return f"process {request.launch}, round {request.round}, prompt {request.prompt_id}"
 
 
 def _answers(answers: Sequence[AnswerTrace]) -> tuple[tuple[str, Plot], ...]:

@@ -10,17 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from leanboard.leaderboard.board import Board, BoardCell, BoardRow
+from leanboard.leaderboard.board import Board, BoardRow
+from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import Axis, Line, Mark, Plot, polyline, x_axis, y_axis
 from leanboard.leaderboard.columns import Column, first_axis
 from leanboard.leaderboard.labels import with_labels
 from leanboard.metrics.metric import Direction, Role
 from leanboard.metrics.pareto import pareto_front
-from leanboard.metrics.trace import Provenance
 from leanboard.results.schema import Status
 from leanboard.results.table import ACCURACY
 
 UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked"
+UNSTABLE = "the run is unstable: shown, not ranked"
+ESTIMATE = "values are shown, never compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,11 @@ def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -
         reason = next(filter(None, map(_why_not, (x, y), cells)), None)
         if reason is not None:
             left_out.append(Left(line, reason))
-        elif Role.QUALITY in (x.role, y.role) and not line.ranked:
+            continue
+        reason = _why_hollow(line, (x, y))
+        if reason:
             hollow.append((line, *cells))
-            left_out.append(Left(line, UNRANKED))
+            left_out.append(Left(line, reason))
         else:
             stage[str(len(stage))] = (line, *cells)
     points = {name: (cx.value, cy.value) for name, (_, cx, cy) in stage.items()}
@@ -110,9 +114,17 @@ Point = tuple[BoardRow, BoardCell, BoardCell]
 def _why_not(column: Column, cell: BoardCell) -> str | None:
     if cell.value is None:
         return f"{column.label}: {cell.title}"
-    if column.role is Role.ENERGY and cell.provenance is not Provenance.MEASURED:
-        return f"{column.label}: {cell.provenance} joules are shown, never compared"
+    if cell.estimate:
+        return f"{column.label}: {cell.estimate} {ESTIMATE}"
     return None
+
+
+def _why_hollow(line: BoardRow, columns: tuple[Column, Column]) -> str:
+    """Return why a run is drawn without a rank; empty where it competes for the front."""
+    if line.unstable:
+        return f"{UNSTABLE} ({line.unstable})"
+    quality = any(column.role is Role.QUALITY for column in columns)
+    return UNRANKED if quality and not line.ranked else ""
 
 
 def _plot(
@@ -159,7 +171,8 @@ def _mark(point: Point, columns: tuple[Column, Column], axes: tuple[Axis, Axis],
         f"{column.short} {cell.text} {column.scale.suffix}".rstrip()
         for cell, column in zip(cells, columns, strict=True)
     )
-    name = f"{line.label_text} \u00b7 {line.backend_text}"
+    unstable = ", unstable" if line.unstable else ""
+    name = f"{line.label_text} \u00b7 {line.backend_text}{unstable}"
     bars = [_bar(*each) for each in zip(axes, cells, columns, strict=True)]
     title = f"{name}, {line.model}: {values}"
     return Mark(where[0], where[1], f"point {css}", title, name, line.href, bars[0], bars[1])

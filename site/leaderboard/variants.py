@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.format import number, plural, quantity
-from leanboard.results.schema import Component, PerformanceCell
+from leanboard.results.schema import Component, PerformanceCell, Procedure
 from leanboard.results.table import Row
 
 Facets = Mapping[str, str]
@@ -112,9 +112,20 @@ def _sizes(row: Row) -> Facets:
         "prompts": plural(asked.prompts, "prompt"),
         "output_length": f"{asked.output_length} length",
         "rounds": plural(procedure.rounds, "round"),
+        "rounds_per_launch": _launches(procedure.rounds_per_launch),
+        "max_rounds": _adaptive(procedure),
         "warmup_rounds": plural(procedure.warmup_rounds, "warm-up"),
         "seed": f"seed {procedure.seed}",
     }
+
+
+def _launches(rounds: int | None) -> str:
+    return "one process" if rounds is None else f"{plural(rounds, 'round')} a process"
+
+
+def _adaptive(procedure: Procedure) -> str:
+    most = procedure.max_rounds
+    return "fixed" if most is None else f"at most {plural(most, 'round')}"
 
 
 def _limits(row: Row) -> Facets:

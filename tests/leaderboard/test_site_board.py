@@ -6,17 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
-from demo_store import Demo
-from record_factory import make_run
+from demo_store import CAUSE, Demo
+from record_factory import make_record, make_run, request_observation
 
-from leanboard.leaderboard.board import Board, BoardCell, BoardRow, board_of, gain_of
+from leanboard.leaderboard.board import Board, BoardRow, board_of
+from leanboard.leaderboard.cells import BoardCell, doubted, gain_of
 from leanboard.leaderboard.charts import bounds, x_axis
 from leanboard.leaderboard.data import data_script
 from leanboard.leaderboard.format import DASH
-from leanboard.leaderboard.tradeoff import Tradeoff, default_tradeoff, tradeoff
-from leanboard.metrics.metric import Direction
+from leanboard.leaderboard.tradeoff import UNRANKED, UNSTABLE, Tradeoff, default_tradeoff, tradeoff
+from leanboard.metrics.metric import Direction, Role
 from leanboard.metrics.pareto import pareto_front
-from leanboard.results.schema import Comparison, Interval, Status, Verdict
+from leanboard.metrics.trace import Provenance
+from leanboard.results.identity import sealed
+from leanboard.results.reliability import Judgement
+from leanboard.results.schema import Comparison, Interval, Record, Status, Verdict
 from leanboard.results.store import Entry, Loaded
 
 
@@ -84,7 +88,9 @@ def test_what_was_not_measured_is_a_dash_with_its_reason_and_never_zero(demo: De
 
 def test_modelled_joules_wear_their_badge_and_are_no_axis(demo: Demo) -> None:
     column = next(c for c in demo.board.columns if c.name == "energy_per_output_token_j")
-    assert cell(demo.board, line(demo.board, "none"), column.name).modelled
+    shown = cell(demo.board, line(demo.board, "none"), column.name)
+    assert (shown.estimate, shown.bar) == ("modelled", 0.0)
+    assert shown.gain is None
     assert not column.axis
 
 
@@ -128,6 +134,7 @@ def test_the_front_is_that_of_the_metrics_package(demo: Demo) -> None:
         for row in demo.board.lines
         if (row.hardware, row.workload) == (drawn.hardware, drawn.workload)
         and row.ranked
+        and not row.unstable
         and row.status is Status.OK
     ]
     points = {
@@ -144,8 +151,9 @@ def test_the_front_is_that_of_the_metrics_package(demo: Demo) -> None:
 def test_requantised_quality_is_hollow_and_stays_out_of_the_front(demo: Demo) -> None:
     drawn = against_accuracy(demo)
     hollow = {mark.title.split(" ")[0] for mark in drawn.plot.marks if "hollow" in mark.css}
-    assert hollow == {"int8-weight-only", "int8-dynamic", "gguf-q8_0"}
-    assert hollow <= {left.line.label for left in drawn.left_out}
+    requantised = {left.line.label for left in drawn.left_out if left.reason == UNRANKED}
+    assert requantised == {"int8-weight-only", "int8-dynamic", "gguf-q8_0"}
+    assert requantised < hollow
 
 
 def test_requantised_speed_counts(demo: Demo) -> None:
@@ -154,8 +162,91 @@ def test_requantised_speed_counts(demo: Demo) -> None:
     drawn = tradeoff(
         demo.board, columns["tpot_s"], columns["ttft_s"], first.hardware, first.workload
     )
-    assert not drawn.left_out
-    assert all("hollow" not in mark.css for mark in drawn.plot.marks)
+    assert [left for left in drawn.left_out if left.reason == UNRANKED] == []
+    drawn_hollow = [mark.title for mark in drawn.plot.marks if "hollow" in mark.css]
+    assert [title.split(" ")[0] for title in drawn_hollow] == ["gguf-q4_1"]
+
+
+def test_an_unstable_run_is_drawn_hollow_and_named_and_is_on_no_front(demo: Demo) -> None:
+    drawn = default_tradeoff(demo.board)
+    assert drawn is not None
+    hollow = next(mark for mark in drawn.plot.marks if "hollow" in mark.css)
+    place = demo.board.columns.index(drawn.x)
+    fastest = min(
+        (row for row in demo.board.lines if row.workload == "chat" and row.status is Status.OK),
+        key=lambda row: row.cells[place].value or 0.0,
+    )
+    assert hollow.title.startswith("gguf-q4_1 \u00b7 llamacpp, unstable, ")
+    assert hollow.href == fastest.href
+    assert fastest not in drawn.front
+    left = next(left for left in drawn.left_out if left.line == fastest)
+    assert left.reason == f"{UNSTABLE} (launches: {CAUSE.message})"
+
+
+def test_the_gain_of_an_unstable_run_is_in_doubt_and_its_scores_are_not(demo: Demo) -> None:
+    row = line(demo.board, "gguf-q4_1", backend="llamacpp")
+    gain = cell(demo.board, row, "tpot_s").gain
+    assert gain is not None
+    assert gain.text.endswith("\u00d7 ?")
+    assert gain.css == "doubted"
+    assert gain.title.startswith("in doubt, as this run is unstable: ")
+    assert doubted(gain_of(ratio(0.5), Direction.LOWER), Role.QUALITY, "x") == gain_of(
+        ratio(0.5), Direction.LOWER
+    )
+    calm = cell(demo.board, line(demo.board, "gguf-q8_0", backend="llamacpp"), "tpot_s").gain
+    assert calm is not None
+    assert calm.css == "better"
+
+
+def test_a_gain_over_an_unstable_baseline_is_in_doubt_too() -> None:
+    baseline = make_run(causes=[CAUSE])
+    candidate = make_run(techniques=["bf16"], speed=2.0, baseline=baseline)
+    board = of(baseline.record, candidate.record)
+    row = next(row for row in board.lines if row.label == "bf16")
+    gain = cell(board, row, "tpot_s").gain
+    assert gain is not None
+    assert row.unstable == ""
+    assert gain.css == "doubted"
+    assert "the run of its baseline is unstable" in gain.title
+
+
+def test_a_record_without_a_judgement_is_neither_stable_nor_unstable() -> None:
+    old = sealed(make_record().model_dump() | {"sampling": None, "stability": None})
+    row = of(old).lines[0]
+    assert (row.stability, row.unstable) == (Judgement.UNKNOWN, "")
+
+
+def test_measured_joules_compete_without_the_modelled_ones_beside_them() -> None:
+    arms = ("a", "b", "c")
+    runs = [
+        make_run(
+            techniques=[arm],
+            observation=request_observation(arm=arm, energy_provenance=provenance),
+        )
+        for arm, provenance in zip(
+            arms, (Provenance.MEASURED, Provenance.MODELLED, Provenance.SIMULATED), strict=True
+        )
+    ]
+    board = of(*(run.record for run in runs))
+    x, y = (
+        next(column for column in board.columns if column.name == name)
+        for name in ("tpot_s", "energy_per_output_token_j")
+    )
+    measured = runs[0].record.measurements["energy_per_output_token_j"]
+    assert measured.interval is not None
+    assert y.axis
+    assert y.largest == max(measured.value or 0.0, measured.interval.high)
+    drawn = tradeoff(board, x, y, board.lines[0].hardware, "chat")
+    assert [row.label for row in drawn.front] == ["a"]
+    assert len(drawn.plot.marks) == 1
+    assert {left.line.label: left.reason for left in drawn.left_out} == {
+        "b": "Energy per output token: modelled values are shown, never compared",
+        "c": "Energy per output token: simulated values are shown, never compared",
+    }
+
+
+def of(*records: Record) -> Board:
+    return board_of(Loaded(tuple(Entry(record, "local", Path("r.json")) for record in records)))
 
 
 def test_without_scores_memory_takes_the_place_of_accuracy() -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import permutations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from demo_store import Demo
+from demo_store import CAUSE, Demo
+from record_factory import make_run, request_observation
 
+from leanboard.leaderboard.build import build_site
 from leanboard.metrics.metric import Role
 from leanboard.metrics.pareto import pareto_front
+from leanboard.metrics.trace import Provenance
 from leanboard.results.schema import Status
+from leanboard.results.store import Store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -108,7 +113,7 @@ def test_what_was_not_measured_comes_last_whichever_way_the_rest_goes(
         page.goto("about:blank")
         page.goto(demo.address(state=f"sort=accuracy&dir={direction}"))
         assert column(page, "Accuracy")[-2:] == ["\u2014", "\u2014"]
-    title = page.locator("#board .null .hidden").first.inner_text()
+    title = page.locator("#board tbody tr").last.locator(".null .hidden").first.inner_text()
     assert title == "not measured: no task with accuracy was scored for this arm"
 
 
@@ -130,6 +135,52 @@ def test_filters_and_search_narrow_the_table(demo: Demo, page: Page) -> None:
 def test_a_filter_that_fits_nothing_says_so(demo: Demo, page: Page) -> None:
     page.goto(demo.address(state="q=no-such-thing"))
     assert page.locator("#board tbody").inner_text().startswith("No row fits")
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_an_unstable_row_says_so_and_unfolds_its_causes_by_keyboard(
+    demo: Demo, browser: Browser, *, script: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(demo.address())
+    mark = page.locator("#board .mark")
+    assert mark.count() == 1
+    assert mark.inner_text() == "unstable"
+    row = page.locator("#board tbody tr", has=page.locator(".mark"))
+    assert row.locator("th a").inner_text() == "gguf-q4_1"
+    assert row.locator(".gain.better").count() == 0
+    assert row.locator(".gain.doubted").first.inner_text().endswith("?")
+    mark.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert CAUSE.message in mark.inner_text()
+    legend = page.locator("#reading").inner_text()
+    for word in ("modelled", "Not measured", "unstable", "Judged stable: 19 rows."):
+        assert word in legend
+    context.close()
+
+
+def test_sorting_never_mixes_estimates_with_what_was_measured(
+    tmp_path: Path, context: BrowserContext
+) -> None:
+    store = Store(tmp_path / "records", "local")
+    for number, (arm, provenance) in enumerate(
+        [("a", Provenance.MODELLED), ("b", Provenance.MEASURED), ("c", Provenance.MEASURED)]
+    ):
+        seen = request_observation(arm=arm, speed=4.0 - number, energy_provenance=provenance)
+        run = make_run(techniques=[arm], observation=seen)
+        store.write(run.record, run.traces)
+    built = build_site(store.load(), tmp_path / "site")
+    page = context.new_page()
+    page.goto((built.folder / "index.html").as_uri())
+    head = page.locator("#board thead th", has_text="Energy")
+    for expected in (["b", "c", "a"], ["c", "b", "a"]):
+        head.get_by_role("button").click()
+        assert names(page) == expected
+    place = page.locator("#board thead th").all_inner_texts().index(head.inner_text()) + 1
+    cells = page.locator(f"#board tbody tr > :nth-child({place})")
+    assert "modelled" in cells.last.inner_text()
+    assert [cell.locator("svg").count() for cell in cells.all()] == [1, 1, 0]
 
 
 def test_failed_and_unsupported_runs_show_on_demand_with_their_reason(
@@ -181,9 +232,9 @@ def test_a_row_leads_to_its_run_and_back(demo: Demo, page: Page) -> None:
     page.goto(demo.address())
     page.locator("#board tbody th a", has_text="prompt-lookup").first.click()
     assert page.locator("h1").inner_text() == "prompt-lookup \u00b7 chat"
-    assert page.locator("svg.plot").count() == 2
-    page.get_by_role("button", name="Copy").click()
-    page.locator("button", has_text="Cop").wait_for()
+    assert page.locator("svg.plot").count() == 3
+    page.get_by_role("button", name="Copy").first.click()
+    page.locator("button", has_text="Cop").first.wait_for()
     page.get_by_role("link", name="Leaderboard").first.click()
     assert page.locator("#board").count() == 1
 
@@ -206,6 +257,7 @@ def test_every_pair_of_axes_marks_the_front_of_the_metrics_package(demo: Demo, p
             for number, line in enumerate(board.lines)
             if (line.hardware, line.workload, line.status) == (hardware, "long-prompt", Status.OK)
             and (line.ranked or not quality)
+            and not line.unstable
         }
         expected = pareto_front(points, [column.direction for _, column in pair])
         drawn = page.locator("#plot .point.front").all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 from demo_store import Demo
+from markupsafe import escape
 from pydantic import ValidationError
 from record_factory import make_run
 
@@ -229,7 +229,7 @@ def test_a_run_page_tells_everything_about_its_run(demo: Demo) -> None:
     for reason in reasons:
         assert reason is not None
         assert escape(reason) in text
-    assert text.count('class="plot"') == 2
+    assert text.count('class="plot"') == 3
     copied = demo.folder / "downloads" / "records" / f"{place}.json"
     assert copied.read_bytes() == entry.path.read_bytes()
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -23,13 +23,15 @@ from leanboard.metrics.trace import (
     Quantity,
     RequestObservation,
     RequestTrace,
+    RoundTrace,
     Series,
 )
 from leanboard.results.identity import cell_id, digest, machine_id, sealed, software_id
-from leanboard.results.measure import comparisons, measurements
+from leanboard.results.measure import comparisons, measurements, stability
 from leanboard.results.schema import (
     AccuracyCell,
     BlockRef,
+    Cause,
     Component,
     Cpu,
     DeviceProfile,
@@ -40,6 +42,8 @@ from leanboard.results.schema import (
     PerformanceCell,
     Procedure,
     Record,
+    Sampling,
+    Stability,
     Status,
     Task,
     Times,
@@ -132,9 +136,15 @@ def make_workload(name: str = "chat", *, batch_size: int = 1, prompts: int = 8) 
     )
 
 
-def make_procedure(rounds: int = 8) -> Procedure:
+def make_procedure(rounds: int = 8, *, rounds_per_launch: int | None = None) -> Procedure:
     return Procedure(
-        name="quickstart", version=1, rounds=rounds, warmup_rounds=2, seed=0, timeout_s=300
+        name="quickstart",
+        version=1,
+        rounds=rounds,
+        rounds_per_launch=rounds_per_launch,
+        warmup_rounds=2,
+        seed=0,
+        timeout_s=300,
     )
 
 
@@ -163,43 +173,65 @@ def request_observation(
     warmups: int = 1,
     weight_bytes: int = 538_060_032,
     energy_provenance: Provenance = Provenance.MODELLED,
+    no_energy: str | None = None,
+    rounds_per_launch: int | None = None,
+    wobble: Sequence[float] = (1.0,),
 ) -> RequestObservation:
-    """Return requests of about 20 ms a token divided by ``speed``, with a little noise."""
+    """Return requests of about 20 ms a token divided by ``speed``, with a little noise.
+
+    The processes differ by the factors of ``wobble`` in turn; ``no_energy`` is the reason for which
+    no joules could be read.
+    """
     workload = make_workload() if workload is None else workload
     noise = random.Random(f"{arm}/{seed}")
     requests: list[RequestTrace] = []
     windows: list[EnergyWindow] = []
+    seen: list[RoundTrace] = []
     clock_s = 100.0
-    for number in range(-warmups, rounds):
-        warmup, index = number < 0, number + warmups if number < 0 else number
-        begun_s, trace = clock_s, _request(noise, clock_s, speed, workload, arm)
-        requests += [
-            RequestTrace(
-                **{**trace, "round": index, "warmup": warmup, "batch": number + warmups},
-                prompt_id=f"p{index % workload.prompts}",
-            )
-            for _ in range(workload.batch_size)
-        ]
+    for batch, (launch, index, warmup) in enumerate(_schedule(rounds, warmups, rounds_per_launch)):
+        begun_s, now = clock_s, speed * wobble[launch % len(wobble)]
+        trace = _request(noise, clock_s, now, workload, arm)
+        trace |= {"launch": launch, "round": index, "warmup": warmup, "batch": batch}
+        prompt_id = f"p{index % workload.prompts}"
+        requests += [RequestTrace(**trace, prompt_id=prompt_id)] * workload.batch_size
         clock_s = trace["token_s"][-1] + 0.001
+        seen.append(_round(launch, index, begun_s, clock_s, warmup=warmup, peak=weight_bytes * 1.5))
         if not warmup:
-            windows.append(
-                EnergyWindow(
-                    phase=Phase.MIXED,
-                    round=index,
-                    started_s=begun_s,
-                    ended_s=clock_s,
-                    energy_j=8.0 * (clock_s - begun_s),
-                    source="codecarbon",
-                    provenance=energy_provenance,
-                    requests=workload.batch_size,
-                    output_tokens=workload.output_tokens * workload.batch_size,
-                )
-            )
+            window = _window(index, begun_s, clock_s, workload, energy_provenance)
+            unread = replace(window, energy_j=None, reason=no_energy)
+            windows.append(window if no_energy is None else unread)
     return RequestObservation(
         requests=tuple(requests),
+        rounds=tuple(seen),
         windows=tuple(windows),
         series=(_memory_series(clock_s, weight_bytes),),
         facts=_facts(weight_bytes, workload),
+    )
+
+
+def _schedule(
+    rounds: int, warmups: int, rounds_per_launch: int | None
+) -> Iterator[tuple[int, int, bool]]:
+    """Yield launch, round number and whether it warms up; every launch has its warm-ups."""
+    each = rounds if rounds_per_launch is None else rounds_per_launch
+    for launch, first in enumerate(range(0, rounds, each)):
+        yield from ((launch, launch * warmups + number, True) for number in range(warmups))
+        yield from ((launch, number, False) for number in range(first, min(first + each, rounds)))
+
+
+def _window(
+    number: int, started_s: float, ended_s: float, workload: Workload, provenance: Provenance
+) -> EnergyWindow:
+    return EnergyWindow(
+        phase=Phase.MIXED,
+        round=number,
+        started_s=started_s,
+        ended_s=ended_s,
+        energy_j=8.0 * (ended_s - started_s),
+        source="codecarbon",
+        provenance=provenance,
+        requests=workload.batch_size,
+        output_tokens=workload.output_tokens * workload.batch_size,
     )
 
 
@@ -220,6 +252,24 @@ def _request(
         "prompt_tokens": workload.prompt_tokens,
         "output_ids": tuple(range(5, 5 + workload.output_tokens)),
     }
+
+
+def _round(
+    launch: int, number: int, started_s: float, ended_s: float, *, warmup: bool, peak: float
+) -> RoundTrace:
+    return RoundTrace(
+        launch=launch,
+        round=number,
+        warmup=warmup,
+        started_s=started_s,
+        ended_s=ended_s,
+        peak_memory_bytes=int(peak),
+        cpu_s=1.9 * (ended_s - started_s),
+        other_cpu_s=0.01 * (ended_s - started_s),
+        steal_share=0.0,
+        minor_faults=200,
+        switches=3,
+    )
 
 
 def _memory_series(end_s: float, weight_bytes: int) -> Series:
@@ -297,10 +347,13 @@ def make_run(
     accuracy: float = 0.6,
     warnings: Sequence[str] = (),
     observation: Observation | None = None,
+    causes: Sequence[Cause] = (),
+    procedure: Procedure | None = None,
 ) -> Run:
     """Return one run. ``number`` makes run ids differ; ``speed`` divides the time per token.
 
-    With ``baseline`` (a performance run of the same block) the record carries comparisons.
+    With ``baseline`` (a performance run of the same block) the record carries comparisons; with
+    ``causes`` it is an unstable one.
     """
     status = Status(status)
     environment = make_environment() if environment is None else environment
@@ -313,6 +366,7 @@ def make_run(
         device=device,
         workload=workload,
         task=task,
+        procedure=make_procedure() if procedure is None else procedure,
     )
     arm = "+".join(part.name for part in parts) or "none"
     if status is not Status.OK:
@@ -347,12 +401,41 @@ def make_run(
             "measurements": {} if observation is None else measurements(observation),
             "comparisons": _compare(observation, baseline),
             "warnings": tuple(warnings),
+            "sampling": make_sampling(observation),
+            "stability": make_stability(observation, causes),
             "traces": None
             if traces is None or observation is None
             else TraceFile(sha256=hashlib.sha256(traces).hexdigest(), rows=trace_rows(observation)),
         }
     )
     return Run(record, observation, traces)
+
+
+def make_sampling(observation: Observation | None) -> Sampling | None:
+    """Return what a runner would say of an observation of a fixed number of rounds."""
+    if not isinstance(observation, RequestObservation):
+        return None
+    launches = {r.launch for r in observation.timed}
+    warm = {(r.launch, r.round) for r in observation.requests if r.warmup}
+    return Sampling(
+        launches=len(launches),
+        rounds=len({r.round for r in observation.timed}),
+        warmup_rounds=tuple(
+            sum(1 for of, _ in warm if of == launch) for launch in sorted(launches)
+        ),
+    )
+
+
+def make_stability(
+    observation: Observation | None, causes: Sequence[Cause] = ()
+) -> Stability | None:
+    """Return what the samples give; causes that are named here are made up."""
+    if not isinstance(observation, RequestObservation):
+        return None
+    derived = stability(observation)
+    if not causes:
+        return derived
+    return derived.model_copy(update={"stable": False, "causes": tuple(causes)})
 
 
 def make_record(**options: Any) -> Record:
@@ -369,6 +452,7 @@ def _cell(
     device: DeviceProfile | None,
     workload: Workload | str,
     task: Task | str,
+    procedure: Procedure,
 ) -> PerformanceCell | AccuracyCell:
     common: dict[str, Any] = {
         "model": model,
@@ -379,7 +463,7 @@ def _cell(
     if kind == "accuracy":
         return AccuracyCell(task=make_task(task) if isinstance(task, str) else task, **common)
     asked = make_workload(workload) if isinstance(workload, str) else workload
-    return PerformanceCell(workload=asked, procedure=make_procedure(), **common)
+    return PerformanceCell(workload=asked, procedure=procedure, **common)
 
 
 def _observe(
@@ -390,7 +474,12 @@ def _observe(
             task=cell.task.name, items=cell.task.limit or 50, accuracy=accuracy, seed=seed
         )
     return request_observation(
-        arm=arm, workload=cell.workload, rounds=cell.procedure.rounds, speed=speed, seed=seed
+        arm=arm,
+        workload=cell.workload,
+        rounds=cell.procedure.rounds,
+        rounds_per_launch=cell.procedure.rounds_per_launch,
+        speed=speed,
+        seed=seed,
     )
 
 

@@ -25,23 +25,21 @@ function matchingRows(state) {
   return found;
 }
 
-// Rows in order. Values that were not measured come last, whichever way the rest goes.
+// Rows in order. Estimates come after what was measured and are never mixed with it; what was not
+// measured comes last, whichever way the rest goes.
 function sortedRows(rows, state) {
   if (!state.sort) return rows;
   const sign = state.dir === "desc" ? -1 : 1;
   const metric = LEANBOARD.metrics.findIndex((m) => m.name === state.sort);
   if (metric >= 0) {
-    const values = LEANBOARD.cells[metric].value;
-    return [...rows].sort((a, b) => compareValues(values[a], values[b], sign) || a - b);
+    const { value, estimate } = LEANBOARD.cells[metric];
+    const kind = (row) => (value[row] === null ? 2 : textOf(estimate, row) ? 1 : 0);
+    return [...rows].sort((a, b) =>
+      kind(a) - kind(b) || sign * ((value[a] ?? 0) - (value[b] ?? 0)) || a - b);
   }
   if (!Object.hasOwn(LEANBOARD.texts, state.sort)) return rows;
   const texts = LEANBOARD.texts[state.sort];
   return [...rows].sort((a, b) => sign * (texts.rows[a] - texts.rows[b]) || a - b);
-}
-
-function compareValues(a, b, sign) {
-  if (a === null || b === null) return (a === null) - (b === null);
-  return sign * (a - b);
 }
 
 function shownMetrics(state) {
@@ -74,6 +72,8 @@ function drawRow(row, metrics) {
   const { texts, baseline, href } = LEANBOARD;
   const name = make("th", { scope: "row" }, make("a", { href: href[row] }, textOf(texts.techniqueText, row)));
   if (baseline[row]) name.append(" ", make("span", { class: "badge plain" }, "baseline"));
+  const unstable = textOf(texts.unstable, row);
+  if (unstable) name.append(" ", drawUnstable(unstable));
   name.append(make("small", {}, textOf(texts.model, row)));
   const context = [texts.workloadText, texts.backendText, texts.device].map((text) => textOf(text, row));
   name.append(make("small", { class: "phone" }, context.join(" \u00b7 ")));
@@ -94,6 +94,12 @@ function drawRow(row, metrics) {
   return line;
 }
 
+// The mark of an unstable run: its causes unfold, by pointer and by keyboard.
+function drawUnstable(causes) {
+  const mark = make("summary", { class: "badge bad" }, "unstable");
+  return make("details", { class: "mark" }, mark, make("small", {}, causes));
+}
+
 function drawCell(metric, cells, row) {
   const value = cells.value[row];
   const title = textOf(cells.title, row);
@@ -102,7 +108,8 @@ function drawCell(metric, cells, row) {
     return make("td", { class: "number null", title }, dash, make("span", { class: "hidden" }, title));
   }
   const cell = make("td", { class: "number", title });
-  if (cells.modelled[row]) cell.append(make("span", { class: "badge" }, "modelled"), " ");
+  const estimate = textOf(cells.estimate, row);
+  if (estimate) cell.append(make("span", { class: "badge" }, estimate), " ");
   if (cells.unranked[row]) {
     cell.append(make("span", { class: "badge plain", title: LEANBOARD.unranked }, "not ranked"), " ");
   }
@@ -110,15 +117,19 @@ function drawCell(metric, cells, row) {
   cell.append(make("span", { class: "value" }, formatNumber(value * metric.factor)));
   const spanned = cells.low[row] !== null && cells.high[row] !== null;
   const span = spanned ? formatSpan(cells.low[row], cells.high[row], metric.factor) : "";
-  cell.append(make("small", { class: "span" }, span), drawBar(metric, value, cells, row, spanned));
+  cell.append(make("small", { class: "span" }, span));
+  if (!estimate) cell.append(drawBar(metric, value, cells, row, spanned));
   return cell;
 }
 
 function drawGain(cells, row) {
   const verdict = textOf(cells.verdict, row);
-  const css = { better: "better", worse: "worse", "no difference shown": "same" }[verdict] ?? "undecided";
-  const text = `${LEANBOARD.glyphs[verdict]} ${formatNumber(cells.gain[row], 2)}\u00d7`.trimStart();
-  return make("span", { class: `gain ${css}`, title: textOf(cells.gainTitle, row) }, text);
+  const doubted = cells.doubted[row];
+  const plain = { better: "better", worse: "worse", "no difference shown": "same" }[verdict] ?? "undecided";
+  const doubt = doubted ? LEANBOARD.doubt : "";
+  const text = `${LEANBOARD.glyphs[verdict]} ${formatNumber(cells.gain[row], 2)}\u00d7${doubt}`.trimStart();
+  const title = textOf(cells.gainTitle, row);
+  return make("span", { class: `gain ${doubted ? "doubted" : plain}`, title }, text);
 }
 
 // A bar from zero to the value, and the interval as a dark stroke inside it.

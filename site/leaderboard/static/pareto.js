@@ -24,8 +24,16 @@ function whyNot(place, row, log) {
   const metric = LEANBOARD.metrics[place];
   const cells = LEANBOARD.cells[place];
   if (cells.value[row] === null) return `${metric.label}: ${textOf(cells.title, row)}`;
-  if (!cells.comparable[row]) return `${metric.label}: these joules were not measured`;
+  const estimate = textOf(cells.estimate, row);
+  if (estimate) return `${metric.label}: ${estimate} ${LEANBOARD.estimate}`;
   return log && cells.value[row] <= 0 ? `${metric.label}: not above 0, so not on a log axis` : "";
+}
+
+// Why a run is drawn without a rank; empty if it competes for the front.
+function whyHollow(row, quality) {
+  const unstable = textOf(LEANBOARD.texts.unstable, row);
+  if (unstable) return `${LEANBOARD.unstableRun} (${unstable})`;
+  return quality && !LEANBOARD.ranked[row] ? LEANBOARD.unranked : "";
 }
 
 // Splits the rows into those that compete, those only shown, and those left out with a reason.
@@ -35,15 +43,10 @@ function staged(rows, places, logs) {
   const hollow = [];
   const left = [];
   for (const row of rows) {
-    const reason = whyNot(places[0], row, logs[0]) || whyNot(places[1], row, logs[1]);
-    if (reason) {
-      left.push([row, reason]);
-    } else if (quality && !LEANBOARD.ranked[row]) {
-      hollow.push(row);
-      left.push([row, LEANBOARD.unranked]);
-    } else {
-      stage.push(row);
-    }
+    const missing = whyNot(places[0], row, logs[0]) || whyNot(places[1], row, logs[1]);
+    const reason = missing || whyHollow(row, quality);
+    if (reason) left.push([row, reason]);
+    if (!missing) (reason ? hollow : stage).push(row);
   }
   return { stage, hollow, left };
 }
@@ -85,8 +88,9 @@ function markOf(row, css, axes, places, logs) {
 }
 
 function nameOf(row) {
-  const { techniqueText, backendText } = LEANBOARD.texts;
-  return `${textOf(techniqueText, row)} \u00b7 ${textOf(backendText, row)}`;
+  const { techniqueText, backendText, unstable } = LEANBOARD.texts;
+  const mark = textOf(unstable, row) ? ", unstable" : "";
+  return `${textOf(techniqueText, row)} \u00b7 ${textOf(backendText, row)}${mark}`;
 }
 
 // The edge of the region that the front dominates, as steps.

@@ -1,0 +1,186 @@
+"""The cells of the leaderboard as a person reads them: texts, sizes of bars, reasons for gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from leanboard.leaderboard.columns import Column, comparable
+from leanboard.leaderboard.format import DASH, number, percent, rounded, span
+from leanboard.metrics.metric import Direction, Role, Verdict
+from leanboard.results.schema import Comparison, Measurement
+from leanboard.results.table import Row
+
+GLYPHS = {
+    Verdict.BETTER: "\u25b2",
+    Verdict.WORSE: "\u25bc",
+    Verdict.NO_DIFFERENCE_SHOWN: "\u2248",
+    Verdict.UNDECIDED: "",
+}
+CLASSES = {
+    Verdict.BETTER: "better",
+    Verdict.WORSE: "worse",
+    Verdict.NO_DIFFERENCE_SHOWN: "same",
+    Verdict.UNDECIDED: "undecided",
+}
+DOUBT, DOUBTED = " ?", "doubted"
+BAR_WIDTH = 100.0
+MARK_WIDTH = 1.2
+"""Least width of an interval that is drawn: below it nothing would be seen."""
+NOTHING = "the run did not measure it"
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How much better than its baseline, above 1 better whichever way the metric points.
+
+    Args:
+        factor: baseline / candidate where lower is better, else candidate / baseline.
+        verdict: what the interval allows one to say.
+        title: the whole sentence, for a pointer or a screen reader.
+        doubted: whether the run or its baseline was unstable: the verdict then stands with a
+            question mark, and in no colour.
+    """
+
+    factor: float
+    verdict: Verdict
+    title: str
+    doubted: bool = False
+
+    @property
+    def text(self) -> str:
+        """The factor between the sign of its verdict and the mark of a doubt."""
+        doubt = DOUBT if self.doubted else ""
+        return f"{GLYPHS[self.verdict]} {number(self.factor, 2)}\u00d7{doubt}".lstrip()
+
+    @property
+    def css(self) -> str:
+        """Class of the badge."""
+        return DOUBTED if self.doubted else CLASSES[self.verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class BoardCell:
+    """One value of the table, ready to print.
+
+    ``value`` is ``None`` for a dash; ``unranked`` marks a quality that is shown, not ranked;
+    ``estimate`` is the provenance of a value that may not be compared (``modelled``), and empty
+    for all others: such a value has no bar beside theirs, no rank, and no place on an axis.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    estimate: str
+    text: str
+    span: str
+    title: str
+    gain: Gain | None
+    unranked: bool
+    bar: float
+    whisker_start: float
+    whisker_width: float
+
+
+def gain_of(comparison: Comparison | None, direction: Direction) -> Gain | None:
+    """Return how much better a candidate is, from a ratio with a better direction."""
+    if comparison is None or comparison.value is None or comparison.statistic != "ratio":
+        return None
+    if direction is Direction.NEUTRAL or comparison.value <= 0:
+        return None
+    lower = direction is Direction.LOWER
+    interval, ratio = comparison.interval, comparison.value
+    ends = "" if interval is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
+    return Gain(
+        factor=rounded(1 / ratio if lower else ratio),
+        verdict=comparison.verdict,
+        title=(
+            f"{comparison.verdict.value} than the baseline"
+            if comparison.verdict in (Verdict.BETTER, Verdict.WORSE)
+            else f"{comparison.verdict.value} against the baseline"
+        )
+        + f": candidate / baseline = {ratio:.3f}{ends}, {percent(ratio - 1)}, n = {comparison.n}",
+    )
+
+
+def is_doubted(role: Role, verdict: Verdict, doubt: str) -> bool:
+    """Return whether a doubt touches a verdict: scores do not depend on a machine's unrest."""
+    return bool(doubt) and role is not Role.QUALITY and verdict is not Verdict.UNDECIDED
+
+
+def doubted(gain: Gain | None, role: Role, doubt: str) -> Gain | None:
+    """Return the gain with its doubt, where its verdict can be doubted."""
+    if gain is None or not is_doubted(role, gain.verdict, doubt):
+        return gain
+    return replace(gain, doubted=True, title=f"in doubt, as {doubt}: {gain.title}")
+
+
+def cell_of(row: Row, column: Column, doubt: str) -> BoardCell:
+    """Return one value of a row, or the dash that stands for it.
+
+    Args:
+        row: the row.
+        column: which of its measurements.
+        doubt: why its times are doubted; empty where they are not.
+    """
+    measured = row.measurements.get(column.name)
+    if measured is None or measured.value is None:
+        return _gap(measured)
+    value, interval = measured.value, measured.interval
+    low = rounded(interval.low) if interval is not None else None
+    high = rounded(interval.high) if interval is not None else None
+    solid = comparable(measured, column.role)
+    width = BAR_WIDTH / column.largest if column.largest > 0 and solid else 0.0
+    start = max(0.0, (value if low is None else low) * width)
+    end = (value if high is None else high) * width
+    return BoardCell(
+        value=value,
+        low=low,
+        high=high,
+        n=measured.n,
+        estimate="" if solid else _provenance(measured),
+        text=number(value * column.scale.factor),
+        span="" if low is None or high is None else span(low, high, column.scale),
+        title=_title(measured, column),
+        gain=doubted(gain_of(row.comparison(column.name), column.direction), column.role, doubt),
+        unranked=column.role is Role.QUALITY and not row.quality_ranked,
+        bar=round(max(0.0, value * width), 2),
+        whisker_start=round(start, 2),
+        whisker_width=round(max(MARK_WIDTH, end - start), 2),
+    )
+
+
+def _provenance(measured: Measurement) -> str:
+    return "unknown" if measured.provenance is None else measured.provenance.value
+
+
+def _gap(measured: Measurement | None) -> BoardCell:
+    reason = NOTHING if measured is None else measured.reason or NOTHING
+    title = f"not measured: {reason}"
+    return BoardCell(
+        value=None,
+        low=None,
+        high=None,
+        n=0,
+        estimate="",
+        text=DASH,
+        span="",
+        title=title,
+        gain=None,
+        unranked=False,
+        bar=0.0,
+        whisker_start=0.0,
+        whisker_width=0.0,
+    )
+
+
+def _title(measured: Measurement, column: Column) -> str:
+    parts = [measured.summary, f"n = {measured.n}"]
+    if measured.interval is not None:
+        level = number(measured.interval.level * 100, 0)
+        parts.append(f"{level} % interval ({measured.interval.method})")
+    if measured.provenance is not None:
+        parts.append(measured.provenance.value)
+    if measured.reason is not None:
+        parts.append(measured.reason)
+    return f"{column.label}: {', '.join(parts)}"

@@ -1,0 +1,133 @@
+"""The tables of a run's page: what was measured, what was not, and against the baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS, is_doubted
+from leanboard.leaderboard.columns import BETTER, label_of, place_of, scale_of
+from leanboard.leaderboard.format import DASH, number, quantity, span
+from leanboard.metrics.metric import Metric, Role
+from leanboard.metrics.registry import METRICS
+from leanboard.results.schema import Comparison, Measurement, Record
+
+_BY_NAME = {metric.name: metric for metric in METRICS}
+_OTHER = "other"
+NO_REASON = "no reason given"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One line of the table of measurements."""
+
+    name: str
+    label: str
+    better: str
+    value: str
+    interval: str
+    method: str
+    n: str
+    summary: str
+    provenance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A metric without a value, and why."""
+
+    name: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One line of the table of comparisons with the baseline."""
+
+    name: str
+    label: str
+    statistic: str
+    value: str
+    interval: str
+    n: str
+    verdict: str
+    css: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The lines of the metrics that are about the same thing, with their heading."""
+
+    title: str
+    lines: tuple[Measured, ...]
+
+
+def measured_groups(record: Record) -> tuple[Group, ...]:
+    """Return what was measured, by what it is about, in the registry's order."""
+    groups: dict[str, list[Measured]] = {title: [] for title in (*Role, _OTHER)}
+    for name in sorted(record.measurements, key=place_of):
+        measurement, metric = record.measurements[name], _metric(name)
+        if measurement.value is not None:
+            about = _OTHER if metric is None else metric.role
+            groups[about].append(_measured(name, measurement, metric))
+    return tuple(Group(title, tuple(lines)) for title, lines in groups.items() if lines)
+
+
+def missed(record: Record) -> tuple[Missed, ...]:
+    """Return what was not measured, and why."""
+    gaps = (
+        (name, record.measurements[name].reason)
+        for name in sorted(record.measurements, key=place_of)
+        if record.measurements[name].value is None
+    )
+    return tuple(Missed(name, label_of(name), reason or NO_REASON) for name, reason in gaps)
+
+
+def compared(record: Record, doubt: str) -> tuple[Compared, ...]:
+    """Return the comparisons of a record.
+
+    Args:
+        record: the record.
+        doubt: why its ratios are doubted; empty where they are not.
+    """
+    return tuple(_compared(comparison, doubt) for comparison in record.comparisons)
+
+
+def _measured(name: str, measurement: Measurement, metric: Metric | None) -> Measured:
+    value = 0.0 if measurement.value is None else measurement.value
+    scale = scale_of(name, measurement.unit, [value])
+    interval = measurement.interval
+    return Measured(
+        name=name,
+        label=label_of(name),
+        better="" if metric is None else BETTER[metric.direction],
+        value=quantity(measurement.value, measurement.unit, scale),
+        interval=DASH if interval is None else span(interval.low, interval.high, scale),
+        method=measurement.reason or "one value" if interval is None else interval.method,
+        n=f"{measurement.n:,}",
+        summary=measurement.summary,
+        provenance="" if measurement.provenance is None else measurement.provenance.value,
+    )
+
+
+def _compared(comparison: Comparison, doubt: str) -> Compared:
+    metric, interval = _metric(comparison.metric), comparison.interval
+    shaky = metric is not None and is_doubted(metric.role, comparison.verdict, doubt)
+    ends = "" if interval is None else f"{interval.low:.3f} \u2013 {interval.high:.3f}"
+    verdict = f"{GLYPHS[comparison.verdict]} {comparison.verdict.value}{DOUBT if shaky else ''}"
+    return Compared(
+        name=comparison.metric,
+        label=label_of(comparison.metric),
+        statistic=comparison.statistic,
+        value=DASH if comparison.value is None else number(comparison.value, 3),
+        interval=ends or DASH,
+        n=f"{comparison.n:,}",
+        verdict=verdict.lstrip(),
+        css=DOUBTED if shaky else CLASSES[comparison.verdict],
+        reason=comparison.reason or "",
+    )
+
+
+def _metric(name: str) -> Metric | None:
+    return _BY_NAME.get(name.rpartition(".")[2])

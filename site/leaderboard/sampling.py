@@ -1,0 +1,140 @@
+"""How a run was sampled, and whether it was stable, in words: what its record tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leanboard.leaderboard.columns import label_of
+from leanboard.leaderboard.describe import UNKNOWN, Term
+from leanboard.leaderboard.format import number
+from leanboard.results.reliability import Judgement, judgement
+from leanboard.results.schema import Cause, PerformanceCell, Procedure, Record, Sampling
+
+OLD = "The record does not tell: it is older than this, or the run did not get that far."
+_STOPPED = {
+    "fixed": "the procedure asks for so many",
+    "width": "every watched interval was narrow enough",
+    "rounds": "the most rounds that the procedure allows were made",
+    "time": "the time budget was spent",
+}
+_WARMED = {
+    "fixed": "the procedure asks for so many",
+    "seen": "no drift was left",
+    "cap": "the most that the procedure allows were made, and a drift was still seen",
+}
+_VERDICTS = {
+    Judgement.STABLE: "Nothing that was looked at speaks against these numbers.",
+    Judgement.UNSTABLE: "These numbers are shown, and not ranked: other runs of the same cell may "
+    "well give other ones.",
+    Judgement.UNKNOWN: "There was too little to judge by.",
+}
+_SHARES = ("_share", "_spread", "_drift", "_width", "_ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """How many samples were taken, and why no more; ``note`` where the record does not tell."""
+
+    note: str
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Steadiness:
+    """Whether the run was stable.
+
+    Args:
+        verdict: ``stable``, ``unstable`` or ``unknown``.
+        sentence: what that means for the reader.
+        causes: what makes it unstable, each with its figure and threshold.
+        figures: everything that was looked at.
+    """
+
+    verdict: Judgement
+    sentence: str
+    causes: tuple[Cause, ...]
+    figures: tuple[Term, ...]
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the run is marked."""
+        return self.verdict is Judgement.UNSTABLE
+
+
+def sampled(record: Record) -> Sampled:
+    """Return how a timed run was sampled."""
+    sampling, cell = record.sampling, record.cell
+    if sampling is None or not isinstance(cell, PerformanceCell):
+        return Sampled(OLD, ())
+    side_by_side = "side by side: all loaded, and only one running at a time"
+    in_turns = "took turns: they did not fit in memory together"
+    return Sampled(
+        "",
+        (
+            Term("processes", _processes(sampling.launches)),
+            Term("timed rounds", f"{sampling.rounds:,}"),
+            Term("why no more", _STOPPED[sampling.stopped_by]),
+            Term("warm-up rounds", _warmups(sampling.warmup_rounds)),
+            Term("why no more of them", _WARMED[sampling.warmup_ended]),
+            Term("looks at the intervals", _looks(sampling.looks)),
+            *_widths(sampling, cell.procedure),
+            Term("arms of the block", side_by_side if sampling.side_by_side else in_turns),
+        ),
+    )
+
+
+def steadiness(record: Record) -> Steadiness:
+    """Return whether a timed run was stable, with everything that was looked at."""
+    found, verdict = record.stability, judgement(record)
+    if found is None:
+        return Steadiness(verdict, OLD, (), ())
+    figures = tuple(
+        Term(name.removesuffix("_hz").replace("_", " "), _figure(name, value))
+        for name, value in sorted(found.figures.items())
+    )
+    return Steadiness(verdict, _VERDICTS[verdict], found.causes, figures)
+
+
+def _processes(launches: int) -> str:
+    if launches == 1:
+        return "1 for all rounds: what another process would show is not in the intervals"
+    return f"{launches:,} one after the other: what differs between them is in the intervals"
+
+
+def _warmups(rounds: Sequence[int]) -> str:
+    if not rounds:
+        return "none"
+    if len(set(rounds)) == 1:
+        return f"{rounds[0]} in each process"
+    return f"{', '.join(map(str, rounds))}, process by process"
+
+
+def _looks(looks: Sequence[int]) -> str:
+    if not looks:
+        return "none: the number of rounds was fixed"
+    return f"after {', '.join(map(str, looks))} rounds"
+
+
+def _widths(sampling: Sampling, procedure: Procedure) -> tuple[Term, ...]:
+    wanted = procedure.target_width
+    target = "" if wanted is None else f", wanted: below {_share(wanted)}"
+    return tuple(
+        Term(
+            f"interval width, {label_of(metric)}",
+            "no interval" if width is None else f"{_share(width)} of the ratio{target}",
+        )
+        for metric, width in sorted(sampling.widths.items())
+    )
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    if name.endswith(_SHARES):
+        return _share(value)
+    return f"{number(value / 1e9)} GHz" if name.endswith("_hz") else number(value)
+
+
+def _share(share: float) -> str:
+    return f"{number(share * 100, 1)} %"

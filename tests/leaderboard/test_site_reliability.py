@@ -1,0 +1,236 @@
+"""What a run's page tells of its sampling and its stability, and of a record that does not tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from demo_store import CAUSE, NO_JOULES, ODD, Demo
+from record_factory import (
+    make_procedure,
+    make_record,
+    make_run,
+    make_workload,
+    request_observation,
+)
+
+from leanboard.leaderboard.board import board_of
+from leanboard.leaderboard.describe import configuration, surroundings
+from leanboard.leaderboard.run_tables import compared, measured_groups
+from leanboard.leaderboard.samples import plots_of
+from leanboard.leaderboard.sampling import OLD, sampled, steadiness
+from leanboard.metrics.registry import METRICS
+from leanboard.results.identity import sealed
+from leanboard.results.reliability import Judgement
+from leanboard.results.schema import PerformanceCell, Procedure, Record, Sampling, Stability
+from leanboard.results.store import Entry, Loaded
+
+
+def told(record: Record) -> dict[str, str]:
+    return {term.name: term.text for term in sampled(record).terms}
+
+
+def with_sampling(procedure: Procedure, **fields: object) -> Record:
+    """A record of that procedure, as a runner would have sampled it."""
+    record = make_record()
+    assert isinstance(record.cell, PerformanceCell)
+    cell = record.cell.model_copy(update={"procedure": procedure})
+    sampling = Sampling.model_validate({"launches": 4, "rounds": 32, **fields})
+    return record.model_copy(update={"cell": cell, "sampling": sampling})
+
+
+def page_of(demo: Demo, label: str, workload: str, backend: str = "transformers") -> str:
+    row = next(
+        line
+        for line in demo.board.lines
+        if (line.label, line.workload, line.backend, line.origin)
+        == (label, workload, backend, "published")
+    )
+    return (demo.folder / row.href).read_text(encoding="utf-8")
+
+
+def test_a_fixed_procedure_is_told_in_words() -> None:
+    assert told(make_record()) == {
+        "processes": "1 for all rounds: what another process would show is not in the intervals",
+        "timed rounds": "8",
+        "why no more": "the procedure asks for so many",
+        "warm-up rounds": "1 in each process",
+        "why no more of them": "the procedure asks for so many",
+        "looks at the intervals": "none: the number of rounds was fixed",
+        "arms of the block": "side by side: all loaded, and only one running at a time",
+    }
+
+
+def test_an_adaptive_procedure_tells_its_looks_widths_and_end() -> None:
+    procedure = make_procedure(rounds=16).model_copy(
+        update={"max_rounds": 64, "target_width": 0.05}
+    )
+    words = told(
+        with_sampling(
+            procedure,
+            warmup_rounds=(1, 3, 1, 1),
+            warmup_ended="cap",
+            stopped_by="time",
+            looks=(16, 32),
+            widths={"tpot_s": 0.0412, "ttft_s": None},
+            side_by_side=False,
+        )
+    )
+    assert words["processes"].startswith("4 one after the other")
+    assert words["why no more"] == "the time budget was spent"
+    assert words["warm-up rounds"] == "1, 3, 1, 1, process by process"
+    assert words["why no more of them"].endswith("a drift was still seen")
+    assert words["looks at the intervals"] == "after 16, 32 rounds"
+    width = "4.1 % of the ratio, wanted: below 5.0 %"
+    assert words["interval width, Time per output token"] == width
+    assert words["interval width, Time to first token"] == "no interval"
+    assert words["arms of the block"].startswith("took turns")
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "words"),
+    [("width", "narrow enough"), ("rounds", "most rounds"), ("fixed", "asks for")],
+)
+def test_every_reason_to_stop_has_its_words(stopped_by: str, words: str) -> None:
+    assert words in told(with_sampling(make_procedure(), stopped_by=stopped_by))["why no more"]
+
+
+def test_an_old_record_does_not_tell_and_the_page_says_so() -> None:
+    old = sealed(make_record().model_dump() | {"sampling": None, "stability": None})
+    assert (sampled(old).note, sampled(old).terms) == (OLD, ())
+    found = steadiness(old)
+    assert (found.verdict, found.sentence, found.unstable) == (Judgement.UNKNOWN, OLD, False)
+
+
+def test_too_little_to_judge_by_is_not_stable() -> None:
+    short = make_record().model_copy(update={"stability": Stability(stable=None)})
+    found = steadiness(short)
+    assert found.verdict is Judgement.UNKNOWN
+    assert found.sentence == "There was too little to judge by."
+
+
+def test_figures_say_what_the_system_does_not() -> None:
+    figures = {term.name: term.text for term in steadiness(make_record(causes=[CAUSE])).figures}
+    assert figures == {"clock": "not known", "steal share": "0.0 %", "tpot spread": "31.0 %"}
+
+
+def test_the_page_of_an_unstable_run_says_so_at_its_head_with_causes_and_figures(
+    demo: Demo,
+) -> None:
+    arm, workload = ODD
+    text = page_of(demo, arm, workload, "llamacpp")
+    head = text[: text.index("<h2>Run it again</h2>")]
+    assert '<a class="badge bad" href="#stability">unstable</a>' in head
+    assert "<h2>This run is unstable</h2>" in head
+    section = text[text.index('<section id="stability">') :]
+    assert "<h2>Stability: unstable</h2>" in section
+    assert f"<strong>launches</strong>: {CAUSE.message}" in section
+    assert "<dt>tpot spread</dt><dd>31.0 %</dd>" in section
+    assert "in doubt: this run is unstable" in text
+    assert '<span class="gain doubted">' in text
+
+
+def test_the_page_of_a_stable_run_says_so_and_has_no_mark(demo: Demo) -> None:
+    text = page_of(demo, "none", "chat")
+    assert "<h2>Stability: stable</h2>" in text
+    assert "unstable" not in text
+    assert "<h2>How it was sampled</h2>" in text
+
+
+def test_a_scoring_run_has_neither_section(demo: Demo) -> None:
+    scoring = next(
+        e.record for e in demo.loaded.entries if not isinstance(e.record.cell, PerformanceCell)
+    )
+    place = f"runs/{scoring.machine_id}/{scoring.cell_id}/{scoring.run_id}.html"
+    text = (demo.folder / place).read_text(encoding="utf-8")
+    assert "How it was sampled" not in text
+    assert "Stability" not in text
+
+
+def test_joules_that_could_not_be_read_are_not_measured_with_their_reason(demo: Demo) -> None:
+    text = page_of(demo, "static-cache", "chat")
+    missed = text[text.index("Not measured, and why") :]
+    assert f"<code>energy_per_output_token_j</code></dt><dd>{NO_JOULES}</dd>" in missed
+
+
+def test_only_published_runs_have_the_short_command(demo: Demo) -> None:
+    assert "leanboard reproduce results/records/" in page_of(demo, "none", "chat")
+    local = next(line for line in demo.board.lines if line.origin == "local")
+    text = (demo.folder / local.href).read_text(encoding="utf-8")
+    assert "leanboard reproduce" not in text
+    assert "leanboard run model=" in text
+
+
+def test_measurements_are_grouped_by_what_they_are_about() -> None:
+    record = make_record()
+    groups = measured_groups(record)
+    roles = {metric.name: metric.role.value for metric in METRICS}
+    for group in groups:
+        assert {roles[line.name] for line in group.lines} == {group.title}
+    shown = [line.name for group in groups for line in group.lines]
+    assert sorted(shown) == sorted(n for n, m in record.measurements.items() if m.value is not None)
+
+
+def test_a_doubt_touches_times_and_leaves_the_agreement_of_outputs_alone() -> None:
+    baseline = make_run()
+    record = make_run(techniques=["bf16"], speed=2.0, baseline=baseline).record
+    lines = {line.name: line for line in compared(record, "this run is unstable")}
+    assert lines["tpot_s"].verdict == "\u25b2 better ?"
+    assert lines["tpot_s"].css == "doubted"
+    assert "?" not in lines["lossless"].verdict
+    assert {line.css for line in compared(record, "")} <= {"better", "worse", "same", "undecided"}
+
+
+@pytest.mark.parametrize(
+    ("rounds_per_launch", "borders", "words"),
+    [
+        (None, 0, "One process made all rounds."),
+        (2, 3, "4 processes, one after the other; a vertical line between them."),
+        (1, 0, "Every round was made by a new process."),
+    ],
+)
+def test_plots_by_round_show_where_a_new_process_begins(
+    rounds_per_launch: int | None, borders: int, words: str
+) -> None:
+    seen = request_observation(workload=make_workload(), rounds_per_launch=rounds_per_launch)
+    plots = dict(plots_of(seen))
+    for heading in (
+        "Time per output token of every request",
+        "Time to first token of every request",
+    ):
+        plot = plots[heading]
+        assert len(plot.marks) == 8
+        assert len(plot.lines) == borders
+        assert plot.description.endswith(words)
+    if borders:
+        left, right = plot.marks[1].x, plot.marks[2].x
+        assert left < float(plot.lines[0].points.split(",")[0]) < right
+        assert plot.marks[2].title.startswith("process 1, round 2, ")
+
+
+def test_limits_that_a_procedure_does_not_set_are_none_and_not_unknown() -> None:
+    section = next(s for s in configuration(make_record()) if s.title == "Procedure")
+    terms = {term.name: term.text for term in section.terms}
+    assert terms["max rounds"] == "none"
+    assert terms["rounds per launch"] == "none"
+    assert "not known" not in terms.values()
+
+
+def test_what_the_system_does_not_show_of_a_machine_stands_on_one_line() -> None:
+    sections = {s.title: s.terms for s in surroundings(make_record().environment)}
+    *known, last = sections["Processor"]
+    assert last.name == "not known"
+    assert {"governor", "microcode", "smt"} <= set(last.text.split(", "))
+    assert known[0].text == "Example CPU @ 2.0 GHz"
+    assert "Packages" in sections
+
+
+def test_rows_tell_apart_one_process_and_several() -> None:
+    plain = make_record()
+    assert isinstance(plain.cell, PerformanceCell)
+    procedure = plain.cell.procedure.model_copy(update={"rounds_per_launch": 1})
+    cell = plain.cell.model_copy(update={"procedure": procedure})
+    other = plain.model_copy(update={"cell": cell, "cell_id": "0" * 16})
+    entries = tuple(Entry(record, "local", Path("r.json")) for record in (plain, other))
+    texts = {line.workload_text for line in board_of(Loaded(entries)).lines}
+    assert texts == {"chat (one process)", "chat (1 round a process)"}
