@@ -6,13 +6,15 @@ pass, so that together they are one sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from leanboard.metrics.intervals import mean
 from leanboard.metrics.metric import Missing, Reduce, Samples
 from leanboard.metrics.trace import Observation, Provenance, RequestObservation, RequestTrace
 
 Batch = tuple[RequestTrace, ...]
+
+LAUNCH = "launch"
 
 NOT_REQUESTS = Missing("the observation holds no generation requests")
 NOTHING_TIMED = Missing("no timed request succeeded")
@@ -35,6 +37,17 @@ def batches(observation: RequestObservation) -> tuple[Batch, ...]:
     )
 
 
+def launches_of(units: Sequence[Batch]) -> tuple[int, ...] | None:
+    """Return the launch of each batch where that groups them; ``None`` where it does not.
+
+    Batches of one process share its fate (where its memory lies, what its threads do), so that
+    together they are one independent unit. Where all ran in one process, or each in a process of
+    its own, there is nothing to group.
+    """
+    launches = tuple(batch[0].launch for batch in units)
+    return launches if 1 < len(set(launches)) < len(launches) else None
+
+
 def per_batch(value: Callable[[RequestTrace], float | None], nothing: str) -> Reduce:
     """Make the reduction that gives one value a batch: the mean over its requests.
 
@@ -49,9 +62,12 @@ def per_batch(value: Callable[[RequestTrace], float | None], nothing: str) -> Re
         timed = batches(observation)
         if not timed:
             return NOTHING_TIMED
-        found = [[v for r in batch if (v := value(r)) is not None] for batch in timed]
-        values = tuple(mean(members) for members in found if members)
-        return Samples(values, Provenance.MEASURED) if values else Missing(nothing)
+        drawn = [(batch, [v for r in batch if (v := value(r)) is not None]) for batch in timed]
+        found = [(batch, mean(members)) for batch, members in drawn if members]
+        if not found:
+            return Missing(nothing)
+        units, values = zip(*found, strict=True)
+        return Samples(values, Provenance.MEASURED, groups=launches_of(units), grouped_by=LAUNCH)
 
     return reduce
 
@@ -70,15 +86,19 @@ def ratio_per_batch(
     def reduce(observation: Observation) -> Samples | Missing:
         if not isinstance(observation, RequestObservation):
             return NOT_REQUESTS
-        found = [parts(batch) for batch in batches(observation)]
-        if not found:
+        timed = batches(observation)
+        if not timed:
             return NOTHING_TIMED
-        pairs = [pair for pair in found if not isinstance(pair, Missing)]
-        if not pairs:
-            return next(reason for reason in found if isinstance(reason, Missing))
-        numerators, denominators = zip(*pairs, strict=True)
+        drawn = [(batch, parts(batch)) for batch in timed]
+        found = [(batch, *pair) for batch, pair in drawn if not isinstance(pair, Missing)]
+        if not found:
+            return next(pair for _, pair in drawn if isinstance(pair, Missing))
+        units, numerators, denominators = zip(*found, strict=True)
         if sum(denominators) <= 0:
             return Missing(nothing)
-        return Samples(numerators, provenance, weights=denominators)
+        groups = launches_of(units)
+        return Samples(
+            numerators, provenance, weights=denominators, groups=groups, grouped_by=LAUNCH
+        )
 
     return reduce

@@ -1,30 +1,34 @@
-"""A candidate against its baseline: one ratio a round, and what their interval says."""
+"""A candidate against its baseline: one ratio a round, and what their interval says.
+
+What differs between two processes of the same arm (where memory lies, how threads fall) stays the
+same within each. So the independent unit is the launch, a pair of fresh processes: the interval is
+Student's on the mean log ratio of each launch (batch means). With one process an arm it is taken
+over rounds, widened for their autocorrelation, and its method says that it speaks for these two
+processes only.
+
+Source: Kalibera and Jones, Rigorous benchmarking in reasonable time (2013).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from leanboard.metrics.intervals import Interval, geometric_mean, log_ratio_interval
-from leanboard.metrics.metric import (
-    Direction,
-    Metric,
-    Missing,
-    Role,
-    Samples,
-    Summary,
-    Verdict,
+from leanboard.metrics.autocorrelation import one_process_interval
+from leanboard.metrics.intervals import (
+    MIN_UNITS,
+    Interval,
+    geometric_mean,
+    log_ratio_interval,
 )
-from leanboard.metrics.summary import point
-from leanboard.metrics.trace import (
-    Observation,
-    Phase,
-    Provenance,
-    RequestObservation,
-    weakest,
-)
+from leanboard.metrics.metric import Direction, Metric, Missing, Samples, Verdict
+from leanboard.metrics.pairs import PairedRatios
+from leanboard.metrics.trace import Observation, Provenance, weakest
 
 MIN_ROUNDS = 8
 """Fewest paired rounds for which a comparison gets an interval and a verdict."""
+
+MIN_LAUNCHES = MIN_UNITS
+"""Fewest launches, if there is more than one, for which it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,15 @@ class RatioEstimate:
     """Candidate / baseline.
 
     Args:
-        value: geometric mean of the rounds' ratios; ``None`` if there is none.
-        interval: 95% interval of it; ``None`` for fewer than ``MIN_ROUNDS`` rounds.
+        value: geometric mean of the launches' geometric means, so that every launch weighs the
+            same however many rounds it has; ``None`` if there is no ratio.
+        interval: 95% interval of it; ``None`` for fewer than ``MIN_ROUNDS`` rounds, and for
+            several launches that are fewer than ``MIN_LAUNCHES``.
         n: number of paired rounds.
         verdict: what the interval and the metric's direction allow one to say.
         ratios: one a round, in the order of the rounds.
         reason: why the verdict is undecided; ``None`` if it is not.
+        launches: number of launches that the rounds come from; 0 for a ratio of whole runs.
     """
 
     value: float | None
@@ -46,58 +53,53 @@ class RatioEstimate:
     verdict: Verdict
     ratios: tuple[float, ...] = ()
     reason: str | None = None
+    launches: int = 0
 
 
-def paired_ratios(
-    metric: Metric, candidate: Observation, baseline: Observation
-) -> tuple[float, ...] | Missing:
-    """Return candidate / baseline for each round that both arms have, in the rounds' order.
-
-    A round's value is the median of its samples (for a ratio of sums, the ratio of that round's
-    sums). A round that an arm lacks is dropped. A metric of one value a run gives one ratio.
-    Joules are compared only where both arms measured them: with a modelled constant power the
-    ratio would be time in disguise.
-    """
-    if metric.summary is Summary.SINGLE:
-        return _single_ratio(metric, candidate, baseline)
-    if not isinstance(candidate, RequestObservation) or not isinstance(
-        baseline, RequestObservation
-    ):
-        return Missing("only generation requests are measured in rounds")
-    refusal = _refusal(metric, candidate, baseline)
-    if refusal is not None:
-        return refusal
-    ours, theirs = _by_round(metric, candidate), _by_round(metric, baseline)
-    shared = sorted(ours.keys() & theirs.keys())
-    if not shared:
-        return Missing("candidate and baseline share no round")
-    pairs = [(ours[number], theirs[number]) for number in shared]
-    if any(value <= 0 for pair in pairs for value in pair):
-        return Missing("a ratio needs values above 0 in every round")
-    return tuple(a / b for a, b in pairs)
-
-
-def compare(metric: Metric, ratios: tuple[float, ...] | Missing) -> RatioEstimate:
-    """Return the geometric mean of paired ratios, its interval (t on log ratios) and the verdict.
+def compare(metric: Metric, pairs: PairedRatios | Missing) -> RatioEstimate:
+    """Return the geometric mean of paired ratios, its interval and the verdict.
 
     Raises:
         ValueError: if a ratio is not positive.
     """
-    if isinstance(ratios, Missing) or not ratios:
-        reason = ratios.reason if isinstance(ratios, Missing) else "there is no paired round"
+    if isinstance(pairs, Missing) or not pairs.values:
+        reason = pairs.reason if isinstance(pairs, Missing) else "there is no paired round"
         return RatioEstimate(None, None, 0, Verdict.UNDECIDED, reason=reason)
-    n, value = len(ratios), geometric_mean(ratios)
-    if metric.summary is Summary.SINGLE:
-        reason = "one value a run: a ratio without an interval"
-        return RatioEstimate(value, None, n, Verdict.UNDECIDED, ratios, reason)
-    if n < MIN_ROUNDS:
-        reason = f"a verdict needs {MIN_ROUNDS} paired rounds, there are {n}"
-        return RatioEstimate(value, None, n, Verdict.UNDECIDED, ratios, reason)
-    interval = log_ratio_interval(ratios)
+    units = pairs.by_launch() if pairs.launches else pairs.values
+    found = RatioEstimate(
+        value=geometric_mean(units),
+        interval=None,
+        n=len(pairs.values),
+        verdict=Verdict.UNDECIDED,
+        ratios=pairs.values,
+        reason=_too_few(pairs, len(units)),
+        launches=len(units) if pairs.launches else 0,
+    )
+    if found.reason is not None:
+        return found
+    interval = _interval(pairs.values, units)
     if interval is None or metric.direction is Direction.NEUTRAL:
         reason = "neither direction of this metric is better"
-        return RatioEstimate(value, interval, n, Verdict.UNDECIDED, ratios, reason)
-    return RatioEstimate(value, interval, n, verdict_of(interval, metric.direction), ratios)
+        return replace(found, interval=interval, reason=reason)
+    return replace(found, interval=interval, verdict=verdict_of(interval, metric.direction))
+
+
+def _too_few(pairs: PairedRatios, launches: int) -> str | None:
+    n = len(pairs.values)
+    if not pairs.launches:
+        return "one value a run: a ratio without an interval"
+    if n < MIN_ROUNDS:
+        return f"a verdict needs {MIN_ROUNDS} paired rounds, there are {n}"
+    if 1 < launches < MIN_LAUNCHES:
+        return f"a verdict needs {MIN_LAUNCHES} launches, or all in one, there are {launches}"
+    return None
+
+
+def _interval(ratios: tuple[float, ...], units: tuple[float, ...]) -> Interval | None:
+    if len(units) == 1:
+        return one_process_interval(ratios)
+    interval = log_ratio_interval(units)
+    return interval and replace(interval, method=f"{interval.method}, {len(units)} launches")
 
 
 def verdict_of(interval: Interval, direction: Direction) -> Verdict:
@@ -121,53 +123,3 @@ def ratio_provenance(
     drawn = [metric.reduce(observation) for observation in (candidate, baseline)]
     found = [samples.provenance for samples in drawn if isinstance(samples, Samples)]
     return weakest(found) if len(found) == len(drawn) else None
-
-
-def at_round(observation: RequestObservation, number: int) -> RequestObservation:
-    """Return what one round saw. Idle windows belong to every round."""
-    return replace(
-        observation,
-        requests=tuple(r for r in observation.requests if r.round == number),
-        windows=tuple(w for w in observation.windows if w.round == number or w.phase is Phase.IDLE),
-    )
-
-
-def _refusal(metric: Metric, candidate: Observation, baseline: Observation) -> Missing | None:
-    for arm, observation in (("candidate", candidate), ("baseline", baseline)):
-        drawn = metric.reduce(observation)
-        if isinstance(drawn, Missing):
-            return Missing(f"{arm}: {drawn.reason}")
-        if metric.role is Role.ENERGY and drawn.provenance is not Provenance.MEASURED:
-            return Missing(f"{drawn.provenance.value} joules are shown, never compared")
-    return None
-
-
-def _single_ratio(
-    metric: Metric, candidate: Observation, baseline: Observation
-) -> tuple[float, ...] | Missing:
-    refusal = _refusal(metric, candidate, baseline)
-    if refusal is not None:
-        return refusal
-    values = [
-        point(metric, drawn)
-        for observation in (candidate, baseline)
-        if isinstance(drawn := metric.reduce(observation), Samples)
-    ]
-    if any(value <= 0 for value in values):
-        return Missing("a ratio needs values above 0")
-    return (values[0] / values[1],)
-
-
-def _by_round(metric: Metric, observation: RequestObservation) -> dict[int, float]:
-    whole = metric.reduce(observation)
-    provenance = whole.provenance if isinstance(whole, Samples) else None
-    numbers = {r.round for r in observation.requests if not r.warmup}
-    numbers |= {w.round for w in observation.windows if w.phase is not Phase.IDLE}
-    drawn = {number: metric.reduce(at_round(observation, number)) for number in sorted(numbers)}
-    found = {number: s for number, s in drawn.items() if isinstance(s, Samples)}
-    # A round that only a weaker source has read must not slip in among measured ones.
-    return {
-        number: point(metric, samples)
-        for number, samples in found.items()
-        if samples.provenance is provenance
-    }

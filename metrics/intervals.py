@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from leanboard.metrics.distributions import normal_quantile, t_quantile
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised whenever the same samples would give another value, interval or verdict."""
 
 MIN_UNITS = 5
@@ -69,10 +69,15 @@ def geometric_mean(ratios: Sequence[float]) -> float:
     Raises:
         ValueError: if there is no ratio, or one is not positive.
     """
-    return math.exp(mean(_logarithms(ratios)))
+    return math.exp(mean(logarithms(ratios)))
 
 
-def _logarithms(ratios: Sequence[float]) -> list[float]:
+def logarithms(ratios: Sequence[float]) -> list[float]:
+    """Return the natural logarithm of each ratio.
+
+    Raises:
+        ValueError: if a ratio is not positive.
+    """
     if any(r <= 0 for r in ratios):
         raise ValueError(f"ratios must be positive, the smallest is {min(ratios)}")
     return [math.log(r) for r in ratios]
@@ -82,7 +87,7 @@ def log_ratio_interval(ratios: Sequence[float], level: float = LEVEL) -> Interva
     """Return the interval of a geometric mean: Student's on log ratios, taken back by exp.
 
     Args:
-        ratios: one positive ratio a round.
+        ratios: one positive ratio an independent unit.
         level: share of such intervals that hold the true ratio.
 
     Source: Kalibera and Jones, Rigorous benchmarking in reasonable time (2013).
@@ -90,7 +95,7 @@ def log_ratio_interval(ratios: Sequence[float], level: float = LEVEL) -> Interva
     Raises:
         ValueError: if a ratio is not positive.
     """
-    inner = t_interval(_logarithms(ratios), level)
+    inner = t_interval(logarithms(ratios), level)
     if inner is None:
         return None
     return Interval(math.exp(inner.low), math.exp(inner.high), "t on log ratios", level)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from leanboard.metrics.batches import NOT_REQUESTS, NOTHING_TIMED, batches, per_batch
+from leanboard.metrics.batches import (
+    LAUNCH,
+    NOT_REQUESTS,
+    NOTHING_TIMED,
+    batches,
+    launches_of,
+    per_batch,
+)
 from leanboard.metrics.metric import Direction, Kind, Metric, Missing, Role, Samples, Summary
 from leanboard.metrics.trace import Observation, Provenance, RequestObservation, RequestTrace
 
@@ -12,7 +19,8 @@ _REQUESTS = frozenset({Kind.REQUESTS})
 _BATCH_NOTE = "A static batch counts once, with the mean over its requests."
 
 
-def _ttft_s(request: RequestTrace) -> float | None:
+def ttft_s(request: RequestTrace) -> float | None:
+    """Return t1 - t0 of a request; ``None`` if it has no token."""
     return request.token_s[0] - request.sent_s if request.token_s else None
 
 
@@ -25,13 +33,13 @@ def _e2e_s(request: RequestTrace) -> float | None:
     return request.token_s[-1] - request.sent_s if request.token_s else None
 
 
-ttft = per_batch(_ttft_s, "no timed request produced a token")
+ttft = per_batch(ttft_s, "no timed request produced a token")
 tpot = per_batch(_tpot_s, "TPOT needs at least 2 output tokens")
 e2e = per_batch(_e2e_s, "no timed request produced a token")
 
 
 def gaps(observation: Observation) -> Samples | Missing:
-    """Return the gaps between arrivals, pooled over requests, grouped by static batch.
+    """Return the gaps between arrivals, pooled over requests, grouped by batch or by launch.
 
     Tokens that arrive together are one arrival. A gap that the requests of a static batch share
     (same start, same end) counts once.
@@ -43,13 +51,15 @@ def gaps(observation: Observation) -> Samples | Missing:
         return NOTHING_TIMED
     values: list[float] = []
     groups: list[int] = []
-    for group, batch in enumerate(timed):
+    launches = launches_of(timed)
+    for group, batch in zip(launches or range(len(timed)), timed, strict=True):
         spans = {span for request in batch for span in pairwise(sorted(set(request.token_s)))}
         values += [end - start for start, end in sorted(spans)]
         groups += [group] * len(spans)
     if not values:
         return Missing("no timed request has two tokens that arrived apart")
-    return Samples(tuple(values), Provenance.MEASURED, groups=tuple(groups))
+    grouped_by = "request" if launches is None else LAUNCH
+    return Samples(tuple(values), Provenance.MEASURED, groups=tuple(groups), grouped_by=grouped_by)
 
 
 def _itl(summary: Summary, *, headline: bool = False) -> Metric:
@@ -64,7 +74,8 @@ def _itl(summary: Summary, *, headline: bool = False) -> Metric:
             f"{p} of the gaps t_i - t_(i-1) between the arrivals of output tokens, pooled over all "
             "timed requests; a mean would hide stalls. Tokens that arrive together (speculation) "
             "share one gap, and a gap shared by a static batch counts once. n counts gaps; the "
-            "interval treats the gaps of a request as dependent."
+            "interval treats the gaps of a request as dependent, and all those of a process where "
+            "a process ran several requests."
         ),
         source="Sarathi-Serve (time between tokens); interval: Woodruff 1952",
         kinds=_REQUESTS,

@@ -100,21 +100,26 @@ def order_statistic_interval(
 
 
 def clustered_interval(
-    values: Sequence[float], groups: Sequence[int], p: int, level: float = LEVEL
+    values: Sequence[float],
+    groups: Sequence[int],
+    p: int,
+    level: float = LEVEL,
+    grouped_by: str = "request",
 ) -> Interval | None:
     """Return an interval of a percentile of samples that are dependent within their group.
 
-    The gaps of one request resemble each other, so that counting gaps as independent would claim
-    too much. The share of samples at or below the percentile is a ratio of sums over groups; its
-    error (never taken below the binomial one) gives two shares, and the order statistics at
-    those shares are the interval. ``None`` for fewer than ``MIN_UNITS`` groups, or where an end
-    lies beyond the data.
+    The gaps of one request resemble each other, and so do the requests of one process: counting
+    them as independent would claim too much. The share of samples at or below the percentile is a
+    ratio of sums over groups; its error (never taken below the binomial one) gives two shares, and
+    the order statistics at those shares are the interval. ``None`` for fewer than ``MIN_UNITS``
+    groups, or where an end lies beyond the data.
 
     Args:
         values: the samples.
         groups: for each sample, the independent unit that it comes from.
         p: the percentile.
         level: share of such intervals that hold the true percentile.
+        grouped_by: what a group is, for the name of the method.
 
     Source: Woodruff, Confidence intervals for medians and other position measures (1952).
     """
@@ -134,4 +139,4 @@ def clustered_interval(
     if low < 1 or high > n:
         return None
     ordered = sorted(values)
-    return Interval(ordered[low - 1], ordered[high - 1], "Woodruff, by request", level)
+    return Interval(ordered[low - 1], ordered[high - 1], f"Woodruff, by {grouped_by}", level)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from leanboard.metrics.intervals import (
     Interval,
@@ -95,7 +95,8 @@ def _percentile(samples: Samples, p: int) -> Estimate:
     if samples.groups is None:
         interval = order_statistic_interval(samples.values, p)
     else:
-        interval = clustered_interval(samples.values, samples.groups, p)
+        grouped_by = samples.grouped_by
+        interval = clustered_interval(samples.values, samples.groups, p, grouped_by=grouped_by)
     return Estimate(percentile(samples.values, p), n, interval)
 
 
@@ -119,12 +120,27 @@ def _ratio(samples: Samples) -> Estimate:
     weights, n = _weights(samples), len(samples.values)
     if math.fsum(weights) <= 0:
         return Estimate(None, n, reason="the denominators sum to 0")
+    units = _units(samples.values, weights, samples.groups)
+    interval = ratio_of_sums_interval(*units)
+    if interval is not None and samples.groups is not None:
+        interval = replace(interval, method=f"{interval.method}, by {samples.grouped_by}")
     return Estimate(
-        ratio_of_sums(samples.values, weights),
-        n,
-        ratio_of_sums_interval(samples.values, weights),
-        ratio_of_sums_error(samples.values, weights),
+        ratio_of_sums(samples.values, weights), n, interval, ratio_of_sums_error(*units)
     )
+
+
+def _units(
+    values: Sequence[float], weights: Sequence[float], groups: Sequence[int] | None
+) -> tuple[list[float], list[float]]:
+    """Return numerators and denominators summed over each independent unit."""
+    if groups is None:
+        return list(values), list(weights)
+    sums: dict[int, list[float]] = {}
+    for value, weight, group in zip(values, weights, groups, strict=True):
+        unit = sums.setdefault(group, [0.0, 0.0])
+        unit[0] += value
+        unit[1] += weight
+    return [above for above, _ in sums.values()], [below for _, below in sums.values()]
 
 
 _LARGEST_EXPONENT = 700.0

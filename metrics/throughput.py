@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from leanboard.metrics.batches import (
+    LAUNCH,
     NOT_REQUESTS,
     NOTHING_TIMED,
     Batch,
     batches,
+    launches_of,
     ratio_per_batch,
 )
 from leanboard.metrics.metric import Direction, Kind, Metric, Missing, Role, Samples, Summary
@@ -57,7 +59,13 @@ def output(observation: Observation) -> Samples | Missing:
         requests = [request for batch in members for request in batch]
         tokens.append(float(sum(r.output_tokens for r in requests)))
         spans_s.append(max(r.token_s[-1] for r in requests) - min(r.sent_s for r in requests))
-    return Samples(tuple(tokens), Provenance.MEASURED, weights=tuple(spans_s))
+    return Samples(
+        tuple(tokens),
+        Provenance.MEASURED,
+        weights=tuple(spans_s),
+        groups=launches_of([members[0] for members in rounds.values()]),
+        grouped_by=LAUNCH,
+    )
 
 
 METRICS: tuple[Metric, ...] = (

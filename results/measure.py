@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 
 from leanboard.metrics import intervals
-from leanboard.metrics.comparison import compare, paired_ratios, ratio_provenance
+from leanboard.metrics.comparison import compare, ratio_provenance
 from leanboard.metrics.intervals import METHOD_VERSION
 from leanboard.metrics.lossless import lossless
 from leanboard.metrics.metric import Kind, Metric, Missing, Samples, Verdict
+from leanboard.metrics.pairs import paired_ratios
 from leanboard.metrics.registry import METRICS
+from leanboard.metrics.stability import judge
 from leanboard.metrics.summary import summarise
 from leanboard.metrics.trace import Observation, Provenance, RequestObservation
-from leanboard.results.schema import Comparison, Interval, Measurement
+from leanboard.results.schema import Cause, Comparison, Interval, Measurement, Stability
 from leanboard.results.traces import kind_of
 
 INLINE_SAMPLES = 512
@@ -50,6 +52,16 @@ def comparisons(
     if isinstance(candidate, RequestObservation) and isinstance(baseline, RequestObservation):
         ratios.append(_agreement(candidate, baseline, baseline_run))
     return tuple(ratios)
+
+
+def stability(observation: RequestObservation) -> Stability:
+    """Return whether a run's samples and surroundings allow one to trust its numbers."""
+    judgement = judge(observation)
+    return Stability(
+        stable=judgement.stable,
+        causes=tuple(Cause(kind=c.kind, message=c.message) for c in judgement.causes),
+        figures=dict(judgement.figures),
+    )
 
 
 def _metrics_of(observation: Observation) -> list[Metric]:

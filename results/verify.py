@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from leanboard.metrics.trace import Observation
+from leanboard.metrics.intervals import METHOD_VERSION
+from leanboard.metrics.trace import Observation, RequestObservation
 from leanboard.results.errors import RecordError
 from leanboard.results.identity import cell_id, machine_id, software_id
-from leanboard.results.measure import comparisons, measurements
+from leanboard.results.measure import comparisons, measurements, stability
 from leanboard.results.schema import Comparison, Interval, Measurement, Record, Status
 from leanboard.results.store import Problem, check_place, find_records, read_record, traces_path
 from leanboard.results.traces import from_parquet, trace_rows
@@ -24,8 +25,9 @@ def verify_record(path: Path) -> list[Problem]:
     """Return everything that is wrong with one record; an empty list means that it holds.
 
     Checked: schema and content hash, the path, the ids that follow from the contents, status and
-    times, the trace file's hash and rows, and every measurement and comparison derived again
-    from the traces.
+    times, the trace file's hash and rows, and everything that follows from the traces, derived
+    again: every measurement and comparison that the present methods made, whether the run was
+    stable, and how many launches and rounds there were.
     """
     try:
         record = read_record(path)
@@ -100,6 +102,9 @@ def _traces_messages(path: Path, record: Record) -> Iterator[str]:
     if trace_rows(observation) != record.traces.rows:
         yield f"{file.name} has {trace_rows(observation)} rows, not {record.traces.rows}"
     yield from _measurement_messages(observation, record.measurements)
+    if isinstance(observation, RequestObservation):
+        yield from _sampling_messages(observation, record)
+        yield from _stability_messages(observation, record)
     for baseline_run in sorted({comparison.baseline_run for comparison in record.comparisons}):
         stored = [c for c in record.comparisons if c.baseline_run == baseline_run]
         yield from _comparison_messages(path, observation, baseline_run, stored)
@@ -126,6 +131,38 @@ def _measurement_messages(
             yield f"{name} does not follow from the raw samples"
         elif stored[name].method_version == derived[name].method_version:
             yield from _differences(name, stored[name], derived[name])
+
+
+def _sampling_messages(observation: RequestObservation, record: Record) -> Iterator[str]:
+    if record.sampling is None:
+        return
+    timed = [request for request in observation.requests if not request.warmup]
+    shown = {
+        "launches": len({request.launch for request in timed}),
+        "rounds": len({request.round for request in timed}),
+    }
+    for name, number in shown.items():
+        stored = getattr(record.sampling, name)
+        if stored != number:
+            yield f"sampling says {stored} {name}, but the raw samples show {number}"
+
+
+def _stability_messages(observation: RequestObservation, record: Record) -> Iterator[str]:
+    versions = {measurement.method_version for measurement in record.measurements.values()}
+    if record.stability is None or versions != {METHOD_VERSION}:
+        return
+    stored, derived = record.stability, stability(observation)
+    if stored.stable != derived.stable:
+        yield f"stable is {stored.stable}, but the raw samples give {derived.stable}"
+    was, again = ([cause.kind for cause in seen.causes] for seen in (stored, derived))
+    if was != again:
+        yield f"its causes of instability are {was}, but the raw samples give {again}"
+    for name in sorted(stored.figures):
+        if name not in derived.figures:
+            yield f"{name} does not follow from the raw samples"
+        elif not _equal(stored.figures[name], derived.figures[name]):
+            figures = (_shown(seen.figures[name]) for seen in (stored, derived))
+            yield "{}: the figure is {}, but the raw samples give {}".format(name, *figures)
 
 
 def _comparison_messages(

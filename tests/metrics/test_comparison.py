@@ -9,21 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leanboard.metrics.comparison import (
-    at_round,
-    compare,
-    paired_ratios,
-    ratio_provenance,
-    verdict_of,
-)
+from leanboard.metrics.comparison import compare, ratio_provenance, verdict_of
 from leanboard.metrics.intervals import Interval
 from leanboard.metrics.lossless import Difference, Lossless, lossless
-from leanboard.metrics.metric import Direction, Missing, Verdict
+from leanboard.metrics.metric import Direction, Metric, Missing, Verdict
+from leanboard.metrics.pairs import PairedRatios, at_round, paired_ratios
 from leanboard.metrics.pareto import pareto_front
 from leanboard.metrics.registry import metric
 from leanboard.metrics.trace import (
     AnswerObservation,
     EnergyWindow,
+    Observation,
     Phase,
     Provenance,
     Quantity,
@@ -36,6 +32,16 @@ DECODE = metric("decode_tokens_per_s")
 ENERGY = metric("energy_per_output_token_j")
 MEMORY = metric("peak_memory_bytes")
 LOWER, HIGHER = Direction.LOWER, Direction.HIGHER
+
+
+def ratios(candidate: Observation, baseline: Observation, column: Metric = TTFT) -> object:
+    found = paired_ratios(column, candidate, baseline)
+    return found.values if isinstance(found, PairedRatios) else found
+
+
+def one_each(values: Sequence[float]) -> PairedRatios:
+    """Ratios of rounds that each ran in a launch of its own."""
+    return PairedRatios(tuple(values), tuple(range(len(values))))
 
 
 def trace(number: int, token_s: Sequence[float], **changes: object) -> RequestTrace:
@@ -88,7 +94,7 @@ class TestPairedRatios:
     def test_a_round_is_the_ratio_of_its_medians(self) -> None:
         # Round 0: median(1, 2, 9) / median(4) = 0.5; round 1: 6 / median(2, 4) = 2
         candidate, baseline = firsts({0: [9, 1, 2], 1: [6]}), firsts({0: [4], 1: [2, 4]})
-        assert paired_ratios(TTFT, candidate, baseline) == (0.5, 2.0)
+        assert ratios(candidate, baseline) == (0.5, 2.0)
 
     def test_rates_take_the_sums_of_their_round(self) -> None:
         # 2 tokens in 1 s and 2 tokens in 3 s: 4 / 4 = 1 tok/s, not the median of 2 and 2/3;
@@ -97,36 +103,36 @@ class TestPairedRatios:
             requests=(trace(0, [1, 1.5, 2]), trace(0, [1, 2, 4], batch=1))
         )
         baseline = RequestObservation(requests=(trace(0, [1, 2, 5]),))
-        assert paired_ratios(DECODE, candidate, baseline) == (2.0,)
+        assert ratios(candidate, baseline, DECODE) == (2.0,)
 
     def test_a_round_that_one_arm_lacks_is_dropped(self) -> None:
         candidate, baseline = firsts({0: [1], 2: [3]}), firsts({0: [2], 1: [2], 2: [1]})
-        assert paired_ratios(TTFT, candidate, baseline) == (0.5, 3.0)
+        assert ratios(candidate, baseline) == (0.5, 3.0)
 
     def test_a_failed_round_is_dropped_and_warm_ups_never_count(self) -> None:
         failed = trace(1, [], error="killed")
         warm = trace(0, [99.0], warmup=True)
         candidate = replace(firsts({0: [1]}), requests=(warm, trace(0, [1.0]), failed))
-        assert paired_ratios(TTFT, candidate, firsts({0: [2], 1: [2]})) == (0.5,)
+        assert ratios(candidate, firsts({0: [2], 1: [2]})) == (0.5,)
 
     def test_rounds_are_paired_by_number_whatever_their_order(self) -> None:
         candidate, baseline = firsts({1: [6], 0: [1]}), firsts({0: [2], 1: [2]})
-        assert paired_ratios(TTFT, candidate, baseline) == (0.5, 3.0)
+        assert ratios(candidate, baseline) == (0.5, 3.0)
 
     def test_no_common_round_gives_a_reason(self) -> None:
-        result = paired_ratios(TTFT, firsts({0: [1]}), firsts({1: [1]}))
+        result = ratios(firsts({0: [1]}), firsts({1: [1]}))
         assert result == Missing("candidate and baseline share no round")
 
     def test_an_arm_without_a_value_is_named_with_its_reason(self) -> None:
-        result = paired_ratios(TTFT, firsts({0: [1]}), RequestObservation())
+        result = ratios(firsts({0: [1]}), RequestObservation())
         assert result == Missing("baseline: no timed request succeeded")
 
     def test_a_value_of_zero_has_no_ratio(self) -> None:
-        result = paired_ratios(TTFT, firsts({0: [1]}), firsts({0: [0]}))
+        result = ratios(firsts({0: [1]}), firsts({0: [0]}))
         assert result == Missing("a ratio needs values above 0 in every round")
 
     def test_answers_have_no_rounds(self) -> None:
-        result = paired_ratios(TTFT, AnswerObservation(), AnswerObservation())
+        result = ratios(AnswerObservation(), AnswerObservation())
         assert result == Missing("only generation requests are measured in rounds")
 
     def test_a_single_value_gives_a_single_ratio(self) -> None:
@@ -134,7 +140,7 @@ class TestPairedRatios:
             fact = Quantity(value, "B", Provenance.MEASURED)
             return replace(firsts({0: [1], 1: [1]}), facts={"peak_memory_bytes": fact})
 
-        assert paired_ratios(MEMORY, peak(3e8), peak(6e8)) == (0.5,)
+        assert ratios(peak(3e8), peak(6e8), MEMORY) == (0.5,)
 
     def test_idle_windows_belong_to_every_round(self) -> None:
         idle = EnergyWindow(Phase.IDLE, 0, 0, 1, 5.0, "probe", Provenance.MEASURED, 0, 0)
@@ -147,7 +153,7 @@ class TestEnergyComparison:
     def test_measured_joules_are_compared(self) -> None:
         candidate = joules([1.0, 3.0], Provenance.MEASURED)
         baseline = joules([2.0, 2.0], Provenance.MEASURED)
-        assert paired_ratios(ENERGY, candidate, baseline) == pytest.approx((0.5, 1.5))
+        assert ratios(candidate, baseline, ENERGY) == pytest.approx((0.5, 1.5))
 
     @pytest.mark.parametrize("modelled", ["candidate", "baseline"])
     def test_modelled_joules_are_shown_never_compared(self, modelled: str) -> None:
@@ -155,7 +161,7 @@ class TestEnergyComparison:
             arm: joules([1.0], Provenance.MODELLED if arm == modelled else Provenance.MEASURED)
             for arm in ("candidate", "baseline")
         }
-        result = paired_ratios(ENERGY, arms["candidate"], arms["baseline"])
+        result = ratios(arms["candidate"], arms["baseline"], ENERGY)
         assert result == Missing("modelled joules are shown, never compared")
 
     def test_a_round_that_only_a_model_has_read_does_not_slip_in(self) -> None:
@@ -163,7 +169,7 @@ class TestEnergyComparison:
         guess = EnergyWindow(Phase.MIXED, 1, 0, 1, 9.0, "model", Provenance.MODELLED, 1, 10)
         candidate = replace(counted, windows=(*counted.windows, guess))
         baseline = joules([1.0, 1.0], Provenance.MEASURED)
-        assert paired_ratios(ENERGY, candidate, baseline) == (2.0,)
+        assert ratios(candidate, baseline, ENERGY) == (2.0,)
 
     def test_a_ratio_claims_the_weaker_provenance(self) -> None:
         measured, modelled = (
@@ -195,7 +201,7 @@ class TestVerdict:
     def test_eight_clear_rounds_decide(self) -> None:
         # Logs are -+ d around log 0.5 with d = log 1.1: s = d sqrt(8 / 7), se = s / sqrt(8)
         # = d / sqrt(7) = 0.036024; t(7) = 2.36462: factor exp(0.085183) = 1.088916.
-        result = compare(TTFT, (0.5 * 1.1, 0.5 / 1.1) * 4)
+        result = compare(TTFT, one_each((0.5 * 1.1, 0.5 / 1.1) * 4))
         assert result.value == pytest.approx(0.5)
         assert result.interval is not None
         assert result.interval.high == pytest.approx(0.5 * 1.088916, rel=1e-5)
@@ -203,42 +209,42 @@ class TestVerdict:
         assert (result.n, result.verdict, result.reason) == (8, Verdict.BETTER, None)
 
     def test_seven_rounds_show_the_ratio_and_decide_nothing(self) -> None:
-        result = compare(TTFT, (0.5,) * 7)
+        result = compare(TTFT, one_each((0.5,) * 7))
         assert result.value == pytest.approx(0.5)
         assert (result.interval, result.verdict) == (None, Verdict.UNDECIDED)
         assert result.reason == "a verdict needs 8 paired rounds, there are 7"
 
     def test_scattered_rounds_show_no_difference(self) -> None:
-        assert compare(TTFT, (0.5, 2.0) * 4).verdict is Verdict.NO_DIFFERENCE_SHOWN
+        assert compare(TTFT, one_each((0.5, 2.0) * 4)).verdict is Verdict.NO_DIFFERENCE_SHOWN
 
     def test_what_is_missing_is_undecided_with_its_reason(self) -> None:
         result = compare(TTFT, Missing("baseline: killed"))
         assert (result.value, result.n, result.verdict) == (None, 0, Verdict.UNDECIDED)
         assert result.reason == "baseline: killed"
-        assert compare(TTFT, ()).reason == "there is no paired round"
+        assert compare(TTFT, PairedRatios(())).reason == "there is no paired round"
 
     def test_a_single_ratio_has_no_interval(self) -> None:
-        result = compare(MEMORY, (0.5,))
+        result = compare(MEMORY, PairedRatios((0.5,)))
         assert (result.value, result.interval, result.verdict) == (0.5, None, Verdict.UNDECIDED)
         assert result.reason == "one value a run: a ratio without an interval"
 
     def test_a_metric_without_a_better_direction_has_no_verdict(self) -> None:
         neutral = replace(TTFT, direction=Direction.NEUTRAL)
-        result = compare(neutral, (0.5,) * 8)
+        result = compare(neutral, one_each((0.5,) * 8))
         assert result.verdict is Verdict.UNDECIDED
         assert result.reason == "neither direction of this metric is better"
         with pytest.raises(ValueError, match="no verdict"):
             verdict_of(Interval(0.1, 0.2, "t"), Direction.NEUTRAL)
 
     @given(st.lists(st.floats(0.1, 10.0), min_size=8, max_size=20))
-    def test_swapping_the_arms_swaps_the_verdict(self, ratios: list[float]) -> None:
+    def test_swapping_the_arms_swaps_the_verdict(self, found: list[float]) -> None:
         swapped = {
             Verdict.BETTER: Verdict.WORSE,
             Verdict.WORSE: Verdict.BETTER,
             Verdict.NO_DIFFERENCE_SHOWN: Verdict.NO_DIFFERENCE_SHOWN,
         }
-        forth = compare(TTFT, tuple(ratios))
-        back = compare(TTFT, tuple(1 / r for r in ratios))
+        forth = compare(TTFT, one_each(found))
+        back = compare(TTFT, one_each([1 / r for r in found]))
         assert forth.interval is not None
         edge = min(abs(forth.interval.low - 1), abs(forth.interval.high - 1))
         assert edge < 1e-9 or back.verdict is swapped[forth.verdict]
