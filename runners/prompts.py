@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ PROMPTS_VERSION = 1
 """Raised whenever the same model and passages would give other prompts."""
 
 _CANDIDATES_AT_ONCE = 16
+# A label; and what most workloads do not have, whose prompts keep their key.
+_NO_PART_OF_A_KEY = ("name", "shapes")
 
 EncodeBatch = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 ReachesLength = Callable[[list[str]], list[bool]]
@@ -78,7 +80,9 @@ class PromptPlan:
     @property
     def key(self) -> str:
         """Return 32 hex digits; equal plans give equal prompts."""
-        settings = {k: v for k, v in asdict(self.workload).items() if k != "name"}
+        settings = {k: v for k, v in asdict(self.workload).items() if k not in _NO_PART_OF_A_KEY}
+        if self.workload.shapes:
+            settings["shapes"] = self.workload.shapes
         sources = [self.model_hash, self.form.sha256, self.pool.sha256, self.reference]
         parts = [PROMPTS_VERSION, *sources, settings]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
@@ -110,13 +114,47 @@ def choose(
     Raises:
         ConfigError: if too few prompts qualify, with the numbers.
     """
-    workload = plan.workload
-    candidates = prompt_candidates(plan, encode_batch)
-    texts = select(candidates, reaches_length, workload.prompts + workload.warmup_prompts)
-    timed, warmups = texts[: workload.prompts], texts[workload.prompts :]
+    pick = _in_turn if plan.workload.shapes else _alike
+    timed, warmups = pick(plan, encode_batch, reaches_length)
     plain = json.dumps({"prompts": timed, "warmups": warmups}, ensure_ascii=False, indent=1)
     write_text(cache / "prompts" / f"{plan.key}.json", plain)
     return _prompt_set(timed, warmups, plan.pool.source)
+
+
+def _alike(
+    plan: PromptPlan, encode_batch: EncodeBatch, reaches_length: ReachesLength
+) -> tuple[list[str], list[str]]:
+    """Return timed and warm-up prompts of the workload's one length."""
+    workload = plan.workload
+    candidates = prompt_candidates(plan, encode_batch)
+    texts = select(candidates, reaches_length, workload.prompts + workload.warmup_prompts)
+    return texts[: workload.prompts], texts[workload.prompts :]
+
+
+def _in_turn(
+    plan: PromptPlan, encode_batch: EncodeBatch, reaches_length: ReachesLength
+) -> tuple[list[str], list[str]]:
+    """Return timed prompts whose length changes from batch to batch, and warm-ups of the longest.
+
+    Each shape, and the warm-up, has passages of its own. An answer that is long enough for the
+    longest output is long enough for all.
+    """
+    workload, turns = plan.workload, len(plan.workload.shapes)
+
+    def some(turn: int, tokens: int, count: int) -> list[str]:
+        passages = plan.pool.passages[turn :: turns + 1]
+        part = replace(
+            plan,
+            workload=replace(workload, prompt_tokens=tokens, shapes=()),
+            pool=replace(plan.pool, passages=passages),
+        )
+        return select(prompt_candidates(part, encode_batch), reaches_length, count)
+
+    each = workload.prompts // turns
+    found = [iter(some(turn, shape[0], each)) for turn, shape in enumerate(workload.shapes)]
+    batches, size = workload.prompts // workload.batch_size, workload.batch_size
+    timed = [next(found[number % turns]) for number in range(batches) for _ in range(size)]
+    return timed, some(turns, workload.prompt_tokens, workload.warmup_prompts)
 
 
 def _prompt_set(timed: Sequence[str], warmups: Sequence[str], source: str) -> PromptSet:

@@ -114,3 +114,25 @@ def test_another_seed_gives_other_prompts(tmp_path: Path) -> None:
     first = choose(plan(), encode_letters, always, tmp_path)
     seeded = replace(plan().workload, seed=1)
     assert choose(plan(workload=seeded), encode_letters, always, tmp_path).sha256 != first.sha256
+
+
+def test_prompts_of_shapes_have_their_lengths_in_turn_and_passages_of_their_own(
+    tmp_path: Path,
+) -> None:
+    shapes = ((20, 4), (30, 4))
+    workload = WorkloadConfig("turns", 30, 4, 2, 8, 0, shapes=shapes)
+    own = split([Passage(f"t{i}", f"n{i} " * 40) for i in range(60)], 0, "local").prompts
+    asked = plan(workload=workload, pool=own)
+    chosen = choose(asked, encode_letters, always, tmp_path)
+    lengths = [len(ids) for ids in encode_letters([p.text for p in chosen.prompts])]
+    assert lengths == [20, 20, 30, 30, 20, 20, 30, 30]
+    assert {len(ids) for ids in encode_letters([p.text for p in chosen.warmups])} == {30}
+    passages = [p.text.split()[0] for p in (*chosen.prompts, *chosen.warmups)]
+    assert len(set(passages)) == len(passages)
+    assert stored(asked, tmp_path) == chosen
+    other = replace(workload, shapes=((10, 4), (30, 4)))
+    assert stored(replace(asked, workload=other), tmp_path) is None
+
+
+def test_the_key_of_a_workload_without_shapes_is_what_it_was_before_there_were_any() -> None:
+    assert plan().key == "43b0affdb4741e6af58c39bd5ac64428"

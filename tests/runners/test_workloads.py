@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from leanboard.runners.workloads import WorkloadConfig, identity, requests
 
 FOLDER = Path(suites.__path__[0]) / "workload"
 CHAT = WorkloadConfig("chat", 128, 32, 1, 3, 0)
+TURNS = WorkloadConfig("turns", 64, 16, 1, 4, 0, shapes=((64, 8), (32, 16)))
 
 
 def prompt_set(timed: int, warmups: int) -> PromptSet:
@@ -84,3 +86,49 @@ def test_a_value_that_does_not_fit_is_named(key: str, value: object) -> None:
 def test_prompts_must_fill_whole_batches() -> None:
     with pytest.raises(ConfigError, match=r"Try workload\.prompts=16"):
         replace(CHAT, batch_size=8, prompts=12)
+
+
+def test_rounds_take_the_shapes_in_turn_also_when_prompts_start_over() -> None:
+    prompts = prompt_set(4, 2)
+    rounds = [requests(prompts, TURNS, n, warmup=False)[0] for n in range(6)]
+    assert [r.prompt_id for r in rounds] == ["p0", "p1", "p2", "p3", "p0", "p1"]
+    assert [r.output_tokens for r in rounds] == [8, 16, 8, 16, 8, 16]
+    assert [TURNS.shape(n)[0] for n in range(3)] == [64, 32, 64]
+
+
+def test_warm_ups_of_shapes_are_as_long_as_the_longest() -> None:
+    warm = [requests(prompt_set(4, 2), TURNS, n, warmup=True)[0] for n in range(2)]
+    assert [r.output_tokens for r in warm] == [16, 16]
+
+
+def test_shapes_of_a_yaml_become_the_record_s() -> None:
+    plain = {"prompt_tokens": 64, "output_tokens": 16, "batch_size": 1, "prompts": 4, "seed": 0}
+    config = WorkloadConfig("turns", **plain, shapes=[[64, 8], [32, 16]])  # type: ignore[arg-type]
+    assert config == TURNS
+    assert identity(config, prompt_set(4, 2)).shapes == ((64, 8), (32, 16))
+
+
+def test_a_workload_without_shapes_keeps_its_identity() -> None:
+    plain = identity(CHAT, prompt_set(3, 2)).model_dump(mode="json", exclude_defaults=True)
+    assert "shapes" not in plain
+
+
+@pytest.mark.parametrize(
+    "shapes", [None, "64,16", [64, 16], [[64]], [[64, 0]], [[64, 1.5]], [[64, True]], [["64", 16]]]
+)
+def test_shapes_that_are_no_pairs_of_whole_numbers_are_refused(shapes: object) -> None:
+    with pytest.raises(ConfigError, match=r"workload\.shapes is .*must be a list of"):
+        replace(CHAT, shapes=shapes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt_tokens": 128}, r"workload\.prompt_tokens is 128; .* their largest: 64"),
+        ({"output_tokens": 8}, r"workload\.output_tokens is 8; .* their largest: 16"),
+        ({"prompts": 3}, r"workload\.prompts is 3; .* a multiple of 2"),
+    ],
+)
+def test_sizes_that_do_not_fit_the_shapes_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(TURNS, **changes)
