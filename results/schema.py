@@ -10,14 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from leanboard.metrics.metric import Verdict
 from leanboard.metrics.trace import Provenance

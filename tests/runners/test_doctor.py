@@ -207,7 +207,7 @@ def test_a_container_s_limits_are_said(bare: Sources, fake: FakeMachine) -> None
 
 def test_variables_that_change_thread_pools_are_a_warning(bare: Sources) -> None:
     assert find(diagnose(bare), "processor", "thread pools").status == "ok"
-    environ = {"OMP_NUM_THREADS": "1", "LD_PRELOAD": "/home/someone/x.so", "HOME": "/home/someone"}
+    environ = {"OMP_NUM_THREADS": "1", "LD_PRELOAD": "/srv/someone/x.so", "HOME": "/srv/someone"}
     finding = find(diagnose(replace(bare, environ=environ)), "processor", "thread pools")
     assert finding.status == "warn"
     assert finding.message == "set: LD_PRELOAD, OMP_NUM_THREADS=1"
