@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from leanboard.runners import memory, system
@@ -33,32 +33,33 @@ def check_load(at: Sources) -> Iterator[Finding]:
         yield Finding(_LOAD, "steal", "missing", message, "", "stolen time")
         return
     total = after.total - before.total
-    busy_after.subtract(busy_before)
-    yield _others(before, after, busy_after)
+    names = _busiest(at.proc, busy_before, busy_after, _NAMED_SHARE * total)
+    yield _others(before, after, names)
     yield _steal(at, (after.stolen - before.stolen) / total)
     yield _pressure(at)
 
 
-def _processes(proc: Path) -> Counter[str]:
-    """Return the clock ticks that the processes of each program have had, this process left out."""
+def _processes(proc: Path) -> dict[int, int]:
+    """Return the clock ticks that each process has had, this one left out."""
+    pids = [int(folder.name) for folder in proc.glob("[0-9]*") if folder.name.isdigit()]
+    found = {pid: process_ticks(pid, proc) for pid in pids if pid != os.getpid()}
+    return {pid: ticks.cpu for pid, ticks in found.items() if ticks is not None}
+
+
+def _busiest(proc: Path, before: Mapping[int, int], after: Mapping[int, int], least: float) -> str:
+    """Return the names of the programs that took most of the look; none below ``least`` ticks."""
     ticks: Counter[str] = Counter()
-    for folder in proc.glob("[0-9]*"):
-        pid = int(folder.name)
-        found = process_ticks(pid, proc) if pid != os.getpid() else None
-        if found is not None:
-            ticks[read_text(folder / "comm").strip() or "?"] += found.cpu
-    return ticks
+    for pid, now in after.items():
+        ticks[read_text(proc / str(pid) / "comm").strip()] += now - before.get(pid, 0)
+    return ", ".join(name for name, count in ticks.most_common(_NAMED) if name and count >= least)
 
 
-def _others(before: MachineTicks, after: MachineTicks, by_name: Counter[str]) -> Finding:
-    total = after.total - before.total
-    share = (after.busy - before.busy) / total
+def _others(before: MachineTicks, after: MachineTicks, names: str) -> Finding:
+    share = (after.busy - before.busy) / (after.total - before.total)
     if share <= _BUSY_SHARE:
         message = f"{share:.0%} of the CPU is in use; watched in each round"
         return Finding(_LOAD, "others", "ok", message, "", "the load of others")
-    busiest = [name for name, ticks in by_name.most_common(_NAMED) if ticks >= _NAMED_SHARE * total]
-    names = f" ({', '.join(busiest)})" if busiest else ""
-    message = f"{share:.0%} of the CPU is in use by others{names}"
+    message = f"{share:.0%} of the CPU is in use by others" + (f" ({names})" if names else "")
     fix = "end it, or wait until it is done"
     return Finding(_LOAD, "others", "warn", message, fix, "the load of others")
 

@@ -246,6 +246,21 @@ def test_who_else_computes_is_named(bare: Sources, fake: FakeMachine) -> None:
     assert finding.message == "25% of the CPU is in use by others (spinner)"
 
 
+def test_a_program_that_only_changed_its_name_is_not_called_busy(
+    bare: Sources, fake: FakeMachine
+) -> None:
+    fake.machine(busy=10, idle=1000)
+    fake.process(41, user=5000)
+
+    def pause(_: float) -> None:
+        fake.machine(busy=60, idle=1150)
+        fake.process(41, user=5000)
+        fake.put(fake.proc, {"41/comm": "renamed"})
+
+    finding = find(diagnose(replace(bare, pause=pause)), "other load", "others")
+    assert finding.message == "25% of the CPU is in use by others"
+
+
 def test_the_doctor_does_not_count_itself_among_the_others(
     bare: Sources, fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
