@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import Board, BoardRow, choices_of
-from leanboard.leaderboard.cells import NOTHING
 from leanboard.leaderboard.columns import ARROWS, BETTER
 from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.tradeoff import UNRANKED, default_tradeoff
-from leanboard.metrics.comparison import MIN_ROUNDS
+from leanboard.metrics.comparison import MIN_LAUNCHES, MIN_ROUNDS
 from leanboard.metrics.metric import Role
 from leanboard.metrics.registry import METRICS
+from leanboard.metrics.stability import CHECKS
 from leanboard.results.reliability import Judgement
 from leanboard.results.schema import Status
 
@@ -94,9 +94,8 @@ def pareto(site: Site) -> Context:
     }
 
 
-def methodology(site: Site) -> Context:
-    """Return the registry, by what the metrics are about."""
-    with_values = {column.name.rpartition(".")[2] for column in site.board.columns}
+def methodology(_: Site) -> Context:
+    """Return the registry, by what the metrics are about, and the limits of stability."""
     return {
         "groups": [
             (role.value, [metric for metric in METRICS if metric.role is role])
@@ -104,9 +103,12 @@ def methodology(site: Site) -> Context:
             if any(metric.role is role for metric in METRICS)
         ],
         "better": BETTER,
-        "with_values": with_values,
         "min_rounds": MIN_ROUNDS,
-        "nothing": NOTHING,
+        "min_launches": MIN_LAUNCHES,
+        "checks": [
+            {"kind": c.kind, "words": c.words, "name": c.name, "limit": format(c.limit, c.spec)}
+            for c in CHECKS
+        ],
     }
 
 

@@ -25,6 +25,7 @@ from leanboard.leaderboard.describe import (
     surroundings,
 )
 from leanboard.leaderboard.format import moment, plural, quantity
+from leanboard.leaderboard.roofline import PhaseLine, phase_lines
 from leanboard.leaderboard.run_tables import (
     Compared,
     Group,
@@ -68,6 +69,7 @@ class RunPage:
     missed: tuple[Missed, ...]
     compared: tuple[Compared, ...]
     doubt: str
+    roofline: tuple[PhaseLine, ...]
     baseline_link: Link | None
     related: tuple[Link, ...]
     plots: tuple[tuple[str, Plot], ...]
@@ -125,6 +127,7 @@ def run_page(
         missed=missed(record),
         compared=compared(record, doubt),
         doubt=doubt,
+        roofline=phase_lines(record),
         baseline_link=_baseline(record, neighbours),
         related=_related(record, neighbours),
         plots=plots,

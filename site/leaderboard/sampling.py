@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from leanboard.leaderboard.columns import label_of
 from leanboard.leaderboard.describe import UNKNOWN, Term
 from leanboard.leaderboard.format import number
+from leanboard.metrics.stability import CHECKS
 from leanboard.results.reliability import Judgement, judgement
 from leanboard.results.schema import Cause, PerformanceCell, Procedure, Record, Sampling
 
@@ -29,7 +30,7 @@ _VERDICTS = {
     "well give other ones.",
     Judgement.UNKNOWN: "There was too little to judge by.",
 }
-_SHARES = ("_share", "_spread", "_drift", "_width", "_ratio")
+_CHECKS = {check.name: check for check in CHECKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,7 @@ def steadiness(record: Record) -> Steadiness:
     if found is None:
         return Steadiness(verdict, OLD, (), ())
     figures = tuple(
-        Term(name.removesuffix("_hz").replace("_", " "), _figure(name, value))
-        for name, value in sorted(found.figures.items())
+        _figure(name, found.figures[name]) for name in sorted(found.figures, key=_place)
     )
     return Steadiness(verdict, _VERDICTS[verdict], found.causes, figures)
 
@@ -128,12 +128,17 @@ def _widths(sampling: Sampling, procedure: Procedure) -> tuple[Term, ...]:
     )
 
 
-def _figure(name: str, value: float | None) -> str:
+def _place(name: str) -> tuple[int, str]:
+    """Return where a figure stands: in the order of the checks, then by name."""
+    return list(_CHECKS).index(name) if name in _CHECKS else len(_CHECKS), name
+
+
+def _figure(name: str, value: float | None) -> Term:
+    check = _CHECKS.get(name)
+    words = name.replace("_", " ") if check is None else check.words
     if value is None:
-        return UNKNOWN
-    if name.endswith(_SHARES):
-        return _share(value)
-    return f"{number(value / 1e9)} GHz" if name.endswith("_hz") else number(value)
+        return Term(words, UNKNOWN)
+    return Term(words, number(value) if check is None else format(value, check.spec))
 
 
 def _share(share: float) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from demo_store import CAUSE, Demo
+from demo_store import Demo
 from record_factory import make_record, make_run, request_observation
 
 from leanboard.leaderboard.board import Board, BoardRow, board_of
@@ -20,8 +20,10 @@ from leanboard.metrics.pareto import pareto_front
 from leanboard.metrics.trace import Provenance
 from leanboard.results.identity import sealed
 from leanboard.results.reliability import Judgement
-from leanboard.results.schema import Comparison, Interval, Record, Status, Verdict
+from leanboard.results.schema import Cause, Comparison, Interval, Record, Status, Verdict
 from leanboard.results.store import Entry, Loaded
+
+CAUSE = Cause(kind="steal", message="CPU time stolen by the hypervisor: 9.0%, the limit is 2.0%")
 
 
 def line(
@@ -180,7 +182,8 @@ def test_an_unstable_run_is_drawn_hollow_and_named_and_is_on_no_front(demo: Demo
     assert hollow.href == fastest.href
     assert fastest not in drawn.front
     left = next(left for left in drawn.left_out if left.line == fastest)
-    assert left.reason == f"{UNSTABLE} (launches: {CAUSE.message})"
+    assert left.reason == f"{UNSTABLE} ({fastest.unstable})"
+    assert "launches: gap between" in fastest.unstable
 
 
 def test_the_gain_of_an_unstable_run_is_in_doubt_and_its_scores_are_not(demo: Demo) -> None:

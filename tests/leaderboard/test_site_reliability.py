@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from demo_store import CAUSE, NO_JOULES, ODD, Demo
+from demo_store import NO_JOULES, ODD, Demo
 from record_factory import (
     make_procedure,
     make_record,
@@ -16,6 +16,7 @@ from record_factory import (
 
 from leanboard.leaderboard.board import board_of
 from leanboard.leaderboard.describe import configuration, surroundings
+from leanboard.leaderboard.roofline import phase_lines
 from leanboard.leaderboard.run_tables import compared, measured_groups
 from leanboard.leaderboard.samples import plots_of
 from leanboard.leaderboard.sampling import OLD, sampled, steadiness
@@ -110,8 +111,18 @@ def test_too_little_to_judge_by_is_not_stable() -> None:
 
 
 def test_figures_say_what_the_system_does_not() -> None:
-    figures = {term.name: term.text for term in steadiness(make_record(causes=[CAUSE])).figures}
-    assert figures == {"clock": "not known", "steal share": "0.0 %", "tpot spread": "31.0 %"}
+    figures = {term.name: term.text for term in steadiness(make_record()).figures}
+    assert figures["CPU time stolen by the hypervisor"] == "0.0%"
+    assert figures["range of the processor's clock over rounds"] == "not known"
+    assert next(iter(figures)) == "spread of the time per token over rounds"
+
+
+def test_a_figure_that_this_version_does_not_know_keeps_its_name() -> None:
+    record = make_record()
+    assert record.stability is not None
+    seen = record.stability.model_copy(update={"figures": {"new_figure": 0.5, "steal_share": 0.0}})
+    names = [t.name for t in steadiness(record.model_copy(update={"stability": seen})).figures]
+    assert names == ["CPU time stolen by the hypervisor", "new figure"]
 
 
 def test_the_page_of_an_unstable_run_says_so_at_its_head_with_causes_and_figures(
@@ -124,8 +135,8 @@ def test_the_page_of_an_unstable_run_says_so_at_its_head_with_causes_and_figures
     assert "<h2>This run is unstable</h2>" in head
     section = text[text.index('<section id="stability">') :]
     assert "<h2>Stability: unstable</h2>" in section
-    assert f"<strong>launches</strong>: {CAUSE.message}" in section
-    assert "<dt>tpot spread</dt><dd>31.0 %</dd>" in section
+    assert "<strong>launches</strong>: gap between" in section
+    assert "<dt>gap between the times per token of slower and faster launches</dt>" in section
     assert "in doubt: this run is unstable" in text
     assert '<span class="gain doubted">' in text
 
@@ -135,6 +146,26 @@ def test_the_page_of_a_stable_run_says_so_and_has_no_mark(demo: Demo) -> None:
     assert "<h2>Stability: stable</h2>" in text
     assert "unstable" not in text
     assert "<h2>How it was sampled</h2>" in text
+
+
+def test_the_roofline_says_what_bounds_a_phase_or_why_that_is_not_known() -> None:
+    record = make_record()
+    reason = "this machine is not calibrated"
+    gap = record.measurements["mfu_decode"].model_copy(update={"value": None, "reason": reason})
+    known = gap.model_copy(update={"value": 0.1, "reason": None})
+    measurements = {
+        **record.measurements,
+        "mfu_prefill": known,
+        "mbu_prefill": known.model_copy(update={"value": 0.62}),
+        "prefill_floor_s": known.model_copy(update={"value": 0.08, "unit": "s"}),
+        "mfu_decode": gap,
+        "mbu_decode": gap,
+    }
+    first, second = phase_lines(record.model_copy(update={"measurements": measurements}))
+    assert (first.mfu, first.mbu, first.floor) == ("10.0 %", "62.0 %", "80.0 ms")
+    assert first.bound.startswith("memory: ")
+    assert (second.mfu, second.bound) == ("\u2014", f"not known: {reason}")
+    assert phase_lines(record.model_copy(update={"measurements": {}})) == ()
 
 
 def test_a_scoring_run_has_neither_section(demo: Demo) -> None:

@@ -18,7 +18,6 @@ from record_factory import (
 from leanboard.leaderboard.board import Board
 from leanboard.leaderboard.build import BuildReport
 from leanboard.metrics.trace import RequestObservation
-from leanboard.results.schema import Cause
 from leanboard.results.store import Loaded, Store, read_stores
 
 TORCH = {
@@ -32,9 +31,6 @@ LLAMA = {"gguf-q8_0": 1.42, "gguf-q4_1": 1.9}
 QUALITY = {"int8-dynamic": 0.56, "gguf-q4_1": 0.6, "bf16": 0.6}
 ODD = ("gguf-q4_1", "chat")
 """The arm and the workload whose processes differ: by far the fastest, if it were stable."""
-CAUSE = Cause(
-    kind="launches", message="TPOT of its processes differs by 31.0 %, more than the 10.0 % allowed"
-)
 NO_JOULES = "the counter went backwards"
 PROCEDURE = make_procedure(rounds_per_launch=1)
 REQUANTISED = ("int8-weight-only", "int8-dynamic", "gguf-q8_0")
@@ -106,7 +102,6 @@ def _block(
             baseline=baseline,
             number=number,
             warnings=_warnings(arm),
-            causes=(CAUSE,) if (arm, workload) == ODD else (),
             **common,
         )
 

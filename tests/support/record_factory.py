@@ -429,13 +429,13 @@ def make_sampling(observation: Observation | None) -> Sampling | None:
 def make_stability(
     observation: Observation | None, causes: Sequence[Cause] = ()
 ) -> Stability | None:
-    """Return what the samples give; causes that are named here are made up."""
+    """Return the judgement of an observation; with ``causes`` it is unstable whatever it says."""
     if not isinstance(observation, RequestObservation):
         return None
-    derived = stability(observation)
-    if not causes:
-        return derived
-    return derived.model_copy(update={"stable": False, "causes": tuple(causes)})
+    judged = stability(observation)
+    return (
+        judged.model_copy(update={"stable": False, "causes": tuple(causes)}) if causes else judged
+    )
 
 
 def make_record(**options: Any) -> Record:
