@@ -210,7 +210,7 @@ def find(name: str, root: Path | None = None) -> Record:
 def sample(count: int, seed: int, root: Path | None = None) -> list[Record]:
     """Return a few cheap published records: a timed candidate, a score, and so on by turns.
 
-    Of each kind the faster half is drawn from, by the seed; only finished runs, the newest of
+    Of each kind the fastest quarter (at least two) is drawn from, by the seed; only finished runs, the newest of
     each cell, and of the timed ones those whose own ratio was sharp enough to be judged.
 
     Raises:
@@ -233,11 +233,11 @@ def sample(count: int, seed: int, root: Path | None = None) -> list[Record]:
 
 
 def _drawn(records: list[Record], draw: random.Random) -> list[Record]:
-    """Return the faster half in random order."""
-    cheap = sorted(records, key=lambda record: (_took_s(record), record.run_id))
-    half = cheap[: (len(cheap) + 1) // 2]
-    draw.shuffle(half)
-    return half
+    """Return the fastest quarter, at least two, in random order."""
+    ordered = sorted(records, key=lambda record: (_took_s(record), record.run_id))
+    cheap = ordered[: max(2, len(ordered) // 4)]
+    draw.shuffle(cheap)
+    return cheap
 
 
 def _sharp(record: Record) -> bool:

@@ -193,7 +193,7 @@ def test_a_record_is_found_by_file_run_or_cell(tmp_path: Path) -> None:
         find("../../no/such/record", store.root)
 
 
-def test_a_sample_takes_timed_and_scored_runs_by_turns_from_the_faster_half(
+def test_a_sample_takes_timed_and_scored_runs_by_turns_from_the_fastest_two(
     tmp_path: Path,
 ) -> None:
     store = Store(tmp_path / "records", "published")
