@@ -210,8 +210,8 @@ def find(name: str, root: Path | None = None) -> Record:
 def sample(count: int, seed: int, root: Path | None = None) -> list[Record]:
     """Return a few cheap published records: a timed candidate, a score, and so on by turns.
 
-    Of each kind the fastest quarter (at least two) is drawn from, by the seed; only finished runs, the newest of
-    each cell, and of the timed ones those whose own ratio was sharp enough to be judged.
+    Of each kind the fastest quarter (at least two) is drawn from, by the seed; only finished runs,
+    the newest of each cell, and of the timed ones those whose ratios are sharp enough to be judged.
 
     Raises:
         ConfigError: if there are no records to draw from.
