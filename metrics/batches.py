@@ -14,8 +14,6 @@ from leanboard.metrics.trace import Observation, Provenance, RequestObservation,
 
 Batch = tuple[RequestTrace, ...]
 
-LAUNCH = "launch"
-
 NOT_REQUESTS = Missing("the observation holds no generation requests")
 NOTHING_TIMED = Missing("no timed request succeeded")
 
@@ -67,7 +65,7 @@ def per_batch(value: Callable[[RequestTrace], float | None], nothing: str) -> Re
         if not found:
             return Missing(nothing)
         units, values = zip(*found, strict=True)
-        return Samples(values, Provenance.MEASURED, groups=launches_of(units), grouped_by=LAUNCH)
+        return Samples(values, Provenance.MEASURED, groups=launches_of(units))
 
     return reduce
 
@@ -96,9 +94,6 @@ def ratio_per_batch(
         units, numerators, denominators = zip(*found, strict=True)
         if sum(denominators) <= 0:
             return Missing(nothing)
-        groups = launches_of(units)
-        return Samples(
-            numerators, provenance, weights=denominators, groups=groups, grouped_by=LAUNCH
-        )
+        return Samples(numerators, provenance, weights=denominators, groups=launches_of(units))
 
     return reduce

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 from leanboard.metrics.batches import (
-    LAUNCH,
     NOT_REQUESTS,
     NOTHING_TIMED,
     batches,
@@ -58,7 +57,7 @@ def gaps(observation: Observation) -> Samples | Missing:
         groups += [group] * len(spans)
     if not values:
         return Missing("no timed request has two tokens that arrived apart")
-    grouped_by = "request" if launches is None else LAUNCH
+    grouped_by = "request" if launches is None else "launch"
     return Samples(tuple(values), Provenance.MEASURED, groups=tuple(groups), grouped_by=grouped_by)
 
 

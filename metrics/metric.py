@@ -82,7 +82,7 @@ class Samples:
     weights: tuple[float, ...] | None = None
     stderr: float | None = None
     groups: tuple[int, ...] | None = None
-    grouped_by: str = "request"
+    grouped_by: str = "launch"
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ def clustered_interval(
     groups: Sequence[int],
     p: int,
     level: float = LEVEL,
-    grouped_by: str = "request",
+    grouped_by: str = "launch",
 ) -> Interval | None:
     """Return an interval of a percentile of samples that are dependent within their group.
 

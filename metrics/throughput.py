@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from leanboard.metrics.batches import (
-    LAUNCH,
     NOT_REQUESTS,
     NOTHING_TIMED,
     Batch,
@@ -64,7 +63,6 @@ def output(observation: Observation) -> Samples | Missing:
         Provenance.MEASURED,
         weights=tuple(spans_s),
         groups=launches_of([members[0] for members in rounds.values()]),
-        grouped_by=LAUNCH,
     )
 
 

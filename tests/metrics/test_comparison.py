@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leanboard.metrics.comparison import compare, ratio_provenance, verdict_of
-from leanboard.metrics.intervals import Interval
+from leanboard.metrics.intervals import Interval, log_ratio_interval
 from leanboard.metrics.lossless import Difference, Lossless, lossless
 from leanboard.metrics.metric import Direction, Metric, Missing, Verdict
 from leanboard.metrics.pairs import PairedRatios, at_round, paired_ratios
@@ -25,6 +25,7 @@ from leanboard.metrics.trace import (
     Quantity,
     RequestObservation,
     RequestTrace,
+    RoundTrace,
 )
 
 TTFT = metric("ttft_s")
@@ -69,6 +70,18 @@ def firsts(by_round: Mapping[int, Sequence[float]]) -> RequestObservation:
             for number, values in by_round.items()
             for batch, ttft in enumerate(values)
         )
+    )
+
+
+def peaks(by_round: Sequence[float | None]) -> RequestObservation:
+    """Rounds with a launch each, whose peak memory is given; the run's is the highest."""
+    highest = Quantity(max(v for v in by_round if v is not None), "B", Provenance.MEASURED)
+    return RequestObservation(
+        facts={"peak_memory_bytes": highest},
+        rounds=tuple(
+            RoundTrace(i, i, False, 0.0, 1.0, None if value is None else int(value))
+            for i, value in enumerate(by_round)
+        ),
     )
 
 
@@ -142,6 +155,29 @@ class TestPairedRatios:
 
         assert ratios(peak(3e8), peak(6e8), MEMORY) == (0.5,)
 
+    def test_a_round_knows_its_launch(self) -> None:
+        def launched(values: Sequence[float]) -> RequestObservation:
+            return RequestObservation(
+                requests=tuple(trace(i, [v], launch=i // 2) for i, v in enumerate(values))
+            )
+
+        found = paired_ratios(TTFT, launched([1, 2, 3, 4]), launched([2, 2, 1, 1]))
+        assert found == PairedRatios((0.5, 1.0, 3.0, 4.0), (0, 0, 1, 1))
+
+    def test_memory_is_compared_by_the_peaks_of_the_rounds(self) -> None:
+        found = paired_ratios(MEMORY, peaks([4e8, 6e8]), peaks([8e8, 8e8]))
+        assert found == PairedRatios((0.5, 0.75), (0, 1))
+
+    def test_a_round_whose_memory_was_not_read_is_dropped_and_warm_ups_never_count(self) -> None:
+        candidate = peaks([4e8, None, 6e8])
+        warm = replace(candidate.rounds[0], warmup=True, round=1, peak_memory_bytes=9)
+        candidate = replace(candidate, rounds=(warm, *candidate.rounds))
+        assert ratios(candidate, peaks([8e8] * 3), MEMORY) == (0.5, 0.75)
+
+    def test_memory_that_one_arm_has_for_the_run_only_gives_one_ratio(self) -> None:
+        whole = replace(peaks([4e8, 4e8]), rounds=())
+        assert paired_ratios(MEMORY, whole, peaks([8e8, 8e8])) == PairedRatios((0.5,))
+
     def test_idle_windows_belong_to_every_round(self) -> None:
         idle = EnergyWindow(Phase.IDLE, 0, 0, 1, 5.0, "probe", Provenance.MEASURED, 0, 0)
         seen = replace(joules([1.0, 2.0], Provenance.MEASURED))
@@ -207,6 +243,54 @@ class TestVerdict:
         assert result.interval.high == pytest.approx(0.5 * 1.088916, rel=1e-5)
         assert result.interval.low == pytest.approx(0.5 / 1.088916, rel=1e-5)
         assert (result.n, result.verdict, result.reason) == (8, Verdict.BETTER, None)
+
+    def test_the_unit_is_the_launch(self) -> None:
+        # Launches of two rounds whose geometric means are 0.5 x 1.1 and 0.5 / 1.1, four of each:
+        # the interval of the eight clear rounds, however far apart the rounds of a launch are.
+        launches = (0.5 * 1.1, 0.5 / 1.1) * 4
+        rounds = tuple(value * side for value in launches for side in (3.0, 1 / 3.0))
+        result = compare(TTFT, PairedRatios(rounds, tuple(i // 2 for i in range(16))))
+        plain = compare(TTFT, one_each(launches))
+        assert result.interval is not None
+        assert plain.interval is not None
+        assert result.interval.low == pytest.approx(plain.interval.low)
+        assert result.interval.high == pytest.approx(plain.interval.high)
+        assert (result.n, result.launches, plain.launches) == (16, 8, 8)
+        assert result.interval.method == "t on log ratios, 8 launches"
+
+    def test_a_launch_weighs_the_same_however_many_rounds_it_has(self) -> None:
+        # Launch 0 has four rounds of 2, launches 1 to 4 one of 1/2 each: (2 x 1/16)^(1/5).
+        pairs = PairedRatios((2.0,) * 4 + (0.5,) * 4, (0, 0, 0, 0, 1, 2, 3, 4))
+        assert compare(TTFT, pairs).value == pytest.approx((2 / 16) ** (1 / 5))
+
+    def test_eight_rounds_in_a_launch_each_have_the_plain_t_interval(self) -> None:
+        found = (1.02, 0.97, 1.05, 0.99, 1.01, 1.04, 0.98, 1.03)
+        result, plain = compare(TTFT, one_each(found)), log_ratio_interval(found)
+        assert plain is not None
+        assert result.interval is not None
+        assert (result.interval.low, result.interval.high) == (plain.low, plain.high)
+
+    def test_one_process_says_that_it_speaks_for_itself(self) -> None:
+        result = compare(TTFT, PairedRatios((0.5, 0.51) * 4, (0,) * 8))
+        assert result.verdict is Verdict.BETTER
+        assert result.launches == 1
+        assert result.interval is not None
+        assert result.interval.method == "t on log ratios, one process"
+
+    @pytest.mark.parametrize("launches", [2, 4])
+    def test_a_few_launches_decide_nothing(self, launches: int) -> None:
+        pairs = PairedRatios((0.5,) * 8, tuple(i % launches for i in range(8)))
+        result = compare(TTFT, pairs)
+        assert (result.value, result.interval, result.verdict) == (0.5, None, Verdict.UNDECIDED)
+        assert result.reason == f"a verdict needs 5 launches, or all in one, there are {launches}"
+
+    def test_memory_of_the_same_size_in_every_round_is_decided(self) -> None:
+        same = compare(MEMORY, paired_ratios(MEMORY, peaks([4e8] * 8), peaks([4e8] * 8)))
+        half = compare(MEMORY, paired_ratios(MEMORY, peaks([4e8] * 8), peaks([8e8] * 8)))
+        assert (same.value, same.verdict) == (1.0, Verdict.NO_DIFFERENCE_SHOWN)
+        assert (half.value, half.verdict) == (0.5, Verdict.BETTER)
+        assert half.interval is not None
+        assert (half.interval.low, half.interval.high) == (0.5, 0.5)
 
     def test_seven_rounds_show_the_ratio_and_decide_nothing(self) -> None:
         result = compare(TTFT, one_each((0.5,) * 7))

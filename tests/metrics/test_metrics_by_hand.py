@@ -295,6 +295,24 @@ class TestLatency:
     def test_gaps_remember_their_request(self) -> None:
         assert drawn("itl_p95_s", FIVE_GAPS).groups == (0, 0, 1, 1, 2, 2, 3, 3, 4, 4)
 
+    def test_requests_of_one_process_are_one_unit(self) -> None:
+        pairs = requests(
+            [request(i, [1.0, 2.0, 4.0], launch=i // 2, encoded_s=0.5) for i in range(6)]
+        )
+        for name in ("ttft_s", "tpot_s", "decode_tokens_per_s", "output_tokens_per_s"):
+            assert drawn(name, pairs).groups == (0, 0, 1, 1, 2, 2)
+            assert drawn(name, pairs).grouped_by == "launch"
+        assert drawn("itl_p50_s", pairs).groups == (0,) * 4 + (1,) * 4 + (2,) * 4
+
+    @pytest.mark.parametrize("launches", [(0, 0, 0), (0, 1, 2)])
+    def test_one_process_or_one_for_each_request_groups_nothing(
+        self, launches: tuple[int, ...]
+    ) -> None:
+        alone = requests([request(i, [1.0, 2.0], launch=of) for i, of in enumerate(launches)])
+        assert drawn("ttft_s", alone).groups is None
+        assert drawn("output_tokens_per_s", alone).groups is None
+        assert drawn("itl_p50_s", alone).groups == (0, 1, 2)
+
     def test_p95_of_gaps_needs_a_hundred_of_them(self) -> None:
         assert estimate("itl_p95_s", FIVE_GAPS) == Estimate(
             None, 10, reason="p95 needs 100 samples, there are 10"

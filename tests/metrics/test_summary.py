@@ -55,10 +55,39 @@ def test_five_samples_have_a_median_without_an_interval() -> None:
 
 def test_samples_in_groups_have_an_interval_by_group() -> None:
     groups = tuple(i // 20 for i in range(200))
-    samples = Samples(tuple(float(i % 20) for i in range(200)), MEASURED, groups=groups)
+    values = tuple(float(i % 20) for i in range(200))
+    samples = Samples(values, MEASURED, groups=groups, grouped_by="request")
     result = summed(Summary.P50, samples)
     assert result.interval is not None
     assert result.interval.method == "Woodruff, by request"
+
+
+def test_the_interval_by_launch_is_named_so() -> None:
+    launches = tuple(i // 4 for i in range(40))
+    samples = Samples(tuple(float(i % 4) for i in range(40)), MEASURED, groups=launches)
+    result = summed(Summary.MEDIAN, samples)
+    assert result.interval is not None
+    assert result.interval.method == "Woodruff, by launch"
+
+
+def test_a_ratio_of_sums_takes_the_launch_as_its_unit() -> None:
+    # Ten batches in five launches; their sums are those of the ratio worked by hand:
+    # 15 / 10, squares of residuals 2.5, error sqrt(5 / 4 x 2.5) / 10.
+    halves = (3.0, 0.5, 2.0, 0.5, 1.0, 3.0, 1.0, 1.0, 1.5, 1.5)
+    launches = tuple(i // 2 for i in range(10))
+    samples = Samples(halves, MEASURED, weights=(1.0,) * 10, groups=launches)
+    result = summed(Summary.RATIO_OF_SUMS, samples)
+    assert (result.value, result.n) == (1.5, 10)
+    assert result.stderr == pytest.approx(math.sqrt(3.125) / 10)
+    assert result.interval is not None
+    assert result.interval.high - 1.5 == pytest.approx(2.77645 * math.sqrt(3.125) / 10, rel=1e-5)
+    assert result.interval.method == "t, linearised ratio, by launch"
+
+
+def test_four_launches_have_a_ratio_and_no_interval_however_many_batches() -> None:
+    samples = Samples((1.0, 2.0) * 20, MEASURED, weights=(1.0,) * 40, groups=(0, 1, 2, 3) * 10)
+    result = summed(Summary.RATIO_OF_SUMS, samples)
+    assert (result.value, result.n, result.interval) == (1.5, 40, None)
 
 
 def test_right_or_wrong_is_a_proportion() -> None:
