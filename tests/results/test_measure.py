@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from record_factory import answer_observation, make_run, request_observation
 
 from leanboard.metrics.metric import Kind, Verdict
 from leanboard.metrics.registry import METRICS
-from leanboard.metrics.trace import AnswerObservation, AnswerTrace, Provenance, RequestObservation
-from leanboard.results.measure import INLINE_SAMPLES, LOSSLESS, comparisons, measurements
+from leanboard.metrics.trace import (
+    AnswerObservation,
+    AnswerTrace,
+    Provenance,
+    RequestObservation,
+    RoundTrace,
+)
+from leanboard.results.measure import (
+    INLINE_SAMPLES,
+    LOSSLESS,
+    comparisons,
+    measurements,
+    stability,
+)
 from leanboard.results.schema import Comparison
 
 BASELINE = "20261120T120000Z-00000000"
@@ -81,6 +94,17 @@ def test_a_faster_candidate_is_better_in_time_and_in_rate() -> None:
     assert tpot.interval is not None
     assert tpot.interval.low < 0.5 * 1.02
     assert tpot.baseline_run == BASELINE
+
+
+def test_a_record_says_whether_its_run_was_stable_and_why_not() -> None:
+    calm = request_observation()
+    assert (stability(calm).stable, stability(calm).causes) == (True, ())
+    around = tuple(RoundTrace(0, i, False, i, i + 1.0, steal_share=0.1) for i in range(8))
+    disturbed = stability(replace(calm, rounds=around))
+    assert disturbed.stable is False
+    assert [cause.kind for cause in disturbed.causes] == ["steal"]
+    assert disturbed.figures["steal_share"] == pytest.approx(0.1)
+    assert disturbed.figures["clock_range"] is None
 
 
 def test_equal_outputs_agree_on_every_prompt() -> None:

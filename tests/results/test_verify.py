@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from record_factory import make_record, make_run, request_observation
 
+from leanboard.metrics.intervals import METHOD_VERSION
+from leanboard.metrics.trace import RoundTrace
 from leanboard.results.document import json_text
 from leanboard.results.identity import content_hash
 from leanboard.results.measure import INLINE_SAMPLES
@@ -109,6 +112,51 @@ def test_a_field_that_came_after_the_record_was_written_is_no_difference(
     said = forge(block[1], emptied)
     assert "ttft_s: its samples is None" in said
     assert "its pairs is None" in said
+
+
+def test_a_number_of_an_older_method_is_not_derived_again(block: tuple[Path, Path]) -> None:
+    def older(fields: Fields) -> None:
+        for stored in (*fields["measurements"].values(), *fields["comparisons"]):
+            stored["method_version"] = METHOD_VERSION - 1
+            if stored["value"] is not None:
+                stored["value"] *= 1.1
+        fields["stability"]["figures"]["tpot_spread"] = 0.5
+
+    assert forge(block[1], older) == ""
+
+
+def test_a_forged_judgement_of_stability_is_found(block: tuple[Path, Path]) -> None:
+    def unstable(fields: Fields) -> None:
+        fields["stability"]["stable"] = False
+        fields["stability"]["causes"] = [{"kind": "steal", "message": "20%, the limit is 2%"}]
+        fields["stability"]["figures"]["tpot_spread"] = 0.2
+        fields["stability"]["figures"]["luck"] = 1.0
+
+    said = forge(block[0], unstable)
+    assert "stable is False, but the raw samples give True" in said
+    assert "its causes of instability are ['steal'], but the raw samples give []" in said
+    assert "tpot_spread: the figure is 0.2" in said
+    assert "luck does not follow from the raw samples" in said
+
+
+def test_the_wording_of_a_cause_may_improve(root: Path) -> None:
+    around = tuple(RoundTrace(0, i, False, i, i + 1.0, steal_share=0.1) for i in range(8))
+    run = make_run(observation=replace(request_observation(), rounds=around))
+    path = Store(root, "local").write(run.record, run.traces)
+
+    def reworded(fields: Fields) -> None:
+        fields["stability"]["causes"][0]["message"] = "others took 10% of the time"
+
+    assert forge(path, reworded) == ""
+    assert "its causes" in forge(path, lambda fields: fields["stability"].update(causes=[]))
+
+
+@pytest.mark.parametrize(("part", "shown"), [("launches", 1), ("rounds", 8)])
+def test_more_rounds_than_there_are_samples_are_found(
+    block: tuple[Path, Path], part: str, shown: int
+) -> None:
+    said = forge(block[0], lambda fields: fields["sampling"].update({part: 64}))
+    assert said == f"sampling says 64 {part}, but the raw samples show {shown}"
 
 
 def test_an_invented_metric_is_found(block: tuple[Path, Path]) -> None:
