@@ -53,6 +53,7 @@ def load(settings: dict[str, Any]) -> Own:
     """Start a server on the CPU: ``file``, ``cells``, ``threads`` and ``flash`` (-1 is auto)."""
     params = xllamacpp.CommonParams()
     params.model.path = settings["file"]
+    params.verbosity = 0
     params.n_ctx = settings["cells"]
     params.n_parallel = 1
     params.cache_ram_mib = 0
