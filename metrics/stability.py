@@ -182,7 +182,7 @@ def _gpu_others(seen: _Seen) -> float | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    # Normal noise stays below 7 and 17% in 8 rounds; half the rounds slowed by 20% show 13%.
+    # In 8 rounds 1 of 1000 normal runs reaches 7 and 15%; half the rounds slowed by 20% show 13%.
     Check(
         "spread",
         "tpot_spread",
@@ -197,7 +197,7 @@ CHECKS: tuple[Check, ...] = (
         "spread of the time to first token over rounds",
         lambda seen: spread(list(seen.ttft_s.values())),
     ),
-    # Three and a half standard errors of the line through 8 rounds of normal noise.
+    # The line through 8 rounds of normal noise has a standard error of 3.7 and 7.8%.
     Check(
         "drift",
         "tpot_drift",
