@@ -145,6 +145,6 @@ def _cautions(reproduction: Reproduction) -> Iterator[str]:
     ]
     if unsettled and reproduction.outcome is not Outcome.DRIFTED:
         yield (
-            f"absolute numbers moved ({', '.join(unsettled)}), and the baseline's with them: "
-            "the ratios decide"
+            f"absolute numbers moved ({', '.join(unsettled)}): they move with the day and do not "
+            "decide"
         )
