@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from statistics import median, median_low
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,8 @@ def held_out(lengths: Sequence[int]) -> tuple[int, ...]:
 def points(observation: RequestObservation) -> list[Point]:
     """Return the times at four output lengths of every prompt length: 1, n/4, n/2 and n.
 
-    Each is the median over the requests of that length: contention makes single requests late.
+    Each is the median over the requests of that length, of two the shorter: contention makes
+    single requests late, and never early.
     """
     seen: dict[tuple[int, int], list[float]] = {}
     for request in (request for batch in batches(observation) for request in batch):
@@ -85,7 +86,7 @@ def points(observation: RequestObservation) -> list[Point]:
         for tokens in {1, -(-n // 4), -(-n // 2), n} - {0}:
             elapsed_s = request.token_s[tokens - 1] - request.sent_s
             seen.setdefault((request.prompt_tokens, tokens), []).append(elapsed_s)
-    return [Point(p, o, median(times_s)) for (p, o), times_s in sorted(seen.items())]
+    return [Point(p, o, median_low(times_s)) for (p, o), times_s in sorted(seen.items())]
 
 
 def fit(observation: Observation) -> Fit | Missing:
@@ -203,8 +204,8 @@ _NUMBERS = {
         "Idealized runtime",
         "s",
         f"{_MODEL}, fitted to the times of requests of several prompt lengths (least squares on "
-        "relative errors, medians over requests), at the workload's median prompt length and its "
-        "output length. S: positions that the output tokens after the first attend to. On one "
+        "relative errors, medians over the requests of a length), at the workload's median prompt "
+        "length and its output length. S: positions that the output tokens after the first attend to. On one "
         "accelerator; as little contended as the machine was.",
     ),
     "fit_error": (

@@ -28,7 +28,8 @@ from leanboard.metrics.trace import Observation, Provenance, Quantity, RequestOb
 
 NOT_CALIBRATED = Missing("this machine is not calibrated: leanboard doctor --calibrate")
 NO_PEAK = Missing("the calibration of this machine has no peak for the dtype that the run uses")
-HALF = 0.5
+LEAST_SHARE = 1 / 3
+"""Use of a resource from which on it counts as what limits a phase."""
 
 
 class Bound(StrEnum):
@@ -40,12 +41,12 @@ class Bound(StrEnum):
 
 
 def bound_of(mfu: float, mbu: float) -> Bound:
-    """Return what limits a phase: the resource that is used most, if that is half or more.
+    """Return what limits a phase: the resource that is used most, if that is a third or more.
 
-    Below a half neither arithmetic nor memory explains the time: launches, conversions, waiting
-    and kernels that suit neither do.
+    Well-tuned stacks use 40 to 60% of a peak. Below a third neither arithmetic nor memory explains
+    the time: launches, conversions, waiting and kernels that suit neither do.
     """
-    if max(mfu, mbu) < HALF:
+    if max(mfu, mbu) < LEAST_SHARE:
         return Bound.OVERHEAD
     return Bound.COMPUTE if mfu >= mbu else Bound.MEMORY
 
@@ -298,7 +299,7 @@ def _of_phase(phase: Phase) -> tuple[Metric, ...]:
             f"roofline_share_{name}",
             f"Share of the roofline, {name}",
             f"{name}_floor_s / time, the larger of MFU and MBU batch by batch. Bound by compute or "
-            "memory, whichever is used more, where that is half or more; else by overhead.",
+            "memory, whichever is used more, where that is a third or more; else by overhead.",
             _floors(phase, both, share=True),
         ),
         _metric(

@@ -25,6 +25,7 @@ METHOD_VERSION = 1
 """Raised whenever the same machine would show other ceilings."""
 
 _TIMEOUT_S = 300.0
+_BUSY_SPREAD = 0.2
 
 
 class _Frozen(BaseModel):
@@ -155,6 +156,12 @@ def ensure_calibrated(
         return None
 
 
+def busy(calibration: Calibration) -> bool:
+    """Whether the repeats differ so much that something else used the machine meanwhile."""
+    found = [*calibration.flops_per_s.values(), calibration.bytes_per_s]
+    return any(one is not None and one.spread > _BUSY_SPREAD for one in found)
+
+
 def ceiling_rows(calibration: Calibration) -> Iterator[tuple[str, ...]]:
     """Yield a table row a ceiling: name, best, median, spread, and the kernel or the reason."""
     for dtype, peak in calibration.flops_per_s.items():
@@ -194,7 +201,7 @@ def _read(cache: Path, machine_id: str) -> tuple[Calibration, ...]:
 
 def _keep(cache: Path, machine_id: str, made: Calibration, resources: Resources) -> None:
     path = _path(cache, machine_id)
-    with file_lock(path.with_suffix(".lock"), lambda: None):
+    with file_lock(path.with_name(f".{path.name}.lock"), lambda: None):
         others = [one for one in _read(cache, machine_id) if not resources.fit(one)]
         whole = _Stored(machine_id=machine_id, calibrations=(*others, made))
         write_text(path, whole.model_dump_json(indent=1) + "\n")

@@ -22,12 +22,12 @@ def drawn(name: str, seen: RequestObservation) -> Samples:
     [
         (0.9, 0.2, Bound.COMPUTE),
         (0.2, 0.9, Bound.MEMORY),
-        (0.5, 0.5, Bound.COMPUTE),
-        (0.49, 0.4, Bound.OVERHEAD),
+        (0.34, 0.34, Bound.COMPUTE),
+        (0.33, 0.2, Bound.OVERHEAD),
         (1.2, 0.3, Bound.COMPUTE),
     ],
 )
-def test_the_resource_used_most_bounds_a_phase_unless_neither_is_used_by_half(
+def test_the_resource_used_most_bounds_a_phase_unless_neither_is_used_by_a_third(
     mfu: float, mbu: float, bound: Bound
 ) -> None:
     assert bound_of(mfu, mbu) is bound

@@ -11,7 +11,14 @@ import pytest
 
 from leanboard.results.errors import LeanboardError
 from leanboard.runners import calibration
-from leanboard.runners.calibration import Resources, calibrate, ensure_calibrated, stored
+from leanboard.runners.calibration import (
+    Resources,
+    busy,
+    calibrate,
+    ceiling_rows,
+    ensure_calibrated,
+    stored,
+)
 
 MACHINE = "toy-2c-4gib-00000000"
 TWO, ONE = Resources("cpu", 2), Resources("cpu", 1)
@@ -133,3 +140,19 @@ def test_a_calibration_that_fails_leaves_the_run_alone(
 def test_a_process_that_dies_says_its_last_words() -> None:
     with pytest.raises(LeanboardError, match=r"ended without a result: .*KeyError"):
         calibration._in_a_process(Resources("no-such-device", 1), silent)
+
+
+def test_repeats_that_differ_by_a_fifth_show_a_busy_machine(tmp_path: Path) -> None:
+    quiet = calibrate(tmp_path, MACHINE, TWO, silent, measuring())
+    assert not busy(quiet)
+    loud = {"per_s": 5e10, "median_per_s": 1e10, "spread": 0.3, "repeats": 9, "kernel": "copy"}
+    assert busy(calibrate(tmp_path, MACHINE, TWO, silent, measuring(bytes_per_s=loud)))
+
+
+def test_a_table_shows_each_ceiling_and_the_reason_for_none(tmp_path: Path) -> None:
+    made = calibrate(tmp_path, MACHINE, TWO, silent, measuring())
+    assert list(ceiling_rows(made)) == [
+        ("float32", "0.2 TFLOP/s", "0.1 TFLOP/s", "0.0%", "mm 512"),
+        ("int8", "none", "", "", "this torch has no int8 product"),
+        ("memory", "50 GB/s", "100 GB/s", "0.0%", "mm 512"),
+    ]
