@@ -205,8 +205,8 @@ _NUMBERS = {
         "s",
         f"{_MODEL}, fitted to the times of requests of several prompt lengths (least squares on "
         "relative errors, medians over the requests of a length), at the workload's median prompt "
-        "length and its output length. S: positions that the output tokens after the first attend to. On one "
-        "accelerator; as little contended as the machine was.",
+        "length and its output length. S: positions that the output tokens after the first attend "
+        "to. On one accelerator; as little contended as the machine was.",
     ),
     "fit_error": (
         "Idealized runtime, error",
