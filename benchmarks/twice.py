@@ -72,7 +72,7 @@ def _reading(comparison: Comparison) -> Reading:
         raise ValueError("a comparison without an interval cannot be compared again")
     return Reading(
         comparison.value,
-        comparison.n,
+        comparison.launches or comparison.n,
         Interval(interval.low, interval.high, interval.method, interval.level),
     )
 

@@ -106,6 +106,7 @@ def _ratio(
         value=estimate.value,
         interval=_interval(estimate.interval),
         n=estimate.n,
+        launches=estimate.launches,
         pairs=estimate.ratios if known else None,
         verdict=estimate.verdict,
         provenance=ratio_provenance(metric, candidate, baseline) if known else None,

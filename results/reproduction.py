@@ -201,10 +201,11 @@ def _reading(found: Measurement | Comparison | None) -> Reading | Missing:
     if found.value is None:
         return Missing(found.reason or "no value")
     interval = found.interval
+    launches = found.launches if isinstance(found, Comparison) else 0
     return Reading(
         value=found.value,
         # A record is untrusted text: its n may be beyond what a float holds.
-        n=min(found.n, _MOST_SAMPLES),
+        n=min(launches or found.n, _MOST_SAMPLES),
         interval=None
         if interval is None
         else Interval(interval.low, interval.high, interval.method, interval.level),

@@ -104,8 +104,8 @@ class Procedure(_Frozen):
         max_warmup_rounds: a warm-up goes on until no drift is seen, and for at most so many
             rounds; ``None`` keeps ``warmup_rounds``.
         max_rounds: most rounds of an adaptive procedure; ``None`` makes the procedure fixed.
-        target_width: an adaptive procedure ends at the first look at which every watched ratio's
-            interval is narrower than this, as a share of the ratio (0.05: from 0.975 to 1.025).
+        target_width: an adaptive procedure ends when every watched ratio's interval was narrower
+            than this at two looks in a row, as a share of the ratio (0.05: from 0.975 to 1.025).
         time_budget_s: an adaptive procedure ends at the first look after so many seconds.
         watched: metrics whose ratios are looked at.
     """
@@ -238,6 +238,7 @@ class Comparison(_Frozen):
 
     Attributes:
         statistic: ``ratio`` (candidate / baseline), ``difference``, ``agreement`` or ``gate``.
+        launches: independent launches that the pairs come from; 0 where there are none.
         pairs: per-round (or per-item) ratios or differences, in order.
         verdict: follows from the interval and the metric's direction.
     """
@@ -248,6 +249,7 @@ class Comparison(_Frozen):
     value: float | None
     interval: Interval | None
     n: int = Field(ge=0)
+    launches: int = Field(default=0, ge=0)
     pairs: tuple[float, ...] | None = None
     verdict: Verdict
     provenance: Provenance | None

@@ -2,8 +2,8 @@
 
 Read it with ``pandas.read_parquet``: one row a request (or step, item, answer), times in seconds
 on the run's monotonic clock, ``token_s`` and ``output_ids`` as lists. Series, energy windows and
-facts are JSON under the file's metadata keys ``leanboard.series``, ``.windows`` and ``.facts``; what
-was around each round (memory, load, clocks) under ``.rounds``.
+facts are JSON under the file's metadata keys ``leanboard.series``, ``.windows`` and ``.facts``;
+what was around each round (memory, load, clocks) under ``.rounds``.
 
 A format may grow optional columns: where a file lacks one its values are ``None``, and columns
 that this version does not know are ignored.
@@ -228,7 +228,8 @@ def _frozen(value: object) -> object:
 
 
 def _round(fields_: Mapping[str, Any]) -> RoundTrace:
-    return RoundTrace(**{name: _frozen(value) for name, value in fields_.items()})
+    values: dict[str, Any] = {name: _frozen(value) for name, value in fields_.items()}
+    return RoundTrace(**values)
 
 
 def _series(fields_: Mapping[str, Any]) -> Series:

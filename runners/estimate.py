@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from leanboard.results.schema import PerformanceCell, Procedure, Record, Status
+from leanboard.results.schema import PerformanceCell, Procedure, Record, Status, Workload
 from leanboard.results.store import Entry
 from leanboard.runners.grid import ArmSpec, BlockSpec
 from leanboard.runners.workloads import WorkloadConfig
@@ -65,12 +65,18 @@ def _key_and_parts(record: Record) -> tuple[Key, int]:
     """Return the kind of work of a run, and how many batches or items it was."""
     cell = record.cell
     common = (cell.model.name, cell.backend.name, cell.device.threads, record.block.arm)
-    if isinstance(cell, PerformanceCell):
-        sampling = record.sampling
-        if sampling is None:
-            return Key(*common, cell.workload.name), _batches(cell.procedure)
-        return Key(*common, cell.workload.name), sampling.rounds + sum(sampling.warmup_rounds)
-    return Key(*common, cell.task.name), 0 if record.traces is None else record.traces.rows
+    if not isinstance(cell, PerformanceCell):
+        return Key(*common, cell.task.name), 0 if record.traces is None else record.traces.rows
+    sampling, key = record.sampling, Key(*common, _work(cell.workload))
+    if sampling is None:
+        return key, _batches(cell.procedure)
+    return key, sampling.rounds + sum(sampling.warmup_rounds)
+
+
+def _work(workload: Workload | WorkloadConfig) -> str:
+    """Return what tells the pace of a workload: its name may have been given other sizes."""
+    sizes = (workload.prompt_tokens, workload.output_tokens, workload.batch_size)
+    return f"{workload.name}/{'x'.join(map(str, sizes))}"
 
 
 def _medians(seen: Mapping[Key, Sequence[float]]) -> dict[Key, float]:
@@ -95,13 +101,14 @@ class Estimate:
 
     def load_s(self, spec: BlockSpec, arm: ArmSpec) -> float:
         """Seconds to start and load one arm once; the arms of a launch import side by side."""
-        seen = self.history.load_s.get(_key(spec, arm, spec.workloads[0].name))
+        work = _work(spec.workloads[0]) if spec.workloads else ""
+        seen = self.history.load_s.get(_key(spec, arm, work))
         at_once = min(self.threads, len(spec.arms))
         return _START_S if seen is None else seen + _IMPORT_S / at_once
 
     def batch_s(self, spec: BlockSpec, arm: ArmSpec, workload: WorkloadConfig) -> float:
         """Seconds of one batch: prefill bound by arithmetic, decode by memory."""
-        seen = self.history.batch_s.get(_key(spec, arm, workload.name))
+        seen = self.history.batch_s.get(_key(spec, arm, _work(workload)))
         if seen is not None:
             return seen
         tokens = workload.prompt_tokens * workload.batch_size

@@ -101,7 +101,13 @@ class Execution:
                 self._score(arm)
                 arm.worker.kill()
 
-        instruments = Instruments(spec.procedure, choose_probe(spec.device), self._loaded, advance)
+        instruments = Instruments(
+            procedure=spec.procedure,
+            probe=self._probe,
+            watch=self._watch,
+            loaded=self._loaded,
+            advance=advance,
+        )
         timing = Timing(self._block, arms, instruments, self._logs)
         timing.run(at_end)
 

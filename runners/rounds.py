@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from leanboard.metrics.trace import (
     EnergyWindow,
-    Provenance,
-    Quantity,
     RequestTrace,
     RoundTrace,
 )
@@ -19,6 +17,7 @@ from leanboard.results.schema import Procedure
 from leanboard.runners import wire
 from leanboard.runners.arms import RunningArm, Seen
 from leanboard.runners.backends.base import Request
+from leanboard.runners.batch_facts import batch_facts
 from leanboard.runners.block import PreparedWorkload
 from leanboard.runners.conditions import Conditions, Watch
 from leanboard.runners.energy_windows import decode_window, mixed_window, prefill_window
@@ -26,15 +25,6 @@ from leanboard.runners.isolate import Worker
 from leanboard.runners.probes import Probe, Window
 from leanboard.runners.sampling import Warmup
 from leanboard.runners.workloads import requests
-
-_MEMORY_FACTS = {
-    "peak_memory_bytes": "peak",
-    "anonymous_memory_bytes": "anonymous",
-    "file_memory_bytes": "file_backed",
-}
-_GPU_FACTS = ("peak_allocated_bytes", "peak_reserved_bytes", "process_memory_bytes")
-
-Facts = Mapping[str, Quantity]
 
 
 def order(arms: Sequence[RunningArm], seed: int, key: str) -> list[RunningArm]:
@@ -162,11 +152,12 @@ class Session:
         name = self.workload.config.name
         started_s = time.perf_counter()
         with running.awake(name) as worker:
+            ours = [arm.worker.pid for arm in self.arms]
             mark = self.instruments.watch.start(worker.pid)
             with self.instruments.probe.window() as window:
                 reply = self._ask(worker, turn.requests)
-            ours = [arm.worker.pid for arm in self.arms]
-            around = self.instruments.watch.stop(mark, ours)
+                # At once: a moment later clocks are those of idle cores.
+                around = self.instruments.watch.stop(mark, ours)
             self._note(turn, running, Shown(reply, window, around))
         elapsed_s = time.perf_counter() - started_s
         running.measured_s[name] = running.measured_s.get(name, 0.0) + elapsed_s
@@ -189,10 +180,10 @@ class Session:
         if not turn.warmup:
             seen.windows.append(mixed_window(shown.window, traces, turn.number))
             seen.windows.append(decode_window(shown.window, traces, turn.number))
-            seen.facts |= _facts(seen.facts, shown.reply)
+            seen.facts |= batch_facts(seen.facts, shown.reply)
 
     def _round_trace(self, turn: Turn, shown: Shown) -> RoundTrace:
-        peak = _facts({}, shown.reply).get("peak_memory_bytes")
+        peak = batch_facts({}, shown.reply).get("peak_memory_bytes")
         return RoundTrace(
             launch=self.launch,
             round=turn.number,
@@ -202,40 +193,3 @@ class Session:
             peak_memory_bytes=None if peak is None else int(peak.value),
             **asdict(shown.around),
         )
-
-
-def _facts(before: Facts, reply: wire.Message) -> dict[str, Quantity]:
-    """Return the facts of the latest batch, with the highest memory of all batches.
-
-    Where the engine tells of a GPU, the host's resident set is not what the arm needs.
-    """
-    facts = wire.facts_from_wire(reply["facts"])
-    if "peak_allocated_bytes" in facts:
-        return facts | _gpu_peaks(before, facts)
-    return facts | _resident_peak(before, reply)
-
-
-def _gpu_peaks(before: Facts, latest: Facts) -> dict[str, Quantity]:
-    """Return the highest of each GPU fact; the peak is the process's use, if that is known."""
-    peaks = {}
-    for name in _GPU_FACTS:
-        found = [facts[name] for facts in (before, latest) if name in facts]
-        if found:
-            peaks[name] = max(found, key=lambda quantity: quantity.value)
-    if "process_memory_bytes" in peaks:
-        peaks["peak_memory_bytes"] = peaks["process_memory_bytes"]
-    return peaks
-
-
-def _resident_peak(before: Facts, reply: wire.Message) -> dict[str, Quantity]:
-    """Return the memory of the reply if it is higher than before, else nothing."""
-    reading = reply["memory"]
-    if reading is None or reply["peak_unknown"] is not None:
-        return {}
-    highest = before.get("peak_memory_bytes")
-    if highest is not None and reading["peak"] <= highest.value:
-        return {}
-    return {
-        fact: Quantity(reading[name], "B", Provenance.MEASURED)
-        for fact, name in _MEMORY_FACTS.items()
-    }

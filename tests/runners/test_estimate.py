@@ -34,8 +34,9 @@ def test_earlier_records_of_the_machine_replace_the_rule(tmp_path: Path) -> None
     record = run.record
     assert record.times.measure_s is not None
     known = History.of(store.entries(), record.machine_id)
-    rounds = record.cell.procedure.rounds + record.cell.procedure.warmup_rounds  # type: ignore[union-attr]
+    assert record.sampling is not None
+    rounds = record.sampling.rounds + sum(record.sampling.warmup_rounds)
     (key,) = known.batch_s
-    assert (key.model, key.arm, key.work) == (record.cell.model.name, "none", "chat")
+    assert (key.model, key.arm, key.work) == (record.cell.model.name, "none", "chat/128x32x1")
     assert known.batch_s[key] == pytest.approx(record.times.measure_s / rounds)
     assert History.of(store.entries(), "another-machine") == History()

@@ -16,7 +16,7 @@ from leanboard.runners.backends.base import Device, ModelFiles, Request
 from leanboard.runners.backends.torch_cuda_memory import CudaMemory, cuda_memory
 from leanboard.runners.backends.torch_engine import TransformersEngine
 from leanboard.runners.backends.transformers import TransformersBackend
-from leanboard.runners.rounds import _note_facts
+from leanboard.runners.batch_facts import batch_facts
 
 GPU = torch.device("cuda", 0)
 HOST = {"resident": 90, "peak": 100, "anonymous": 60, "file_backed": 30}
@@ -159,7 +159,7 @@ def reply(memory: dict[str, int] | None, unknown: str | None = None, **facts: fl
 def noted(*replies: Any) -> dict[str, float]:
     seen = Seen()
     for each in replies:
-        _note_facts(seen, each)
+        seen.facts |= batch_facts(seen.facts, each)
     assert all(quantity.unit == "B" for quantity in seen.facts.values())
     return {name: quantity.value for name, quantity in seen.facts.items()}
 

@@ -270,7 +270,7 @@ def test_a_worker_that_does_not_answer_in_time_is_a_failed_row(command: list[str
     timed, _ = _by_kind(outcome.records)
     assert timed[0].status is Status.FAILED
     assert timed[0].error is not None
-    assert "no answer to 'load' within 0.05 s" in timed[0].error.message
+    assert "no answer to 'import_libraries' within 0.05 s" in timed[0].error.message
 
 
 def test_a_record_of_a_failure_names_no_folder() -> None:

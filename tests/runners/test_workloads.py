@@ -34,7 +34,7 @@ def test_every_workload_of_the_menu_can_be_built(path: Path) -> None:
     assert config.name == path.stem
 
 
-def test_no_single_request_of_the_full_suite_repeats_a_prompt() -> None:
+def test_no_single_request_of_the_full_suite_repeats_a_prompt_before_the_first_look() -> None:
     suite = yaml.safe_load((FOLDER.parent / "suite" / "full.yaml").read_text())["suite"]
     rounds = yaml.safe_load((FOLDER.parent / "procedure" / "full.yaml").read_text())["rounds"]
     names = {name for block in suite["blocks"] for name in block["workloads"]}
