@@ -34,9 +34,9 @@ _LONGEST_CALL_S = 0.6
 _KERNEL_S = 0.8
 _MIN_REPEATS, _MAX_REPEATS = 5, 400
 _MIB = 2**20
-# An array of a fraction of the last-level cache would measure the cache.
-_CACHES = (4, 16)
-_SMALLEST_BYTES, _LARGEST_BYTES = 64 * _MIB, 1024 * _MIB
+# A cache still holds a tenth of arrays ten times its size, and the rate is a tenth too high.
+_CACHES = (16, 32)
+_SMALLEST_BYTES, _LARGEST_BYTES = 256 * _MIB, 1024 * _MIB
 _CUDA_BYTES = 1024 * _MIB
 _MEMORY_SHARE = 0.125
 

@@ -74,8 +74,8 @@ def test_sizes_grow_until_a_call_would_take_too_long(machine: Work) -> None:
 
 def test_arrays_are_beyond_the_cache_and_within_memory() -> None:
     mib = 2**20
-    assert [4 * n // mib for n in array_counts(32 * mib, 64 * 1024 * mib)] == [128, 512]
-    assert [4 * n // mib for n in array_counts(1 * mib, None)] == [64]
+    assert [4 * n // mib for n in array_counts(32 * mib, 64 * 1024 * mib)] == [512, 1024]
+    assert [4 * n // mib for n in array_counts(1 * mib, None)] == [256]
     assert [4 * n // mib for n in array_counts(None, 1024 * mib)] == [128]
     assert [4 * n // mib for n in array_counts(512 * mib, None)] == [1024]
 
