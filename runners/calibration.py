@@ -25,7 +25,8 @@ METHOD_VERSION = 1
 """Raised whenever the same machine would show other ceilings."""
 
 _TIMEOUT_S = 300.0
-_BUSY_SPREAD = 0.2
+# A product split evenly over cores waits for the one that is shared.
+_MOST_CROWDED_CORES = 0.2
 
 
 class _Frozen(BaseModel):
@@ -58,6 +59,8 @@ class Calibration(_Frozen):
         flops_per_s: peak by dtype.
         missing: why there is no peak, by dtype.
         bytes_per_s: memory bandwidth, bytes read and written.
+        crowded_cores: cores that the threads had to share with others, on average; ``None`` where
+            the system does not say.
     """
 
     method_version: int
@@ -68,6 +71,7 @@ class Calibration(_Frozen):
     flops_per_s: dict[str, Ceiling]
     missing: dict[str, str]
     bytes_per_s: Ceiling | None
+    crowded_cores: float | None
 
 
 class _Stored(_Frozen):
@@ -118,7 +122,8 @@ def calibrate(
             is the caller's to hold.
 
     Raises:
-        LeanboardError: if the process fails or hangs, or the cache cannot be written.
+        LeanboardError: if the process fails or hangs, the machine is busy with something else (the
+            ceilings would be too low, and none is kept), or the cache cannot be written.
     """
     found = (measure or _in_a_process)(resources, say)
     try:
@@ -131,6 +136,12 @@ def calibrate(
         )
     except ValidationError as error:
         raise LeanboardError(f"the calibration gave no usable numbers: {error}") from error
+    if made.crowded_cores is not None and made.crowded_cores > _MOST_CROWDED_CORES:
+        raise LeanboardError(
+            f"other programs kept {made.crowded_cores:.1f} of the {made.threads} cores busy that "
+            "the calibration needed. Its ceilings would be too low, so none is kept. "
+            "Run `leanboard doctor --calibrate` when the machine is idle."
+        )
     _keep(cache, machine_id, made, resources)
     return made
 
@@ -154,12 +165,6 @@ def ensure_calibrated(
     except LeanboardError as error:
         say(f"No roofline: {error}")
         return None
-
-
-def busy(calibration: Calibration) -> bool:
-    """Whether the repeats differ so much that something else used the machine meanwhile."""
-    found = [*calibration.flops_per_s.values(), calibration.bytes_per_s]
-    return any(one is not None and one.spread > _BUSY_SPREAD for one in found)
 
 
 def ceiling_rows(calibration: Calibration) -> Iterator[tuple[str, ...]]:

@@ -7,6 +7,7 @@ DEVICE THREADS``. It writes JSON, one object a line: ``{"doing": ...}``, at last
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from leanboard.runners import memory
+from leanboard.runners.conditions import Watch
 from leanboard.runners.cpu import read_text
 from leanboard.runners.worker import die_with_parent, keep_freed_memory
 
@@ -269,6 +271,15 @@ def _without_torch(threads: int, clock: Clock) -> dict[str, Any]:
     }
 
 
+def crowded_cores(
+    threads: int, cores: int, other_cpu_s: float | None, seconds: float
+) -> float | None:
+    """Return how many cores the threads had to share with others, on average over the seconds."""
+    if other_cpu_s is None or seconds <= 0:
+        return None
+    return max(0.0, threads + other_cpu_s / seconds - cores)
+
+
 def main(argv: list[str]) -> None:
     """Measure and write what was found to standard output."""
     die_with_parent(int(argv[1]))
@@ -277,7 +288,12 @@ def main(argv: list[str]) -> None:
     def write(message: dict[str, Any]) -> None:
         print(json.dumps(message), flush=True)
 
-    write({"found": measure(argv[2], int(argv[3]), lambda doing: write({"doing": doing}))})
+    threads, watch, started_s = int(argv[3]), Watch(), time.perf_counter()
+    mark = watch.start(os.getpid())
+    found = measure(argv[2], threads, lambda doing: write({"doing": doing}))
+    other_cpu_s, seconds = watch.stop(mark).other_cpu_s, time.perf_counter() - started_s
+    crowded = crowded_cores(threads, os.cpu_count() or threads, other_cpu_s, seconds)
+    write({"found": {**found, "crowded_cores": crowded}})
 
 
 if __name__ == "__main__":

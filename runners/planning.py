@@ -106,7 +106,7 @@ def show_calibration(console: Console) -> None:
     from rich.table import Table
 
     from leanboard.results import identity
-    from leanboard.runners.calibration import Resources, busy, calibrate, ceiling_rows
+    from leanboard.runners.calibration import Resources, calibrate, ceiling_rows
     from leanboard.runners.environment import snapshot
     from leanboard.runners.hardware import THIS_MACHINE
     from leanboard.runners.lock import measuring
@@ -118,16 +118,13 @@ def show_calibration(console: Console) -> None:
     if THIS_MACHINE.cuda_missing() is None:
         wanted.append(Resources("cuda", cores))
     table = Table("device", "threads", "ceiling", "best", "median", "spread", "reached by")
-    made = []
     with measuring(wanted[-1].device, console.print):
         for resources in wanted:
-            made.append(calibrate(cache, machine, resources, console.print))
-            for row in ceiling_rows(made[-1]):
+            made = calibrate(cache, machine, resources, console.print)
+            for row in ceiling_rows(made):
                 table.add_row(resources.device, str(resources.threads), *row)
     console.print(table)
     console.print(
         f"Kept for {machine} in the cache; runs read it. Ceilings are torch's best: an engine with "
         "better kernels can exceed them."
     )
-    if any(map(busy, made)):
-        console.print("[yellow]The machine was busy meanwhile; calibrate again when it is not.[/]")

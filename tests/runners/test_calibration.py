@@ -13,7 +13,6 @@ from leanboard.results.errors import LeanboardError
 from leanboard.runners import calibration
 from leanboard.runners.calibration import (
     Resources,
-    busy,
     calibrate,
     ceiling_rows,
     ensure_calibrated,
@@ -36,6 +35,7 @@ def found(peak: float = 2e11, **changes: Any) -> dict[str, Any]:
         "missing": {"int8": "this torch has no int8 product"},
         "bytes_per_s": {"per_s": 5e10, **best},
         "torch": "2.13.0",
+        "crowded_cores": 0.0,
         **changes,
     }
 
@@ -142,11 +142,18 @@ def test_a_process_that_dies_says_its_last_words() -> None:
         calibration._in_a_process(Resources("no-such-device", 1), silent)
 
 
-def test_repeats_that_differ_by_a_fifth_show_a_busy_machine(tmp_path: Path) -> None:
-    quiet = calibrate(tmp_path, MACHINE, TWO, silent, measuring())
-    assert not busy(quiet)
-    loud = {"per_s": 5e10, "median_per_s": 1e10, "spread": 0.3, "repeats": 9, "kernel": "copy"}
-    assert busy(calibrate(tmp_path, MACHINE, TWO, silent, measuring(bytes_per_s=loud)))
+def test_a_machine_that_others_use_keeps_no_ceiling(tmp_path: Path) -> None:
+    with pytest.raises(LeanboardError, match=r"kept 0\.9 of the 2 cores busy"):
+        calibrate(tmp_path, MACHINE, TWO, silent, measuring(crowded_cores=0.9))
+    assert stored(tmp_path, MACHINE, TWO) is None
+
+
+@pytest.mark.parametrize("crowded", [None, 0.0, 0.1])
+def test_a_little_of_others_or_what_cannot_be_known_is_allowed(
+    tmp_path: Path, crowded: float | None
+) -> None:
+    made = calibrate(tmp_path, MACHINE, TWO, silent, measuring(crowded_cores=crowded))
+    assert made.crowded_cores == crowded
 
 
 def test_a_table_shows_each_ceiling_and_the_reason_for_none(tmp_path: Path) -> None:

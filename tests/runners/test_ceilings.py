@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from leanboard.runners import ceilings
-from leanboard.runners.ceilings import Kernel, array_counts, best, last_level_bytes, rates
+from leanboard.runners.ceilings import (
+    Kernel,
+    array_counts,
+    best,
+    crowded_cores,
+    last_level_bytes,
+    rates,
+)
 
 TICK_S = 2.0**-7
 
@@ -87,6 +94,18 @@ def test_the_last_level_is_the_largest_cache(tmp_path: Path) -> None:
         (folder / f"index{index}" / "size").write_text(f"{size}\n")
     assert last_level_bytes(tmp_path) == 32 * 2**20
     assert last_level_bytes(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("threads", "other_cpu_s", "crowded"),
+    # Two cores for 10 s: others that take 8 s leave a core for one thread, not for two.
+    [(2, 8.0, 0.8), (1, 8.0, 0.0), (2, 0.0, 0.0), (2, None, None)],
+)
+def test_threads_are_crowded_where_others_take_their_cores(
+    threads: int, other_cpu_s: float | None, crowded: float | None
+) -> None:
+    found = crowded_cores(threads, 2, other_cpu_s, seconds=10.0)
+    assert found == (None if crowded is None else pytest.approx(crowded))
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,6 +166,7 @@ def calibration(*dtypes: str) -> Calibration:
         flops_per_s=dict.fromkeys(dtypes, best),
         missing={},
         bytes_per_s=best.model_copy(update={"per_s": 5e10}),
+        crowded_cores=None,
     )
 
 
