@@ -15,6 +15,7 @@ from leanboard.runners.accuracy.score import score
 from leanboard.runners.accuracy.tasks import PreparedTask
 from leanboard.runners.arms import RunningArm, Started
 from leanboard.runners.block import Block, PreparedWorkload
+from leanboard.runners.calibration import Calibration
 from leanboard.runners.conditions import watch_for
 from leanboard.runners.estimate import Estimate
 from leanboard.runners.journal import Journal
@@ -26,6 +27,7 @@ from leanboard.runners.remote import RemoteEngine
 from leanboard.runners.rounds import Instruments
 from leanboard.runners.timing import Timing
 from leanboard.runners.todo import Todo
+from leanboard.runners.work import roofline_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,14 @@ class RunContext:
         journal: the notes of the run.
         progress: told what is being done.
         environment: the machine and the software, as they were when the run began.
+        calibration: what the machine can do at best; ``None`` if that is not known.
     """
 
     store: Store
     journal: Journal
     progress: Progress
     environment: Environment
+    calibration: Calibration | None = None
 
 
 class Execution:
@@ -122,7 +126,7 @@ class Execution:
 
     def _timed(self, arm: RunningArm, workload: PreparedWorkload, sampling: Sampling) -> Finished:
         name = workload.config.name
-        observation = arm.observation(name)
+        observation = arm.observation(name, self._roofline(arm))
         return Finished(
             run_id=new_run_id(arm.started.at),
             cell=self._block.performance_cell(arm.arm, workload),
@@ -133,6 +137,16 @@ class Execution:
             sampling=sampling,
             threads=arm.threads,
             libraries=arm.libraries,
+        )
+
+    def _roofline(self, arm: RunningArm) -> dict[str, Quantity]:
+        spec = self._block.spec
+        return roofline_facts(
+            self._block.model.files,
+            spec.backend_name,
+            spec.device,
+            arm.arm.spec.techniques,
+            self._context.calibration,
         )
 
     def _score(self, arm: RunningArm) -> None:

@@ -17,6 +17,7 @@ from leanboard.runners.models import ModelConfig, prepare_model
 from leanboard.runners.packages import PackageConfig, fetch_package
 from leanboard.runners.planning import print_plan
 from leanboard.runners.progress import progress_on
+from leanboard.runners.run import calibrate
 from leanboard.runners.run import run as run_blocks
 from leanboard.runners.summary import print_summary
 
@@ -47,6 +48,9 @@ def _run(overrides: Sequence[str], console: Console) -> int:
     specs = blocks(overrides)
     print_plan(specs, console)
     with progress_on(console) as progress:
+        if specs[0].suite:
+            # One cell is a question of seconds; its utilisation is null until someone calibrates.
+            calibrate(specs, progress.say)
         outcome = run_blocks(specs, progress)
     print_summary(outcome.records, console)
     for record in outcome.failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from leanboard.results import identity
 from leanboard.results.published import load_all
 from leanboard.results.schema import Environment, Record, Status
 from leanboard.results.store import Store
+from leanboard.runners.calibration import Calibration, Resources, ensure_calibrated, stored
 from leanboard.runners.environment import snapshot
 from leanboard.runners.estimate import Estimate, History
 from leanboard.runners.execution import Execution, RunContext
@@ -88,9 +89,27 @@ def _run(
     for spec, estimate in zip(specs, estimates, strict=True):
         with measuring(spec.device.kind, progress.say):
             block = prepare(spec, progress)
-            context = RunContext(store, journal, progress, _environment(spec, code))
+            context = RunContext(
+                store, journal, progress, _environment(spec, code), _calibration(spec, code)
+            )
             records += Execution(block, context, estimate).run()
     return records
+
+
+def _calibration(spec: BlockSpec, code: Environment) -> Calibration | None:
+    return stored(spec.cache, identity.machine_id(code), resources(spec))
+
+
+def resources(spec: BlockSpec) -> Resources:
+    """Return what must be calibrated for the roofline of a block."""
+    return Resources(spec.device.kind, spec.device.threads)
+
+
+def calibrate(specs: Sequence[BlockSpec], say: Callable[[str], None]) -> None:
+    """Measure the machine's ceilings for these blocks, where that was not done before."""
+    machine = identity.machine_id(snapshot())
+    for cache, needed in sorted({(spec.cache, resources(spec)) for spec in specs}, key=str):
+        ensure_calibrated(cache, machine, needed, say)
 
 
 def _environment(spec: BlockSpec, code: Environment) -> Environment:
