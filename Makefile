@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 PARTS := metrics results runners suites leaderboard
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench reproduce test lint types site serve export doctor plan lock clean
+.PHONY: help setup bench benchmarks reproduce test lint types site serve export doctor plan lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make the virtual environment (the CPU build of torch where there is no NVIDIA driver)
 
@@ -24,6 +24,11 @@ bench: setup ## Run the quickstart suite on a real model, then build the site
 
 reproduce: setup ## Run a small sample of the published records again and judge them
 	$(BIN)/leanboard reproduce --sample 2
+
+benchmarks: setup ## Test the benchmark itself, on a quiet machine (an hour and a half)
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.noise
+	$(BIN)/python -m benchmarks.twice
 
 test: setup ## Run every test, with a real model and a real browser
 	@bash .ci/browser.sh

@@ -52,9 +52,9 @@ _OVERRIDES = (
     "backend=llamacpp",
     "workload=short",
     "accuracy=none",
-    "procedure.rounds=4",
-    "procedure.rounds_per_launch=1",
-    "procedure.max_rounds=48",
+    "procedure.rounds=6",
+    "procedure.rounds_per_launch=2",
+    "procedure.max_rounds=72",
     f"procedure.target_width={TARGET}",
 )
 
