@@ -54,7 +54,7 @@ _OVERRIDES = (
     "accuracy=none",
     "procedure.rounds=6",
     "procedure.rounds_per_launch=2",
-    "procedure.max_rounds=72",
+    "procedure.max_rounds=36",
     f"procedure.target_width={TARGET}",
 )
 

@@ -41,7 +41,7 @@ def found(peak: float = 2e11, **changes: Any) -> dict[str, Any]:
 
 
 def measuring(peak: float = 2e11, **changes: Any) -> Callable[[Resources, Say], dict[str, Any]]:
-    return lambda resources, say: found(peak, **changes)  # noqa: ARG005
+    return lambda resources, say: found(peak, **changes)
 
 
 def test_what_was_measured_is_found_again(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_run_measures_only_what_is_not_there(
 def test_a_calibration_that_fails_leaves_the_run_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(resources: Resources, say: Say) -> dict[str, Any]:  # noqa: ARG001
+    def broken(resources: Resources, say: Say) -> dict[str, Any]:
         raise LeanboardError("the calibration process ended")
 
     said: list[str] = []

@@ -430,7 +430,7 @@ def test_openmp_comes_from_torch_where_the_system_has_none(monkeypatch, tmp_path
     openmp.touch()
     opened: list[str] = []
 
-    def lean_system(path: str, mode: int = 0) -> str:  # noqa: ARG001
+    def lean_system(path: str, mode: int = 0) -> str:
         if path == "llama.so" and str(openmp) not in opened:
             raise OSError("libgomp.so.1: cannot open shared object file")
         opened.append(path)
