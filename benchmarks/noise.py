@@ -6,7 +6,8 @@ step made longer by 5%. A trial's intervals must hold 1 for the second and leave
 third.
 
 Then replays: the recorded launches of baseline and A/A arm, drawn again in runs of neighbours and
-handed to either side by the toss of a coin, go through the same rule a thousand times and more.
+handed to either side by the toss of a coin for each run, go through the same rule two thousand
+times.
 
     python -m benchmarks.noise                        40 trials, about half an hour on two cores
     python -m benchmarks.noise --replay-only          replays of the trials recorded last
@@ -24,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.planted import Delay, DelayedLlama
-from benchmarks.replay import Pair, Replayed, replay
+from benchmarks.replay import Replayed, replay
 from benchmarks.report import REPORTS, Line, write
 from leanboard.metrics.comparison import compare
 from leanboard.metrics.metric import Samples
@@ -130,14 +131,13 @@ def _plain(name: str, candidate: RequestObservation, baseline: RequestObservatio
     return Estimate(found.value, relative_width(found), found.n, found.verdict.value)
 
 
-def run_trials(count: int, share: float) -> list[Trial]:
-    """Run the trials, one after the other, and keep each as soon as it is there."""
+def run_trials(count: int, share: float, trials: list[Trial]) -> list[Trial]:
+    """Run the trials that are left, one after the other, and keep each as soon as it is there."""
     spec = specification(share)
     progress = PlainProgress(print)
-    trials: list[Trial] = []
     with measuring(spec.device.kind, print), tempfile.TemporaryDirectory() as logs:
         block = prepare(spec, progress)
-        for seed in range(count):
+        for seed in range(len(trials), count):
             started_s = time.perf_counter()
             trials.append(run_trial(block, seed, Path(logs)))
             same, slower = (trials[-1].estimates["tpot_s"][k] for k in ("same", "slower"))
@@ -199,12 +199,13 @@ def lines(trials: Sequence[Trial], replays: dict[str, Replayed]) -> list[Line]:
     return told
 
 
-def pairs_of(trials: Sequence[Trial], name: str) -> list[list[Pair]]:
-    """Return each trial's launches as pairs: the baseline, and the same again."""
-    return [
-        list(zip(trial.values[name]["same"], trial.values[name]["none"], strict=True))
-        for trial in trials
+def launches_of(trials: Sequence[Trial], name: str, rounds: int) -> list[list[list[float]]]:
+    """Return each trial's launches, each the ratios of its rounds: the same again / baseline."""
+    ratios = [
+        [a / b for a, b in zip(t.values[name]["same"], t.values[name]["none"], strict=True)]
+        for t in trials
     ]
+    return [[each[i : i + rounds] for i in range(0, len(each), rounds)] for each in ratios]
 
 
 def main() -> int:
@@ -213,11 +214,20 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=40, help="live trials")
     parser.add_argument("--replays", type=int, default=2000, help="replayed trials")
     parser.add_argument("--share", type=float, default=0.05, help="the planted slow-down")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on after the trials recorded last"
+    )
     parser.add_argument("--replay-only", action="store_true", help="use the trials recorded last")
     asked = parser.parse_args()
-    trials = recorded() if asked.replay_only else run_trials(asked.trials, asked.share)
+    trials = recorded() if asked.resume or asked.replay_only else []
+    if not asked.replay_only:
+        trials = run_trials(asked.trials, asked.share, trials)
     procedure: Procedure = specification(asked.share).procedure
-    replays = {n: replay(pairs_of(trials, n), n, procedure, asked.replays) for n in METRICS}
+    each = procedure.rounds_per_launch or procedure.rounds
+    replays = {
+        name: replay(launches_of(trials, name, each), name, procedure, asked.replays)
+        for name in METRICS
+    }
     found = {name: asdict(seen) for name, seen in replays.items()}
     return write("noise", lines(trials, replays), {"replays": found})
 

@@ -17,7 +17,8 @@ from leanboard.runners.sampling import Sampler, Warmup
 
 _NEIGHBOURS = 4
 
-Pair = tuple[float, float]
+Launch = Sequence[float]
+"""The ratios of one launch's rounds: the same again / baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +32,22 @@ class Replayed:
 
 
 def replay(
-    series: Sequence[Sequence[Pair]], name: str, procedure: Procedure, trials: int
+    series: Sequence[Sequence[Launch]], name: str, procedure: Procedure, trials: int
 ) -> Replayed:
     """Run the rule on series drawn from recorded ones, where the truth is a ratio of 1.
 
-    Runs of neighbouring launches are drawn with replacement, so that what drifts slowly stays
-    together; a coin decides which of a pair is the candidate, so that nothing favours a side.
+    Whole launches are drawn, with replacement, in runs of neighbours: what differs between
+    processes, and what drifts over a few launches, stays together. One coin for each run decides
+    which side is the candidate, so that in the long run nothing favours one.
 
     Args:
-        series: for each recorded trial, a pair of values a launch: baseline, and the same again.
+        series: for each recorded trial, its launches.
         name: the metric that they are of.
-        procedure: one round a launch.
+        procedure: that of the trials: as many rounds a launch.
         trials: how many.
     """
     draw = random.Random(20)  # noqa: S311  not for secrets
-    estimates = [_trial(_drawn(series, draw), name, procedure) for _ in range(trials)]
+    estimates = [_trial(drawn(series, draw), name, procedure) for _ in range(trials)]
     widths = [w for e in estimates if (w := relative_width(e)) is not None]
     return Replayed(
         trials=trials,
@@ -55,23 +57,27 @@ def replay(
     )
 
 
-def _drawn(series: Sequence[Sequence[Pair]], draw: random.Random) -> Iterator[float]:
-    """Yield ratios without end."""
+def drawn(series: Sequence[Sequence[Launch]], draw: random.Random) -> Iterator[list[float]]:
+    """Yield launches without end."""
     while True:
         recorded = draw.choice(series)
         first = draw.randrange(max(1, len(recorded) - _NEIGHBOURS + 1))
-        for ours, theirs in recorded[first : first + _NEIGHBOURS]:
-            yield ours / theirs if draw.random() < 0.5 else theirs / ours
+        swapped = draw.random() < 0.5
+        for launch in recorded[first : first + _NEIGHBOURS]:
+            yield [1 / ratio if swapped else ratio for ratio in launch]
 
 
-def _trial(ratios: Iterator[float], name: str, procedure: Procedure) -> RatioEstimate:
-    sampler, column, seen = Sampler(procedure), metric(name), list[float]()
+def _trial(launches: Iterator[list[float]], name: str, procedure: Procedure) -> RatioEstimate:
+    sampler, column = Sampler(procedure), metric(name)
+    ratios: list[float] = []
+    numbers: list[int] = []
     while True:
-        seen += [next(ratios) for _ in sampler.next_rounds]
+        rounds = next(launches)[: len(sampler.next_rounds)]
+        ratios += rounds
+        numbers += [len(sampler.warmups)] * len(rounds)
         sampler.note(Warmup(0, capped=False), 0.0)
-        looking = sampler.end_launch()
-        if looking or sampler.done:
-            estimate = compare(column, PairedRatios(tuple(seen), tuple(range(len(seen)))))
+        if sampler.end_launch():
+            estimate = compare(column, PairedRatios(tuple(ratios), tuple(numbers)))
             sampler.look({name: relative_width(estimate)})
-        if sampler.done:
-            return estimate
+            if sampler.done:
+                return estimate
