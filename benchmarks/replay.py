@@ -13,7 +13,7 @@ from leanboard.metrics.pairs import PairedRatios
 from leanboard.metrics.registry import metric
 from leanboard.metrics.stopping import relative_width
 from leanboard.results.schema import Procedure
-from leanboard.runners.sampling import Sampler, Warmup
+from leanboard.runners.sampling import Sampler
 
 _NEIGHBOURS = 4
 
@@ -75,7 +75,6 @@ def _trial(launches: Iterator[list[float]], name: str, procedure: Procedure) -> 
         rounds = next(launches)[: len(sampler.next_rounds)]
         ratios += rounds
         numbers += [len(sampler.warmups)] * len(rounds)
-        sampler.note(Warmup(0, capped=False), 0.0)
         if sampler.end_launch():
             estimate = compare(column, PairedRatios(tuple(ratios), tuple(numbers)))
             sampler.look({name: relative_width(estimate)})

@@ -6,6 +6,7 @@ The runner calls this once, when the record is written; ``verify`` calls it agai
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from leanboard.metrics import intervals
 from leanboard.metrics.comparison import compare, ratio_provenance
@@ -14,10 +15,18 @@ from leanboard.metrics.lossless import lossless
 from leanboard.metrics.metric import Kind, Metric, Missing, Samples, Verdict
 from leanboard.metrics.pairs import paired_ratios
 from leanboard.metrics.registry import METRICS
+from leanboard.metrics.roofline import Bound, bound_of
 from leanboard.metrics.stability import judge
 from leanboard.metrics.summary import summarise
 from leanboard.metrics.trace import Observation, Provenance, RequestObservation
-from leanboard.results.schema import Cause, Comparison, Interval, Measurement, Stability
+from leanboard.results.schema import (
+    Cause,
+    Comparison,
+    Interval,
+    Measurement,
+    RunPhase,
+    Stability,
+)
 from leanboard.results.traces import kind_of
 
 INLINE_SAMPLES = 512
@@ -62,6 +71,17 @@ def stability(observation: RequestObservation) -> Stability:
         causes=tuple(Cause(kind=c.kind, message=c.message) for c in judgement.causes),
         figures=dict(judgement.figures),
     )
+
+
+def bounds(measured: Mapping[str, Measurement]) -> dict[RunPhase, Bound]:
+    """Return what bounds each phase, where both of its utilisations are known."""
+    found: dict[RunPhase, Bound] = {}
+    for phase in RunPhase:
+        mfu, mbu = (measured.get(f"{name}_{phase.value}") for name in ("mfu", "mbu"))
+        if mfu is None or mbu is None or mfu.value is None or mbu.value is None:
+            continue
+        found[phase] = bound_of(mfu.value, mbu.value)
+    return found
 
 
 def _metrics_of(observation: Observation) -> list[Metric]:

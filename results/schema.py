@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from leanboard.metrics.metric import Verdict
+from leanboard.metrics.roofline import Bound
 from leanboard.metrics.trace import Provenance
 from leanboard.results import environment as environment_schema
 from leanboard.results.frozen import Frozen as _Frozen
@@ -106,7 +107,8 @@ class Procedure(_Frozen):
         max_rounds: most rounds of an adaptive procedure; ``None`` makes the procedure fixed.
         target_width: an adaptive procedure ends when every watched ratio's interval was narrower
             than this at two looks in a row, as a share of the ratio (0.05: from 0.975 to 1.025).
-        time_budget_s: an adaptive procedure ends at the first look after so many seconds.
+        time_budget_s: an adaptive procedure ends at the first look after so many seconds a
+            workload, starts and loads included.
         watched: metrics whose ratios are looked at.
     """
 
@@ -126,13 +128,21 @@ class Procedure(_Frozen):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         """Refuse limits that contradict one another."""
-        if self.max_rounds is None and (self.target_width or self.time_budget_s) is not None:
+        limits = self.target_width, self.time_budget_s
+        if self.max_rounds is None and any(limit is not None for limit in limits):
             raise ValueError(
-                "target_width and time_budget_s need max_rounds: without it the "
-                "number of rounds is fixed"
+                "target_width and time_budget_s need max_rounds: without it the number of rounds "
+                "is fixed"
             )
-        if self.max_rounds is not None and self.max_rounds < self.rounds:
-            raise ValueError(f"max_rounds {self.max_rounds} is less than rounds {self.rounds}")
+        if self.max_rounds is not None and self.max_rounds % self.rounds != 0:
+            raise ValueError(
+                f"max_rounds {self.max_rounds} is no multiple of rounds {self.rounds}, after which "
+                "the intervals are looked at"
+            )
+        if self.max_rounds is not None and self.rounds_per_launch is None:
+            raise ValueError(
+                "max_rounds needs rounds_per_launch: an arm's process ends at every look"
+            )
         if self.max_warmup_rounds is not None and self.max_warmup_rounds < self.warmup_rounds:
             raise ValueError(
                 f"max_warmup_rounds {self.max_warmup_rounds} is less than "
@@ -265,6 +275,13 @@ class Status(StrEnum):
     UNSUPPORTED = "unsupported"
 
 
+class RunPhase(StrEnum):
+    """The two parts of a generation request."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
 class Failure(_Frozen):
     """Why a run has no measurements."""
 
@@ -296,7 +313,8 @@ class Sampling(_Frozen):
         warmup_ended: ``fixed`` (a number was given), ``seen`` (no drift was left in any launch) or
             ``cap`` (a launch reached the most rounds while still drifting).
         stopped_by: ``fixed`` (a number was given), ``width`` (every watched interval was narrow
-            enough), ``rounds`` (the most rounds) or ``time`` (the budget).
+            enough at two looks in a row), ``rounds`` (the most rounds), ``time`` (the budget) or
+            ``nothing`` (no ratio could come any more: an arm that it needs had failed).
         looks: rounds after which the intervals were looked at.
         widths: relative width of the interval of each watched ratio at the last look, by metric;
             ``None`` where there was no interval.
@@ -307,7 +325,7 @@ class Sampling(_Frozen):
     rounds: int = Field(ge=0)
     warmup_rounds: tuple[int, ...] = ()
     warmup_ended: Literal["fixed", "seen", "cap"] = "fixed"
-    stopped_by: Literal["fixed", "width", "rounds", "time"] = "fixed"
+    stopped_by: Literal["fixed", "width", "rounds", "time", "nothing"] = "fixed"
     looks: tuple[int, ...] = ()
     widths: dict[str, float | None] = Field(default_factory=dict)
     side_by_side: bool = True
@@ -360,6 +378,7 @@ class Record(_Frozen):
     warnings: tuple[str, ...] = ()
     sampling: Sampling | None = None
     stability: Stability | None = None
+    bounds: dict[RunPhase, Bound] = Field(default_factory=dict)
     traces: TraceFile | None = None
     licence: Literal["CC-BY-4.0"] = "CC-BY-4.0"
     content_hash: Sha256

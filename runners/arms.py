@@ -23,12 +23,22 @@ from leanboard.runners.isolate import Worker
 
 @dataclass(slots=True)
 class Seen:
-    """What one arm showed on one workload; grows round by round."""
+    """What one arm showed on one workload; grows round by round.
+
+    Args:
+        notes: what a reader of the record must know, each once.
+    """
 
     requests: list[RequestTrace] = field(default_factory=list)
     windows: list[EnergyWindow] = field(default_factory=list)
     rounds: list[RoundTrace] = field(default_factory=list)
     facts: dict[str, Quantity] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the record."""
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from leanboard.runners.journal import Journal
 from leanboard.runners.launches import launched
 from leanboard.runners.probes import Probe, choose_probe
 from leanboard.runners.progress import Progress
-from leanboard.runners.recording import Finished, Recorder, new_run_id
+from leanboard.runners.recording import BlockRun, Finished, Recorder, new_run_id
 from leanboard.runners.remote import RemoteEngine
 from leanboard.runners.rounds import Instruments
 from leanboard.runners.timing import Timing
@@ -71,13 +71,9 @@ class Execution:
         kind = block.spec.device.kind
         self._watch = watch_for(kind)
         self._probe = choose_probe(block.spec.device, self._gpu_others if kind == "cuda" else None)
-        self._recorder = Recorder(
-            block,
-            tuple(arm.arm for arm in self._arms),
-            block_id,
-            _with_energy(context.environment, self._probe),
-            context.store,
-        )
+        run = BlockRun(block_id, [arm.arm for arm in self._arms], todo.timed)
+        environment = _with_energy(context.environment, self._probe)
+        self._recorder = Recorder(block, run, environment, context.store)
         self._records: list[Record] = []
 
     def run(self) -> list[Record]:
@@ -134,6 +130,7 @@ class Execution:
             observation=observation if observation.requests else None,
             error=arm.failure(name, sampling.rounds),
             times=_times(arm, arm.started, arm.measured_s.get(name)),
+            warnings=tuple(arm.seen[name].notes) if name in arm.seen else (),
             sampling=sampling,
             threads=arm.threads,
             libraries=arm.libraries,
@@ -186,7 +183,8 @@ class Execution:
             engine = RemoteEngine(worker, arm.vocabulary, spec.procedure.timeout_s)
             answered = score(task, engine, progress)
             reading = worker.call("read_memory", spec.procedure.timeout_s)["memory"]
-            known = unknown is None and reading is not None
+            # On a GPU the host's resident set is not what the arm needs.
+            known = unknown is None and reading is not None and spec.device.kind == "cpu"
             return _with_peak(answered, reading["peak"]) if known else answered
         return None
 
@@ -222,9 +220,8 @@ def _compared(candidate: Finished, baseline: Finished) -> Finished:
     if candidate.error is not None:
         return candidate
     if baseline.error is not None:
-        return replace(
-            candidate, warnings=(f"no comparison: the baseline failed: {baseline.error}",)
-        )
+        warning = f"no comparison: the baseline failed: {baseline.error}"
+        return replace(candidate, warnings=(*candidate.warnings, warning))
     if not isinstance(candidate.observation, RequestObservation):
         return candidate
     if not isinstance(baseline.observation, RequestObservation):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leanboard.metrics.registry import METRICS
 from leanboard.results.errors import ConfigError
 from leanboard.results.schema import Component, DeviceProfile, Procedure
 from leanboard.runners import config
@@ -240,9 +241,17 @@ def _procedure(plain: Mapping[str, Any]) -> Procedure:
     from pydantic import ValidationError
 
     try:
-        return Procedure.model_validate(plain)
+        procedure = Procedure.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(
             f"procedure.{'.'.join(map(str, first['loc']))}: {first['msg']}"
         ) from error
+    paired = {metric.name for metric in METRICS if metric.paired}
+    unknown = [name for name in procedure.watched if name not in paired]
+    if unknown:
+        raise ConfigError(
+            f"procedure.watched names {unknown[0][:60]!r}, of which no ratio to the baseline is "
+            f"made; it can name: {', '.join(sorted(paired))}."
+        )
+    return procedure

@@ -35,9 +35,18 @@ class Worker:
         self._buffer = b""
 
     def __enter__(self) -> Self:
+        try:
+            self._process = self._started()
+        except OSError as error:
+            raise ArmError(f"{self.label}: the worker could not be started: {error}") from error
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
+        return self
+
+    def _started(self) -> subprocess.Popen[bytes]:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "leanboard.runners.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -46,9 +55,6 @@ class Worker:
                 # Ctrl-C is for the parent, which then ends its workers in order.
                 start_new_session=True,
             )
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
-        return self
 
     def __exit__(
         self,

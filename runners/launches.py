@@ -53,12 +53,13 @@ def launched(
         with ExitStack() as stack:
             for arm in able:
                 log = logs / f"{launch}-{block.arms.index(arm.arm)}.log"
-                arm.process = stack.enter_context(Worker(arm.label, log))
+                with _noted(arm):
+                    arm.process = stack.enter_context(Worker(arm.label, log))
             _import_libraries(block, able)
             for arm in able:
                 _load(block, arm)
                 loaded(arm)
-            yield tuple(arm for arm in able if arm.error is None)
+            yield tuple(_alive(able))
     finally:
         for arm in able:
             arm.process = None
@@ -134,13 +135,16 @@ def _allowed(block: Block, running: RunningArm) -> bool:
 def _import_libraries(block: Block, arms: Sequence[RunningArm]) -> None:
     """Let all processes import at once: most of what a start costs, and no part of a load."""
     timeout_s = block.spec.procedure.timeout_s
-    for arm in arms:
+    for arm in _alive(arms):
         with _noted(arm):
             arm.worker.send("import_libraries", backend=dict(block.spec.backend))
-    for arm in arms:
-        if arm.error is None:
-            with _noted(arm):
-                arm.worker.receive("import_libraries", timeout_s)
+    for arm in _alive(arms):
+        with _noted(arm):
+            arm.worker.receive("import_libraries", timeout_s)
+
+
+def _alive(arms: Sequence[RunningArm]) -> list[RunningArm]:
+    return [arm for arm in arms if arm.error is None]
 
 
 @contextmanager
@@ -166,7 +170,8 @@ def _load(block: Block, running: RunningArm) -> None:
             "load_s": Quantity(statistics.median(running.load_s), "s", Provenance.MEASURED),
             "parameters": Quantity(block.model.identity.parameters, "1", Provenance.COUNTED),
         }
-        _note_load_peak(running, reply["memory"])
+        if block.spec.device.kind == "cpu":
+            _note_load_peak(running, reply["memory"])
     if _LOAD in running.refused:
         running.fail(running.refused.pop(_LOAD))
 

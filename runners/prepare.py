@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from leanboard.results.errors import UnsupportedError
+from leanboard.results.errors import LeanboardError, UnsupportedError
 from leanboard.runners import config, workloads
 from leanboard.runners.accuracy.score import plan_tasks
 from leanboard.runners.accuracy.tasks import PreparedTask
@@ -47,12 +47,16 @@ def prepare(spec: BlockSpec, progress: Progress) -> Block:
 
 
 def _prepare_arms(spec: BlockSpec, model: PreparedModel, progress: Progress) -> None:
-    """Let the backend make what the arms will load; what it cannot do, loading refuses."""
+    """Let the backend make what the arms will load; what it cannot make fails at the load."""
     backend = spec.build_backend()
     for arm in spec.arms:
         techniques = [technique.build() for technique in arm.techniques]
-        with suppress(UnsupportedError):
+        try:
             backend.prepare(model.files, techniques, spec.device, progress.say)
+        except UnsupportedError:
+            continue
+        except LeanboardError as error:
+            progress.say(f"{arm.label} could not be prepared: {error}")
 
 
 def _tasks(spec: BlockSpec, pools: Pools, progress: Progress) -> tuple[PreparedTask, ...]:

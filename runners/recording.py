@@ -13,7 +13,7 @@ from typing import Any
 from leanboard.metrics.trace import Observation, RequestObservation
 from leanboard.results import identity
 from leanboard.results.errors import LeanboardError, UnsupportedError
-from leanboard.results.measure import measurements, stability
+from leanboard.results.measure import bounds, measurements, stability
 from leanboard.results.schema import (
     AccuracyCell,
     BlockRef,
@@ -83,28 +83,34 @@ def warnings_of(block: Block, arm: Arm) -> tuple[str, ...]:
     return (REQUANTISED.format(origin=origin),) if requantised else ()
 
 
+@dataclass(frozen=True, slots=True)
+class BlockRun:
+    """One execution of a block.
+
+    Args:
+        block_id: its identity.
+        arms: the arms that run, now.
+        timed: those of them that are timed together.
+    """
+
+    block_id: str
+    arms: Sequence[Arm]
+    timed: Sequence[Arm]
+
+
 class Recorder:
     """Writes the records of one block.
 
     Args:
         block: the block that is being run.
-        arms: the arms of it that run together now.
-        block_id: identity of this execution of the block.
+        run: this execution of it.
         environment: the machine and its software, as they were when the block began.
         store: where local records go.
     """
 
-    def __init__(
-        self,
-        block: Block,
-        arms: Sequence[Arm],
-        block_id: str,
-        environment: Environment,
-        store: Store,
-    ) -> None:
+    def __init__(self, block: Block, run: BlockRun, environment: Environment, store: Store) -> None:
         self._block = block
-        self._labels = tuple(arm.label for arm in arms)
-        self._block_id = block_id
+        self._run = run
         self._environment = environment
         self._store = store
 
@@ -121,6 +127,8 @@ class Recorder:
         return record
 
     def _identity_fields(self, finished: Finished) -> dict[str, Any]:
+        timed = isinstance(finished.cell, PerformanceCell)
+        together = self._run.timed if timed else self._run.arms
         return {
             "run_id": finished.run_id,
             "cell_id": identity.cell_id(finished.cell),
@@ -128,10 +136,10 @@ class Recorder:
             "software_id": identity.software_id(self._environment),
             "cell": finished.cell,
             "block": BlockRef(
-                block_id=self._block_id,
+                block_id=self._run.block_id,
                 arm=finished.arm.label,
                 baseline=finished.arm is self._block.baseline,
-                arms=self._labels,
+                arms=tuple(arm.label for arm in together),
                 suite=self._block.spec.suite,
             ),
             "environment": self._around(finished),
@@ -149,13 +157,15 @@ class Recorder:
         error = finished.error
         failure = None if error is None else _failure(error)
         seen = finished.observation
+        measured = {} if error is not None or seen is None else measurements(seen)
         return {
             "status": _status(error),
             "error": failure,
             "times": finished.times,
-            "measurements": {} if error is not None or seen is None else measurements(seen),
+            "measurements": measured,
+            "bounds": bounds(measured),
             "comparisons": () if error is not None else finished.comparisons,
-            "sampling": finished.sampling,
+            "sampling": finished.sampling if error is None else None,
             "stability": None if error is not None else _stability(seen),
             "facts": {} if error is not None or seen is None else wire.facts_to_json(seen.facts),
             "warnings": tuple(

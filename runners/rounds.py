@@ -104,8 +104,15 @@ class Session:
         """Run timed rounds, then prefill alone where its joules can be told."""
         for number in rounds:
             self._round(number, warmup=False)
-        for running in self._able():
+        # One length only: a mean over lengths would weigh them otherwise than the rounds do.
+        for running in self._able() if not self.workload.config.shapes else ():
             self._prefill(running, rounds.start)
+
+    def settle(self) -> None:
+        """Let every arm hand back the memory that earlier work has left."""
+        for running in self._able():
+            with running.awake(self.workload.config.name) as worker:
+                worker.call("settle", self.instruments.procedure.timeout_s)
 
     def note_idle(self, idle: EnergyWindow, first_round: int) -> None:
         """Give every arm the launch's idle window: it is the machine's, with all arms loaded."""
@@ -119,9 +126,13 @@ class Session:
         return running.seen.setdefault(self.workload.config.name, Seen())
 
     def _prefill(self, running: RunningArm, number: int) -> None:
-        """Measure the energy of prefill alone, on the launch's first prompts."""
+        """Measure the energy of prefill alone, on the launch's first prompts.
+
+        It is work of its own: what the arm fails at here spoils no round.
+        """
         batch = requests(self.workload.prompts, self.workload.config, number, warmup=False)
-        with running.awake(self.workload.config.name) as worker:
+        work = f"prefill energy on {self.workload.config.name}"
+        with running.awake(work) as worker:
 
             def generate(asked: Sequence[Request]) -> list[RequestTrace]:
                 reply = self._ask(worker, asked)
@@ -129,6 +140,8 @@ class Session:
 
             window = prefill_window(self.instruments.probe, generate, batch, number)
             self._seen(running).windows.append(window)
+        if work in running.refused:
+            self._seen(running).note(f"{work}: {running.refused[work]}")
 
     def _ask(self, worker: Worker, asked: Sequence[Request]) -> wire.Message:
         timeout_s = self.instruments.procedure.timeout_s
@@ -176,6 +189,8 @@ class Session:
             for trace in shown.reply["traces"]
         ]
         seen.requests += traces
+        if shown.reply["peak_unknown"] is not None:
+            seen.note(f"peak memory is not known: {shown.reply['peak_unknown']}")
         seen.rounds.append(self._round_trace(turn, shown))
         if not turn.warmup:
             seen.windows.append(mixed_window(shown.window, traces, turn.number))

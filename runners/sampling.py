@@ -41,7 +41,7 @@ class Sampler:
     spent_s: float = 0.0
     looks: list[int] = field(default_factory=list)
     widths: list[Widths] = field(default_factory=list)
-    stopped_by: Literal["fixed", "width", "rounds", "time"] | None = None
+    stopped_by: Literal["fixed", "width", "rounds", "time", "nothing"] | None = None
     _warmups_now: int = 0
 
     @property
@@ -57,11 +57,10 @@ class Sampler:
         each = self.procedure.rounds_per_launch or left
         return range(self.rounds, self.rounds + min(each, left))
 
-    def note(self, warmup: Warmup, seconds: float) -> None:
-        """Note what one group of arms did in the present launch."""
+    def note(self, warmup: Warmup) -> None:
+        """Note how one group of arms was warmed up in the present launch."""
         self._warmups_now = max(self._warmups_now, warmup.rounds)
         self.capped = self.capped or warmup.capped
-        self.spent_s += seconds
 
     def end_launch(self) -> bool:
         """Count the launch's rounds; return whether its end is a checkpoint with a look."""
@@ -74,11 +73,13 @@ class Sampler:
         return at_checkpoint and not self.done
 
     def look(self, widths: Widths) -> None:
-        """Decide at a checkpoint whether to go on."""
+        """Decide at a checkpoint whether to go on; without any watched ratio there is no reason."""
         procedure = self.procedure
         self.looks.append(self.rounds)
         self.widths.append(widths)
-        if procedure.target_width is not None and satisfied(self.widths, procedure.target_width):
+        if not widths:
+            self.stopped_by = "nothing"
+        elif procedure.target_width is not None and satisfied(self.widths, procedure.target_width):
             self.stopped_by = "width"
         elif procedure.max_rounds is not None and self.rounds >= procedure.max_rounds:
             self.stopped_by = "rounds"

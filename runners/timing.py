@@ -48,12 +48,13 @@ class Timing:
         launch = 0
         while not self._done:
             groups = self._groups(launch)
+            started_s = time.perf_counter()
             for group in groups:
                 loaded = self._instruments.loaded
                 with launched(self._block, group, self._logs, launch, loaded) as ready:
                     self._measure(ready, launch)
                     if group is groups[-1]:
-                        self._close_launch()
+                        self._close_launch(time.perf_counter() - started_s)
                         if self._done:
                             at_end(ready if self._together else ())
             launch += 1
@@ -83,21 +84,22 @@ class Timing:
             sampler = self._samplers[workload.config.name]
             session = Session(ready, workload, launch, self._instruments)
             session.note_idle(idle, sampler.next_rounds.start)
-            started_s = time.perf_counter()
-            warmup = session.warm_up()
+            session.settle()
+            sampler.note(session.warm_up())
             session.run(sampler.next_rounds)
-            sampler.note(warmup, time.perf_counter() - started_s)
 
-    def _close_launch(self) -> None:
-        for workload in self._open:
+    def _close_launch(self, seconds: float) -> None:
+        """End the launch for every workload; of what it took, each bears an equal share."""
+        open_now = self._open
+        for workload in open_now:
             sampler = self._samplers[workload.config.name]
+            sampler.spent_s += seconds / len(open_now)
             if sampler.end_launch():
                 sampler.look(self._widths(workload.config.name))
 
     def _widths(self, workload: str) -> dict[str, float | None]:
+        """Return the widths of the ratios that may still come; none without a baseline."""
         baseline, *candidates = self._arms
-        return widths(
-            [arm.observation(workload) for arm in candidates if arm.can(workload)],
-            baseline.observation(workload),
-            self._block.spec.procedure.watched,
-        )
+        able = [arm.observation(workload) for arm in candidates if arm.can(workload)]
+        watched = self._block.spec.procedure.watched if baseline.can(workload) else ()
+        return widths(able, baseline.observation(workload), watched)

@@ -138,6 +138,14 @@ class Session:
         scores = self.engine.loglikelihood(spans)
         return {"scores": [[score.loglikelihood, score.is_greedy] for score in scores]}
 
+    def settle(self, _: wire.Message) -> wire.Message:
+        """Hand back what earlier work left, so that the peak of memory is of the work to come."""
+        release_free_memory()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        return {}
+
     def reset_peak(self, _: wire.Message) -> wire.Message:
         """Start a new window of peak memory."""
         return {"peak_unknown": memory.reset_peak()}
@@ -160,6 +168,7 @@ _OPERATIONS: dict[str, Callable[[Session, wire.Message], wire.Message]] = {
     "encode": Session.encode,
     "decode": Session.decode,
     "loglikelihood": Session.loglikelihood,
+    "settle": Session.settle,
     "reset_peak": Session.reset_peak,
     "read_memory": Session.read_memory,
 }

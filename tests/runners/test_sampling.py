@@ -13,8 +13,13 @@ def procedure(**changes: object) -> Procedure:
     return Procedure.model_validate({**fixed, "timeout_s": 60, **changes})
 
 
-def run_launch(sampler: Sampler, seconds: float = 1.0, warmup: Warmup | None = None) -> bool:
-    sampler.note(warmup or Warmup(1, capped=False), seconds)
+def adaptive(**changes: object) -> Procedure:
+    return procedure(**{"rounds_per_launch": 8, "max_rounds": 64, "target_width": 0.05, **changes})
+
+
+def run_launch(sampler: Sampler, seconds: float = 1.0) -> bool:
+    sampler.note(Warmup(1, capped=False))
+    sampler.spent_s += seconds
     return sampler.end_launch()
 
 
@@ -49,7 +54,7 @@ def test_widths_are_looked_at_only_at_multiples_of_the_rounds() -> None:
 
 
 def test_intervals_that_are_narrow_twice_in_a_row_end_the_rounds() -> None:
-    sampler = Sampler(procedure(max_rounds=64, target_width=0.05))
+    sampler = Sampler(adaptive())
     for widths in (_WIDE, _NARROW, _NARROW):
         assert not sampler.done
         assert run_launch(sampler)
@@ -60,7 +65,7 @@ def test_intervals_that_are_narrow_twice_in_a_row_end_the_rounds() -> None:
 
 
 def test_an_interval_that_is_not_there_is_not_narrow() -> None:
-    sampler = Sampler(procedure(max_rounds=64, target_width=0.05))
+    sampler = Sampler(adaptive())
     for _ in range(3):
         run_launch(sampler)
         sampler.look({"tpot_s": None})
@@ -77,11 +82,18 @@ def test_the_time_budget_ends_the_rounds_at_the_next_checkpoint() -> None:
 
 def test_the_longest_warm_up_of_the_arms_is_on_the_record() -> None:
     sampler = Sampler(procedure(max_warmup_rounds=6))
-    sampler.note(Warmup(3, capped=False), 1.0)
-    sampler.note(Warmup(6, capped=True), 1.0)
+    sampler.note(Warmup(3, capped=False))
+    sampler.note(Warmup(6, capped=True))
     sampler.end_launch()
     summary = sampler.summary(side_by_side=True)
     assert (summary.warmup_rounds, summary.warmup_ended) == ((6,), "cap")
+
+
+def test_without_a_ratio_that_could_come_the_rounds_end() -> None:
+    sampler = Sampler(adaptive())
+    run_launch(sampler)
+    sampler.look({})
+    assert sampler.stopped_by == "nothing"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +101,9 @@ def test_the_longest_warm_up_of_the_arms_is_on_the_record() -> None:
     [
         {"target_width": 0.05},
         {"time_budget_s": 60},
-        {"max_rounds": 4},
+        {"max_rounds": 4, "rounds_per_launch": 1},
+        {"max_rounds": 20, "rounds_per_launch": 1},
+        {"max_rounds": 16},
         {"warmup_rounds": 3, "max_warmup_rounds": 2},
         {"rounds_per_launch": 0},
     ],

@@ -180,9 +180,24 @@ def test_an_arm_that_breaks_drops_out_and_the_others_go_on(
     failure = ran.arms[index].failure("chat", ran.sampling[0].rounds)
     assert str(failure) == f"{broken} broke at {op}"
     others = [arm for arm in range(3) if arm != index]
-    assert all(len(ran.rounds(arm)) == 16 for arm in others)
-    assert all(ran.arms[arm].failure("chat", 16) is None for arm in others)
+    # Without a baseline there is nothing to wait for beyond the first look.
+    expected = 8 if broken == "none" else 16
+    assert all(len(ran.rounds(arm)) == expected for arm in others)
+    assert all(ran.arms[arm].failure("chat", expected) is None for arm in others)
     assert ran.ready == [LABELS[arm] for arm in others]
+
+
+def test_without_a_baseline_an_adaptive_procedure_ends_at_its_first_look(
+    worker: type[FakeWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(op: str, label: str) -> None:
+        if label == "none":
+            raise ArmError("no baseline")
+
+    worker.breaks = breaks
+    block = _block(rounds_per_launch=1, max_rounds=64, target_width=0.05)
+    sampling = Ran(block, monkeypatch).sampling[0]
+    assert (sampling.stopped_by, sampling.rounds) == ("nothing", 8)
 
 
 def test_a_block_whose_arms_have_all_failed_comes_to_an_end(
@@ -193,7 +208,8 @@ def test_a_block_whose_arms_have_all_failed_comes_to_an_end(
 
     worker.breaks = breaks
     ran = Ran(_block(rounds_per_launch=1, max_rounds=64, target_width=0.05), monkeypatch)
-    assert all(str(arm.failure("chat", 64)) == "no" for arm in ran.arms)
+    assert all(str(arm.failure("chat", 8)) == "no" for arm in ran.arms)
+    assert ran.sampling[0].stopped_by == "nothing"
     assert len(worker.started) == 3
     assert ran.ready == []
 
