@@ -75,6 +75,7 @@ class Execution:
         environment = _with_energy(context.environment, self._probe)
         self._recorder = Recorder(block, run, environment, context.store)
         self._records: list[Record] = []
+        self._told_s = 0.0
 
     def run(self) -> list[Record]:
         """Do what is left of the block and return the records written."""
@@ -83,6 +84,9 @@ class Execution:
             if self._to_score.get(arm.label):
                 with launched(self._block, [arm], self._logs, "scoring", self._loaded):
                     self._score(arm)
+        # What was done before, was not wanted any more or could not be done is no work to come.
+        block_s = self._estimate.block_s(self._block.spec)
+        self._context.progress.add(self._told_s - block_s)
         return self._records
 
     def _time(self, arms: Sequence[RunningArm]) -> None:
@@ -206,6 +210,7 @@ class Execution:
 
     def _advance(self, seconds: float, arm: RunningArm, doing: str) -> None:
         backend = self._block.spec.backend_name
+        self._told_s += seconds
         self._context.progress.advance(seconds, f"{backend} / {arm.label}: {doing}")
 
 

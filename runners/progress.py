@@ -20,7 +20,7 @@ class Progress(Protocol):
         """Print a line that stays."""
 
     def add(self, estimate_s: float) -> None:
-        """Announce work that will come."""
+        """Announce work that will come; less than 0 takes back what will not."""
 
     def advance(self, estimate_s: float, doing: str) -> None:
         """Note that work estimated at so many seconds is done, and what it was."""

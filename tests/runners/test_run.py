@@ -13,7 +13,7 @@ from leanboard.results.errors import ConfigError, LeanboardError
 from leanboard.results.schema import AccuracyCell, PerformanceCell, Record, Status
 from leanboard.results.store import Store, traces_path
 from leanboard.results.traces import from_parquet
-from leanboard.results.verify import verify_paths
+from leanboard.results.verify import Verified, verify_paths
 from leanboard.runners.backends.base import ModelFiles
 from leanboard.runners.grid import BlockSpec, blocks
 from leanboard.runners.recording import without_paths
@@ -29,16 +29,19 @@ class Watch:
 
     def __init__(self, after: Callable[[str], None] = lambda _: None) -> None:
         self.said: list[str] = []
+        self.announced_s = 0.0
+        self.done_s = 0.0
         self._after = after
 
     def say(self, text: str) -> None:
         self.said.append(text)
 
     def add(self, estimate_s: float) -> None:
-        assert estimate_s > 0
+        self.announced_s += estimate_s
 
     def advance(self, estimate_s: float, doing: str) -> None:
         assert estimate_s >= 0
+        self.done_s += estimate_s
         self._after(doing)
 
 
@@ -95,9 +98,16 @@ def test_a_run_leaves_verified_records_of_every_arm(command: list[str], tmp_path
         timed[0].measurements["weight_bytes"].value / 2, rel=1e-6
     )
     assert scored[0].measurements["bits_per_byte"].value is not None
-    assert verify_paths([tmp_path / "records"]) == (4, [])
+    assert verify_paths([tmp_path / "records"]) == Verified(4)
     assert not list((tmp_path / "runs").glob("*.json")), "a finished run leaves no notes"
     assert not _workers()
+
+
+def test_at_the_end_no_work_is_announced_that_was_not_done(command: list[str]) -> None:
+    watch = Watch()
+    run(blocks([*command, "technique=gguf-q8_0"]), watch)  # which torch cannot do
+    assert watch.announced_s == pytest.approx(watch.done_s)
+    assert watch.done_s > 0
 
 
 def test_every_round_runs_every_arm_on_the_same_prompt(command: list[str], tmp_path: Path) -> None:
