@@ -17,9 +17,9 @@ def test_the_table_in_the_readme_is_made_of_the_published_records() -> None:
 
 
 def test_every_published_record_can_be_derived_again() -> None:
-    checked, problems = verify_paths([published_root()])
-    assert checked >= 45
-    assert problems == []
+    verified = verify_paths([published_root()])
+    assert verified.records >= 45
+    assert verified.problems == ()
 
 
 @pytest.mark.parametrize("picture", ["docs/images/leaderboard.png"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_factory import make_record, make_run, request_observation
+from record_factory import make_procedure, make_record, make_run, request_observation
 
 from leanboard.metrics.intervals import METHOD_VERSION
 from leanboard.metrics.trace import RoundTrace
@@ -17,9 +17,10 @@ from leanboard.results.document import json_text
 from leanboard.results.identity import content_hash
 from leanboard.results.measure import INLINE_SAMPLES
 from leanboard.results.store import Store, traces_path
-from leanboard.results.verify import verify_paths, verify_record
+from leanboard.results.verify import Verified, verify_paths, verify_record
 
 Fields = dict[str, Any]
+ARMS = ("none", "static-cache")
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def block(root: Path) -> tuple[Path, Path]:
     """A baseline and a candidate that was compared with it, on disk."""
-    store, baseline = Store(root, "local"), make_run()
-    candidate = make_run(techniques=["static-cache"], baseline=baseline, speed=1.5)
+    store, baseline = Store(root, "local"), make_run(arms=ARMS)
+    candidate = make_run(techniques=["static-cache"], arms=ARMS, baseline=baseline, speed=1.5)
     paths = [store.write(run.record, run.traces) for run in (baseline, candidate)]
     return paths[0], paths[1]
 
@@ -41,7 +42,11 @@ def forge(path: Path, change: Callable[[Fields], None]) -> str:
     fields = json.loads(path.read_text())
     change(fields)
     path.write_text(json_text(fields | {"content_hash": content_hash(fields)}))
-    return "\n".join(problem.message for problem in verify_record(path))
+    return said_of(path)
+
+
+def said_of(path: Path) -> str:
+    return "\n".join(problem.message for problem in verify_record(path).problems)
 
 
 def test_untouched_records_of_every_kind_hold(root: Path, block: tuple[Path, Path]) -> None:
@@ -49,15 +54,16 @@ def test_untouched_records_of_every_kind_hold(root: Path, block: tuple[Path, Pat
     for run in (make_run(kind="accuracy"), make_run(kind="accuracy", task="squad-passages")):
         store.write(run.record, run.traces)
     store.write(make_record(status="unsupported", number=5), None)
-    assert verify_paths([root]) == (5, [])
-    assert verify_paths(block) == (2, [])
+    assert verify_paths([root]) == Verified(5)
+    assert verify_paths(block) == Verified(2)
 
 
 def test_a_run_with_more_samples_than_a_record_holds_still_verifies(root: Path) -> None:
-    run = make_run(observation=request_observation(rounds=20))
+    observed = request_observation(rounds=20)
+    run = make_run(observation=observed, procedure=make_procedure(20))
     assert run.record.measurements["itl_p99_s"].n > INLINE_SAMPLES
     assert run.record.measurements["itl_p99_s"].samples is None
-    assert verify_record(Store(root, "local").write(run.record, run.traces)) == []
+    assert verify_record(Store(root, "local").write(run.record, run.traces)) == Verified(1)
 
 
 def better(name: str, part: str, factor: float) -> Callable[[Fields], None]:
@@ -156,7 +162,7 @@ def test_more_rounds_than_there_are_samples_are_found(
     block: tuple[Path, Path], part: str, shown: int
 ) -> None:
     said = forge(block[0], lambda fields: fields["sampling"].update({part: 64}))
-    assert said == f"sampling says 64 {part}, but the raw samples show {shown}"
+    assert f"sampling says 64 {part}, but the raw samples show {shown}" in said
 
 
 def test_an_invented_metric_is_found(block: tuple[Path, Path]) -> None:
@@ -178,7 +184,7 @@ def test_a_missing_baseline_leaves_comparisons_unchecked_and_says_so(
     block: tuple[Path, Path],
 ) -> None:
     block[0].unlink()
-    assert "is not in the store" in verify_record(block[1])[0].message
+    assert "is not in the store" in said_of(block[1])
 
 
 def test_a_cell_id_that_does_not_follow_from_the_cell_is_found(block: tuple[Path, Path]) -> None:
@@ -226,18 +232,18 @@ def test_a_wrong_number_of_rows_is_found(block: tuple[Path, Path]) -> None:
 def test_missing_changed_and_corrupt_traces_are_found(block: tuple[Path, Path]) -> None:
     traces = traces_path(block[0])
     traces.write_bytes(traces.read_bytes() + b"x")
-    assert "is not the file" in verify_record(block[0])[0].message
+    assert "is not the file" in said_of(block[0])
     traces.unlink()
-    assert "cannot be read" in verify_record(block[0])[0].message
+    assert "cannot be read" in said_of(block[0])
 
 
 def test_a_record_moved_elsewhere_is_found(block: tuple[Path, Path]) -> None:
     moved = block[0].rename(block[0].with_name("20260101T000000Z-00000000.json"))
-    assert "does not lie where" in verify_record(moved)[0].message
+    assert "does not lie where" in said_of(moved)
 
 
 def test_a_changed_or_absent_file_is_one_problem(block: tuple[Path, Path]) -> None:
     block[0].write_text(block[0].read_text().replace("mains", "battery"))
-    assert ["changed after" in p.message for p in verify_record(block[0])] == [True]
+    assert ["changed after" in p.message for p in verify_record(block[0]).problems] == [True]
     block[0].unlink()
-    assert ["not a regular file" in p.message for p in verify_record(block[0])] == [True]
+    assert ["not a regular file" in p.message for p in verify_record(block[0]).problems] == [True]

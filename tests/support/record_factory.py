@@ -400,6 +400,7 @@ def make_run(
             ),
             "measurements": {} if observation is None else measurements(observation),
             "comparisons": _compare(observation, baseline),
+            "facts": _facts_json(observation),
             "warnings": tuple(warnings),
             "sampling": make_sampling(observation),
             "stability": make_stability(observation, causes),
@@ -488,6 +489,14 @@ def _failure(status: Status, error: str | None) -> Failure | None:
         return None
     kind = "UnsupportedError" if status is Status.UNSUPPORTED else "OutOfMemoryError"
     return Failure(kind=kind, message=error or f"example of a run that is {status.value}")
+
+
+def _facts_json(observation: Observation | None) -> dict[str, Any]:
+    facts = {} if observation is None else observation.facts
+    return {
+        name: {"value": fact.value, "unit": fact.unit, "provenance": fact.provenance.value}
+        for name, fact in facts.items()
+    }
 
 
 def _compare(observation: Observation | None, baseline: Run | None) -> tuple[Any, ...]:
