@@ -21,7 +21,8 @@ COLUMNS: dict[str, pa.DataType] = {
 }
 DOCS = {
     "stability": "stable, unstable, or unknown (an older record, a failed run, or too few samples "
-    "to judge by); empty for scoring runs. Timings of an unstable run are shown, never ranked.",
+    "to judge by); empty for scoring runs. An unstable run is on no front, and the verdicts on its "
+    "timings are in doubt.",
     "stability_causes": "What makes the run unstable, each with its figure and threshold.",
     "launches": "Processes of the arm, one after the other, that its timed rounds are spread over.",
     "rounds": "Timed rounds of the arm, warm-ups apart.",
@@ -31,7 +32,7 @@ DOCS = {
 UNITS = {"launches": "1", "rounds": "1"}
 
 
-class Judgement(StrEnum):
+class Reliability(StrEnum):
     """What a record allows one to say about its stability."""
 
     STABLE = "stable"
@@ -39,12 +40,12 @@ class Judgement(StrEnum):
     UNKNOWN = "unknown"
 
 
-def judgement(record: Record) -> Judgement:
+def reliability_of(record: Record) -> Reliability:
     """Return whether the run was stable; a record without a judgement is unknown."""
     stable = None if record.stability is None else record.stability.stable
     if stable is None:
-        return Judgement.UNKNOWN
-    return Judgement.STABLE if stable else Judgement.UNSTABLE
+        return Reliability.UNKNOWN
+    return Reliability.STABLE if stable else Reliability.UNSTABLE
 
 
 def causes(record: Record) -> str:
@@ -59,7 +60,7 @@ def reliability_cells(record: Record) -> dict[str, Any]:
     timed = not isinstance(record.cell, AccuracyCell)
     sampling = record.sampling
     return {
-        "stability": judgement(record).value if timed else None,
+        "stability": reliability_of(record).value if timed else None,
         "stability_causes": causes(record) or None,
         "launches": None if sampling is None else sampling.launches,
         "rounds": None if sampling is None else sampling.rounds,

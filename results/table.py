@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from leanboard.results.reliability import Judgement, causes, judgement
+from leanboard.results.reliability import Reliability, causes, reliability_of
 from leanboard.results.schema import (
     AccuracyCell,
     Comparison,
@@ -86,9 +86,9 @@ class Row:
         return not random and not any(w.startswith(REQUANTISED) for w in self.warnings)
 
     @property
-    def stability(self) -> Judgement:
-        """Whether the timed run was stable; an unstable one is shown, and never ranked."""
-        return judgement(self.record)
+    def stability(self) -> Reliability:
+        """Whether the timed run was stable; an unstable one is shown, and is on no front."""
+        return reliability_of(self.record)
 
     @property
     def causes(self) -> str:

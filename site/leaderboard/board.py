@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from leanboard.leaderboard.cells import BoardCell, cell_of
 from leanboard.leaderboard.columns import Column, columns_of
+from leanboard.leaderboard.doubt import in_one_process, unrest_of
 from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.variants import Variant, variants
-from leanboard.results.reliability import Judgement, judgement
+from leanboard.results.reliability import Reliability
 from leanboard.results.schema import Record, Status
 from leanboard.results.store import Loaded
 from leanboard.results.table import Row, table
@@ -27,7 +28,8 @@ class BoardRow:
 
     ``label``, ``workload`` and ``backend`` are plain names, for filters; where a name stands for
     more than one thing, the ``_text`` beside it says which. ``unstable`` holds the causes, and is
-    empty for a run that is not known to be unstable.
+    empty for a run that is not known to be unstable. ``one_process`` tells that it is compared with
+    its baseline by intervals that were taken within one process an arm.
     """
 
     label: str
@@ -45,8 +47,9 @@ class BoardRow:
     reason: str
     baseline: bool
     ranked: bool
-    stability: Judgement
+    stability: Reliability
     unstable: str
+    one_process: bool
     href: str
     cells: tuple[BoardCell, ...]
 
@@ -72,10 +75,10 @@ def board_of(loaded: Loaded) -> Board:
     """Return the board of what was read from the stores."""
     rows = table(loaded.entries)
     columns = columns_of(rows)
-    doubts = _doubts(loaded, rows)
+    unrests = _unrests(loaded, rows)
     lines = tuple(
-        _line(row, columns, variant, doubt)
-        for row, variant, doubt in zip(rows, variants(rows), doubts, strict=True)
+        _line(row, columns, variant, unrest)
+        for row, variant, unrest in zip(rows, variants(rows), unrests, strict=True)
     )
     return Board(loaded, rows, columns, lines)
 
@@ -90,15 +93,6 @@ def run_href(record: Record) -> str:
     return quote(f"runs/{run_place(record)}.html")
 
 
-def doubt_of(record: Record, baseline: Record | None) -> str:
-    """Return why the ratios of a timed run are doubted; empty where they are not."""
-    if judgement(record) is Judgement.UNSTABLE:
-        return "this run is unstable"
-    if baseline is not None and judgement(baseline) is Judgement.UNSTABLE:
-        return "the run of its baseline is unstable"
-    return ""
-
-
 def baseline_of(record: Record, runs: Mapping[Place, Record]) -> Record | None:
     """Return the run that a record was compared with, if it is there."""
     compared = next((comparison.baseline_run for comparison in record.comparisons), None)
@@ -110,14 +104,14 @@ def runs_of(loaded: Loaded) -> dict[Place, Record]:
     return {(e.record.machine_id, e.record.run_id): e.record for e in loaded.entries}
 
 
-def _doubts(loaded: Loaded, rows: Sequence[Row]) -> list[str]:
+def _unrests(loaded: Loaded, rows: Sequence[Row]) -> list[str]:
     runs = runs_of(loaded)
-    return [doubt_of(row.record, baseline_of(row.record, runs)) for row in rows]
+    return [unrest_of(row.record, baseline_of(row.record, runs)) for row in rows]
 
 
-def _line(row: Row, columns: Sequence[Column], variant: Variant, doubt: str) -> BoardRow:
+def _line(row: Row, columns: Sequence[Column], variant: Variant, unrest: str) -> BoardRow:
     record, error = row.record, row.record.error
-    unstable = row.stability is Judgement.UNSTABLE
+    unstable = row.stability is Reliability.UNSTABLE
     return BoardRow(
         label=row.label,
         label_text=row.label + variant.technique,
@@ -136,8 +130,9 @@ def _line(row: Row, columns: Sequence[Column], variant: Variant, doubt: str) -> 
         ranked=row.quality_ranked,
         stability=row.stability,
         unstable=(row.causes or NO_CAUSE) if unstable else "",
+        one_process=any(in_one_process(comparison) for comparison in record.comparisons),
         href=run_href(record),
-        cells=tuple(cell_of(row, column, doubt) for column in columns),
+        cells=tuple(cell_of(row, column, unrest) for column in columns),
     )
 
 

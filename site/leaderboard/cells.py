@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from leanboard.leaderboard.columns import Column, comparable
-from leanboard.leaderboard.format import DASH, number, percent, rounded, span
+from leanboard.leaderboard.doubt import doubts_about, launches_of
+from leanboard.leaderboard.format import DASH, number, percent, plural, rounded, span
 from leanboard.metrics.metric import Direction, Role, Verdict
-from leanboard.results.schema import Comparison, Measurement
+from leanboard.results.schema import Comparison, Interval, Measurement
 from leanboard.results.table import Row
 
 GLYPHS = {
@@ -37,8 +38,8 @@ class Gain:
         factor: baseline / candidate where lower is better, else candidate / baseline.
         verdict: what the interval allows one to say.
         title: the whole sentence, for a pointer or a screen reader.
-        doubted: whether the run or its baseline was unstable: the verdict then stands with a
-            question mark, and in no colour.
+        doubted: whether there is a reason to doubt the verdict: it then stands with a question
+            mark, and in no colour.
     """
 
     factor: float
@@ -82,46 +83,38 @@ class BoardCell:
     whisker_width: float
 
 
-def gain_of(comparison: Comparison | None, direction: Direction) -> Gain | None:
-    """Return how much better a candidate is, from a ratio with a better direction."""
+def gain_of(
+    comparison: Comparison | None, direction: Direction, role: Role, unrest: str
+) -> Gain | None:
+    """Return how much better a candidate is, from a ratio with a better direction.
+
+    Args:
+        comparison: the comparison, if there is one.
+        direction: which way of its metric is better.
+        role: what its metric is about.
+        unrest: which run behind it is unstable; empty where none is.
+    """
     if comparison is None or comparison.value is None or comparison.statistic != "ratio":
         return None
     if direction is Direction.NEUTRAL or comparison.value <= 0:
         return None
-    lower = direction is Direction.LOWER
-    interval, ratio = comparison.interval, comparison.value
-    ends = "" if interval is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
+    ratio, doubts = comparison.value, doubts_about(comparison, role, unrest)
+    doubt = f"in doubt ({'; '.join(doubts)}): " if doubts else ""
     return Gain(
-        factor=rounded(1 / ratio if lower else ratio),
+        factor=rounded(1 / ratio if direction is Direction.LOWER else ratio),
         verdict=comparison.verdict,
-        title=(
-            f"{comparison.verdict.value} than the baseline"
-            if comparison.verdict in (Verdict.BETTER, Verdict.WORSE)
-            else f"{comparison.verdict.value} against the baseline"
-        )
-        + f": candidate / baseline = {ratio:.3f}{ends}, {percent(ratio - 1)}, n = {comparison.n}",
+        title=doubt + _sentence(comparison, ratio),
+        doubted=bool(doubts),
     )
 
 
-def is_doubted(role: Role, verdict: Verdict, doubt: str) -> bool:
-    """Return whether a doubt touches a verdict: scores do not depend on a machine's unrest."""
-    return bool(doubt) and role is not Role.QUALITY and verdict is not Verdict.UNDECIDED
-
-
-def doubted(gain: Gain | None, role: Role, doubt: str) -> Gain | None:
-    """Return the gain with its doubt, where its verdict can be doubted."""
-    if gain is None or not is_doubted(role, gain.verdict, doubt):
-        return gain
-    return replace(gain, doubted=True, title=f"in doubt, as {doubt}: {gain.title}")
-
-
-def cell_of(row: Row, column: Column, doubt: str) -> BoardCell:
+def cell_of(row: Row, column: Column, unrest: str) -> BoardCell:
     """Return one value of a row, or the dash that stands for it.
 
     Args:
         row: the row.
         column: which of its measurements.
-        doubt: why its times are doubted; empty where they are not.
+        unrest: which of its run and that of its baseline is unstable; empty where neither is.
     """
     measured = row.measurements.get(column.name)
     if measured is None or measured.value is None:
@@ -142,12 +135,29 @@ def cell_of(row: Row, column: Column, doubt: str) -> BoardCell:
         text=number(value * column.scale.factor),
         span="" if low is None or high is None else span(low, high, column.scale),
         title=_title(measured, column),
-        gain=doubted(gain_of(row.comparison(column.name), column.direction), column.role, doubt),
+        gain=gain_of(row.comparison(column.name), column.direction, column.role, unrest),
         unranked=column.role is Role.QUALITY and not row.quality_ranked,
         bar=round(max(0.0, value * width), 2),
         whisker_start=round(start, 2),
         whisker_width=round(max(MARK_WIDTH, end - start), 2),
     )
+
+
+def _sentence(comparison: Comparison, ratio: float) -> str:
+    """Return a verdict, its ratio, and what the interval was made of."""
+    verdict, interval, launches = comparison.verdict, comparison.interval, launches_of(comparison)
+    beside = "than" if verdict in (Verdict.BETTER, Verdict.WORSE) else "against"
+    ends = "" if interval is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
+    source = f" in {plural(launches, 'launch')}" if launches else ""
+    made = "" if interval is None else f", {_made(interval)}"
+    return (
+        f"{verdict.value} {beside} the baseline: candidate / baseline = {ratio:.3f}{ends}, "
+        f"{percent(ratio - 1)}, n = {comparison.n}{source}{made}"
+    )
+
+
+def _made(interval: Interval) -> str:
+    return f"{number(interval.level * 100, 0)} % interval ({interval.method})"
 
 
 def _provenance(measured: Measurement) -> str:
@@ -177,8 +187,7 @@ def _gap(measured: Measurement | None) -> BoardCell:
 def _title(measured: Measurement, column: Column) -> str:
     parts = [measured.summary, f"n = {measured.n}"]
     if measured.interval is not None:
-        level = number(measured.interval.level * 100, 0)
-        parts.append(f"{level} % interval ({measured.interval.method})")
+        parts.append(_made(measured.interval))
     if measured.provenance is not None:
         parts.append(measured.provenance.value)
     if measured.reason is not None:

@@ -84,10 +84,14 @@ def rounded(value: float, digits: int = 6) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def percent(share: float) -> str:
-    """Return a share as a signed percentage with one decimal."""
-    text = number(share * 100, 1)
-    return f"{text if share < 0 else '+' + text} %"
+def share(value: float) -> str:
+    """Return a share as a percentage with one decimal."""
+    return f"{number(value * 100, 1)} %"
+
+
+def percent(change: float) -> str:
+    """Return a change, given as a share, as a percentage with its sign and one decimal."""
+    return share(change) if change < 0 else f"+{share(change)}"
 
 
 def moment(when: datetime) -> str:
@@ -97,5 +101,6 @@ def moment(when: datetime) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return a count with its noun (``1 run``, ``1,200 runs``)."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """Return a count with its noun (``1 run``, ``1,200 runs``, ``8 launches``)."""
+    ending = "" if count == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{count:,} {noun}{ending}"

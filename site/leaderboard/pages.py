@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import Board, BoardRow, choices_of
-from leanboard.leaderboard.columns import ARROWS, BETTER
+from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.tradeoff import UNRANKED, default_tradeoff
 from leanboard.metrics.comparison import MIN_LAUNCHES, MIN_ROUNDS
-from leanboard.metrics.metric import Role
+from leanboard.metrics.metric import Direction, Role
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.stability import CHECKS
-from leanboard.results.reliability import Judgement
+from leanboard.metrics.trace import Provenance
+from leanboard.results.reliability import Reliability
 from leanboard.results.schema import Status
 
 MOST_ROWS = 200
@@ -76,6 +77,7 @@ def leaderboard(site: Site) -> Context:
         "statuses": [status.value for status in Status],
         "unranked": UNRANKED,
         "stabilities": _stabilities(shown),
+        "one_process": plural(sum(line.one_process for line in shown), "row"),
         "summary": _summary(site),
     }
 
@@ -86,7 +88,7 @@ def pareto(site: Site) -> Context:
     return {
         "tradeoff": default_tradeoff(site.board),
         "axes": [column for column in site.board.columns if column.axis],
-        "no_energy": any(c.role is Role.ENERGY and not c.axis for c in site.board.columns),
+        "no_energy": _only_modelled_joules(site.board.columns, lines),
         "choices": {
             **choices_of(lines),
             "workload": tuple(sorted({line.workload_text for line in lines})),
@@ -130,11 +132,23 @@ def in_order(pages: Sequence[Page]) -> list[Page]:
     return sorted(pages, key=lambda page: (page.order, page.slug))
 
 
+def _only_modelled_joules(columns: Sequence[Column], lines: Sequence[BoardRow]) -> bool:
+    """Return whether joules are no axis because those that there are were modelled."""
+    joules = [
+        (place, column)
+        for place, column in enumerate(columns)
+        if column.role is Role.ENERGY and column.direction is not Direction.NEUTRAL
+    ]
+    modelled = Provenance.MODELLED.value
+    found = any(line.cells[place].estimate == modelled for line in lines for place, _ in joules)
+    return found and not any(column.axis for _, column in joules)
+
+
 def _stabilities(lines: Sequence[BoardRow]) -> str:
     """Say how many rows were judged stable, and how many not judged at all."""
     counts = Counter(line.stability for line in lines)
-    judged = f"Judged stable: {plural(counts[Judgement.STABLE], 'row')}."
-    unknown = counts[Judgement.UNKNOWN]
+    judged = f"Judged stable: {plural(counts[Reliability.STABLE], 'row')}."
+    unknown = counts[Reliability.UNKNOWN]
     if not unknown:
         return judged
     why = "an older record, or too few samples; the run's page says so"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
-from leanboard.leaderboard.format import DASH, number, quantity
-from leanboard.metrics.roofline import Bound, bound_of
+from leanboard.leaderboard.format import DASH, quantity, share
+from leanboard.metrics.roofline import LEAST_SHARE, Bound, bound_of
 from leanboard.results.schema import Measurement, Record
 
+_LEAST = f"{Fraction(LEAST_SHARE).limit_denominator(100)} of the measured time"
 _WORDS = {
-    Bound.COMPUTE: "compute: arithmetic takes half of the time or more",
-    Bound.MEMORY: "memory: moving bytes takes half of the time or more",
-    Bound.OVERHEAD: "overhead: neither arithmetic nor memory explains half of the time",
+    Bound.COMPUTE: f"compute: at the machine's peak, the arithmetic takes {_LEAST} or more",
+    Bound.MEMORY: f"memory: at the machine's peak, moving the bytes takes {_LEAST} or more",
+    Bound.OVERHEAD: "overhead: at the machine's peaks, neither the arithmetic nor moving the bytes "
+    f"takes as much as {_LEAST}",
 }
 _BESIDE = {"prefill": ("TTFT", "ttft_s"), "decode": ("TPOT", "tpot_s")}
 
@@ -42,8 +45,8 @@ def _line(phase: str, found: Mapping[str, Measurement]) -> PhaseLine:
     measured = found.get(latency)
     return PhaseLine(
         phase=phase,
-        mfu=_share(mfu),
-        mbu=_share(mbu),
+        mfu=_used(mfu),
+        mbu=_used(mbu),
         floor=DASH if floor is None else quantity(floor.value, "s"),
         beside=f"{title} {DASH if measured is None else quantity(measured.value, 's')}",
         bound=_bound(mfu, mbu),
@@ -57,7 +60,5 @@ def _bound(mfu: Measurement | None, mbu: Measurement | None) -> str:
     return _WORDS[bound_of(mfu.value, mbu.value)]
 
 
-def _share(measured: Measurement | None) -> str:
-    if measured is None or measured.value is None:
-        return DASH
-    return f"{number(measured.value * 100, 1)} %"
+def _used(measured: Measurement | None) -> str:
+    return DASH if measured is None or measured.value is None else share(measured.value)

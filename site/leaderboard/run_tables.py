@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS, is_doubted
+from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS
 from leanboard.leaderboard.columns import BETTER, label_of, place_of, scale_of
+from leanboard.leaderboard.doubt import doubts_about, launches_of
 from leanboard.leaderboard.format import DASH, number, quantity, span
 from leanboard.metrics.metric import Metric, Role
 from leanboard.metrics.registry import METRICS
@@ -14,6 +15,8 @@ from leanboard.results.schema import Comparison, Measurement, Record
 _BY_NAME = {metric.name: metric for metric in METRICS}
 _OTHER = "other"
 NO_REASON = "no reason given"
+ONE_VALUE = "one value"
+TOO_FEW = "too few independent samples for an interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One line of the table of comparisons with the baseline."""
+    """One line of the table of comparisons with the baseline, and why it is in doubt."""
 
     name: str
     label: str
@@ -50,8 +53,11 @@ class Compared:
     value: str
     interval: str
     n: str
+    launches: str
     verdict: str
     css: str
+    doubts: tuple[str, ...]
+    method: str
     reason: str
 
 
@@ -84,14 +90,14 @@ def missed(record: Record) -> tuple[Missed, ...]:
     return tuple(Missed(name, label_of(name), reason or NO_REASON) for name, reason in gaps)
 
 
-def compared(record: Record, doubt: str) -> tuple[Compared, ...]:
+def compared(record: Record, unrest: str) -> tuple[Compared, ...]:
     """Return the comparisons of a record.
 
     Args:
         record: the record.
-        doubt: why its ratios are doubted; empty where they are not.
+        unrest: which of its run and that of its baseline is unstable; empty where neither is.
     """
-    return tuple(_compared(comparison, doubt) for comparison in record.comparisons)
+    return tuple(_compared(comparison, unrest) for comparison in record.comparisons)
 
 
 def _measured(name: str, measurement: Measurement, metric: Metric | None) -> Measured:
@@ -104,18 +110,23 @@ def _measured(name: str, measurement: Measurement, metric: Metric | None) -> Mea
         better="" if metric is None else BETTER[metric.direction],
         value=quantity(measurement.value, measurement.unit, scale),
         interval=DASH if interval is None else span(interval.low, interval.high, scale),
-        method=measurement.reason or "one value" if interval is None else interval.method,
+        method=_no_interval(measurement) if interval is None else interval.method,
         n=f"{measurement.n:,}",
         summary=measurement.summary,
         provenance="" if measurement.provenance is None else measurement.provenance.value,
     )
 
 
-def _compared(comparison: Comparison, doubt: str) -> Compared:
+def _no_interval(measurement: Measurement) -> str:
+    return measurement.reason or (ONE_VALUE if measurement.n == 1 else TOO_FEW)
+
+
+def _compared(comparison: Comparison, unrest: str) -> Compared:
     metric, interval = _metric(comparison.metric), comparison.interval
-    shaky = metric is not None and is_doubted(metric.role, comparison.verdict, doubt)
+    doubts = doubts_about(comparison, None if metric is None else metric.role, unrest)
+    launches = launches_of(comparison)
     ends = "" if interval is None else f"{interval.low:.3f} \u2013 {interval.high:.3f}"
-    verdict = f"{GLYPHS[comparison.verdict]} {comparison.verdict.value}{DOUBT if shaky else ''}"
+    verdict = f"{GLYPHS[comparison.verdict]} {comparison.verdict.value}{DOUBT if doubts else ''}"
     return Compared(
         name=comparison.metric,
         label=label_of(comparison.metric),
@@ -123,8 +134,11 @@ def _compared(comparison: Comparison, doubt: str) -> Compared:
         value=DASH if comparison.value is None else number(comparison.value, 3),
         interval=ends or DASH,
         n=f"{comparison.n:,}",
+        launches=f"{launches:,}" if launches else DASH,
         verdict=verdict.lstrip(),
-        css=DOUBTED if shaky else CLASSES[comparison.verdict],
+        css=DOUBTED if doubts else CLASSES[comparison.verdict],
+        doubts=doubts,
+        method="" if interval is None else interval.method,
         reason=comparison.reason or "",
     )
 

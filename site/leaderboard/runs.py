@@ -10,7 +10,6 @@ from leanboard.leaderboard.board import (
     Board,
     Place,
     baseline_of,
-    doubt_of,
     run_href,
     run_place,
     runs_of,
@@ -24,6 +23,7 @@ from leanboard.leaderboard.describe import (
     identity,
     surroundings,
 )
+from leanboard.leaderboard.doubt import unrest_of
 from leanboard.leaderboard.format import moment, plural, quantity
 from leanboard.leaderboard.roofline import PhaseLine, phase_lines
 from leanboard.leaderboard.run_tables import (
@@ -36,6 +36,7 @@ from leanboard.leaderboard.run_tables import (
 )
 from leanboard.leaderboard.sampling import Sampled, Steadiness, sampled, steadiness
 from leanboard.results.command import reproduce_command, run_command
+from leanboard.results.reliability import Reliability, reliability_of
 from leanboard.results.schema import PerformanceCell, Record
 from leanboard.results.store import Entry
 from leanboard.results.table import Row
@@ -68,9 +69,10 @@ class RunPage:
     measured: tuple[Group, ...]
     missed: tuple[Missed, ...]
     compared: tuple[Compared, ...]
-    doubt: str
+    doubts: tuple[str, ...]
     roofline: tuple[PhaseLine, ...]
     baseline_link: Link | None
+    baseline_note: str
     related: tuple[Link, ...]
     plots: tuple[tuple[str, Plot], ...]
     configuration: tuple[Section, ...]
@@ -109,7 +111,8 @@ def run_page(
     """Return the page of one record."""
     record = entry.record
     timed = isinstance(record.cell, PerformanceCell)
-    doubt = doubt_of(record, baseline_of(record, neighbours.runs))
+    baseline = baseline_of(record, neighbours.runs)
+    comparisons = compared(record, unrest_of(record, baseline))
     return RunPage(
         title=_title(record),
         subtitle=_subtitle(record),
@@ -125,10 +128,11 @@ def run_page(
         steadiness=steadiness(record) if timed else None,
         measured=measured_groups(record),
         missed=missed(record),
-        compared=compared(record, doubt),
-        doubt=doubt,
+        compared=comparisons,
+        doubts=tuple(dict.fromkeys(doubt for line in comparisons for doubt in line.doubts)),
         roofline=phase_lines(record),
         baseline_link=_baseline(record, neighbours),
+        baseline_note=_unjudged(baseline) if timed else "",
         related=_related(record, neighbours),
         plots=plots,
         configuration=configuration(record),
@@ -182,6 +186,14 @@ def _baseline(record: Record, neighbours: Neighbours) -> Link | None:
         return None
     run_id = record.comparisons[0].baseline_run
     return Link(run_id, neighbours.hrefs.get((record.machine_id, run_id), ""))
+
+
+def _unjudged(baseline: Record | None) -> str:
+    """Say where nothing is known of the baseline's stability; empty where it was judged."""
+    if baseline is None:
+        return "its record is not here, nor is its stability known"
+    unknown = reliability_of(baseline) is Reliability.UNKNOWN
+    return "its stability was not judged" if unknown else ""
 
 
 def _related(record: Record, neighbours: Neighbours) -> tuple[Link, ...]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from leanboard.leaderboard.columns import label_of
 from leanboard.leaderboard.describe import UNKNOWN, Term
-from leanboard.leaderboard.format import number
+from leanboard.leaderboard.format import number, share
 from leanboard.metrics.stability import CHECKS
-from leanboard.results.reliability import Judgement, judgement
+from leanboard.results.reliability import Reliability, reliability_of
 from leanboard.results.schema import Cause, PerformanceCell, Procedure, Record, Sampling
 
 OLD = "The record does not tell: it is older than this, or the run did not get that far."
@@ -25,10 +25,10 @@ _WARMED = {
     "cap": "the most that the procedure allows were made, and a drift was still seen",
 }
 _VERDICTS = {
-    Judgement.STABLE: "Nothing that was looked at speaks against these numbers.",
-    Judgement.UNSTABLE: "These numbers are shown, and not ranked: other runs of the same cell may "
-    "well give other ones.",
-    Judgement.UNKNOWN: "There was too little to judge by.",
+    Reliability.STABLE: "Nothing that was looked at speaks against these numbers.",
+    Reliability.UNSTABLE: "These numbers are shown, but are on no front, and verdicts on them are "
+    "in doubt: other runs of the same cell may well give other ones.",
+    Reliability.UNKNOWN: "There was too little to judge by.",
 }
 _CHECKS = {check.name: check for check in CHECKS}
 
@@ -52,7 +52,7 @@ class Steadiness:
         figures: everything that was looked at.
     """
 
-    verdict: Judgement
+    verdict: Reliability
     sentence: str
     causes: tuple[Cause, ...]
     figures: tuple[Term, ...]
@@ -60,7 +60,7 @@ class Steadiness:
     @property
     def unstable(self) -> bool:
         """Whether the run is marked."""
-        return self.verdict is Judgement.UNSTABLE
+        return self.verdict is Reliability.UNSTABLE
 
 
 def sampled(record: Record) -> Sampled:
@@ -87,7 +87,7 @@ def sampled(record: Record) -> Sampled:
 
 def steadiness(record: Record) -> Steadiness:
     """Return whether a timed run was stable, with everything that was looked at."""
-    found, verdict = record.stability, judgement(record)
+    found, verdict = record.stability, reliability_of(record)
     if found is None:
         return Steadiness(verdict, OLD, (), ())
     figures = tuple(
@@ -118,11 +118,11 @@ def _looks(looks: Sequence[int]) -> str:
 
 def _widths(sampling: Sampling, procedure: Procedure) -> tuple[Term, ...]:
     wanted = procedure.target_width
-    target = "" if wanted is None else f", wanted: below {_share(wanted)}"
+    target = "" if wanted is None else f", wanted: below {share(wanted)}"
     return tuple(
         Term(
             f"interval width, {label_of(metric)}",
-            "no interval" if width is None else f"{_share(width)} of the ratio{target}",
+            "no interval" if width is None else f"{share(width)} of the ratio{target}",
         )
         for metric, width in sorted(sampling.widths.items())
     )
@@ -139,7 +139,3 @@ def _figure(name: str, value: float | None) -> Term:
     if value is None:
         return Term(words, UNKNOWN)
     return Term(words, number(value) if check is None else format(value, check.spec))
-
-
-def _share(share: float) -> str:
-    return f"{number(share * 100, 1)} %"

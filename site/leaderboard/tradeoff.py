@@ -21,7 +21,7 @@ from leanboard.results.schema import Status
 from leanboard.results.table import ACCURACY
 
 UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked"
-UNSTABLE = "the run is unstable: shown, not ranked"
+UNSTABLE = "the run is unstable: shown, on no front"
 ESTIMATE = "values are shown, never compared"
 
 

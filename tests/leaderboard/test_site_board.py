@@ -10,20 +10,20 @@ from demo_store import Demo
 from record_factory import make_record, make_run, request_observation
 
 from leanboard.leaderboard.board import Board, BoardRow, board_of
-from leanboard.leaderboard.cells import BoardCell, doubted, gain_of
+from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import bounds, x_axis
 from leanboard.leaderboard.data import data_script
 from leanboard.leaderboard.format import DASH
+from leanboard.leaderboard.pages import Site, pareto
 from leanboard.leaderboard.tradeoff import UNRANKED, UNSTABLE, Tradeoff, default_tradeoff, tradeoff
-from leanboard.metrics.metric import Direction, Role
+from leanboard.metrics.metric import Role
 from leanboard.metrics.pareto import pareto_front
+from leanboard.metrics.registry import METRICS
 from leanboard.metrics.trace import Provenance
 from leanboard.results.identity import sealed
-from leanboard.results.reliability import Judgement
-from leanboard.results.schema import Cause, Comparison, Interval, Record, Status, Verdict
+from leanboard.results.reliability import Reliability
+from leanboard.results.schema import Record, Status
 from leanboard.results.store import Entry, Loaded
-
-CAUSE = Cause(kind="steal", message="CPU time stolen by the hypervisor: 9.0%, the limit is 2.0%")
 
 
 def line(
@@ -39,34 +39,6 @@ def line(
 
 def cell(board: Board, row: BoardRow, metric: str) -> BoardCell:
     return row.cells[[column.name for column in board.columns].index(metric)]
-
-
-def ratio(value: float | None, verdict: Verdict = Verdict.BETTER) -> Comparison:
-    return Comparison(
-        metric="tpot_s",
-        statistic="ratio",
-        baseline_run="20261120T120000Z-00000000",
-        value=value,
-        interval=None if value is None else Interval(low=0.4, high=0.6, method="t"),
-        n=8,
-        verdict=verdict,
-        provenance=None,
-        method_version=1,
-    )
-
-
-def test_a_smaller_time_is_a_gain_above_one_and_a_smaller_rate_is_not() -> None:
-    lower, higher = gain_of(ratio(0.5), Direction.LOWER), gain_of(ratio(0.5), Direction.HIGHER)
-    assert lower is not None
-    assert higher is not None
-    assert (lower.factor, higher.factor) == (2.0, 0.5)
-    assert lower.text == "\u25b2 2.00\u00d7"
-    assert "candidate / baseline = 0.500 [0.400, 0.600], \u221250.0 %, n = 8" in lower.title
-
-
-@pytest.mark.parametrize("comparison", [None, ratio(None), ratio(0.0)])
-def test_there_is_no_gain_where_nothing_was_compared(comparison: Comparison | None) -> None:
-    assert gain_of(comparison, Direction.LOWER) is None
 
 
 def test_a_column_with_no_value_anywhere_is_left_out(demo: Demo) -> None:
@@ -186,37 +158,10 @@ def test_an_unstable_run_is_drawn_hollow_and_named_and_is_on_no_front(demo: Demo
     assert "launches: gap between" in fastest.unstable
 
 
-def test_the_gain_of_an_unstable_run_is_in_doubt_and_its_scores_are_not(demo: Demo) -> None:
-    row = line(demo.board, "gguf-q4_1", backend="llamacpp")
-    gain = cell(demo.board, row, "tpot_s").gain
-    assert gain is not None
-    assert gain.text.endswith("\u00d7 ?")
-    assert gain.css == "doubted"
-    assert gain.title.startswith("in doubt, as this run is unstable: ")
-    assert doubted(gain_of(ratio(0.5), Direction.LOWER), Role.QUALITY, "x") == gain_of(
-        ratio(0.5), Direction.LOWER
-    )
-    calm = cell(demo.board, line(demo.board, "gguf-q8_0", backend="llamacpp"), "tpot_s").gain
-    assert calm is not None
-    assert calm.css == "better"
-
-
-def test_a_gain_over_an_unstable_baseline_is_in_doubt_too() -> None:
-    baseline = make_run(causes=[CAUSE])
-    candidate = make_run(techniques=["bf16"], speed=2.0, baseline=baseline)
-    board = of(baseline.record, candidate.record)
-    row = next(row for row in board.lines if row.label == "bf16")
-    gain = cell(board, row, "tpot_s").gain
-    assert gain is not None
-    assert row.unstable == ""
-    assert gain.css == "doubted"
-    assert "the run of its baseline is unstable" in gain.title
-
-
 def test_a_record_without_a_judgement_is_neither_stable_nor_unstable() -> None:
     old = sealed(make_record().model_dump() | {"sampling": None, "stability": None})
     row = of(old).lines[0]
-    assert (row.stability, row.unstable) == (Judgement.UNKNOWN, "")
+    assert (row.stability, row.unstable) == (Reliability.UNKNOWN, "")
 
 
 def test_measured_joules_compete_without_the_modelled_ones_beside_them() -> None:
@@ -246,6 +191,36 @@ def test_measured_joules_compete_without_the_modelled_ones_beside_them() -> None
         "b": "Energy per output token: modelled values are shown, never compared",
         "c": "Energy per output token: simulated values are shown, never compared",
     }
+
+
+@pytest.mark.parametrize(
+    ("provenances", "said"),
+    [
+        ((Provenance.MODELLED,), True),
+        ((Provenance.MODELLED, Provenance.MEASURED), False),
+        ((Provenance.SIMULATED,), False),
+    ],
+)
+def test_the_plot_says_that_joules_are_modelled_only_where_that_keeps_them_off_the_axes(
+    provenances: tuple[Provenance, ...], *, said: bool
+) -> None:
+    runs = [
+        make_run(techniques=[p.value], observation=request_observation(energy_provenance=p))
+        for p in provenances
+    ]
+    assert pareto(Site(of(*(run.record for run in runs)), ()))["no_energy"] is said
+
+
+def test_modelled_power_that_is_never_an_axis_says_nothing_of_joules() -> None:
+    record = make_record()
+    joules = record.measurements["energy_per_output_token_j"]
+    assert joules.provenance is Provenance.MODELLED
+    energy = {metric.name for metric in METRICS if metric.role is Role.ENERGY}
+    other = {n: m for n, m in record.measurements.items() if n not in energy}
+    board = of(record.model_copy(update={"measurements": {**other, "idle_power_w": joules}}))
+    column = next(column for column in board.columns if column.name == "idle_power_w")
+    assert (column.role, column.axis) == (Role.ENERGY, False)
+    assert pareto(Site(board, ()))["no_energy"] is False
 
 
 def of(*records: Record) -> Board:

@@ -17,6 +17,7 @@ from leanboard.leaderboard.format import (
     plural,
     quantity,
     scale_for,
+    share,
     span,
 )
 
@@ -81,7 +82,9 @@ def test_a_narrow_interval_keeps_its_ends_apart() -> None:
 
 def test_shares_counts_and_moments_read_as_people_write_them() -> None:
     assert [percent(0.214), percent(-0.38)] == ["+21.4 %", "\u221238.0 %"]
+    assert [share(0.0412), share(1.0)] == ["4.1 %", "100.0 %"]
     assert [plural(1, "run"), plural(1200, "run")] == ["1 run", "1,200 runs"]
+    assert [plural(1, "launch"), plural(8, "launch")] == ["1 launch", "8 launches"]
     assert moment(datetime(2026, 11, 20, 12, 3, tzinfo=UTC)) == "2026-11-20 12:03 UTC"
 
 

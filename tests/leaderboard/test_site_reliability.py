@@ -9,7 +9,6 @@ from demo_store import NO_JOULES, ODD, Demo
 from record_factory import (
     make_procedure,
     make_record,
-    make_run,
     make_workload,
     request_observation,
 )
@@ -17,12 +16,13 @@ from record_factory import (
 from leanboard.leaderboard.board import board_of
 from leanboard.leaderboard.describe import configuration, surroundings
 from leanboard.leaderboard.roofline import phase_lines
-from leanboard.leaderboard.run_tables import compared, measured_groups
+from leanboard.leaderboard.run_tables import ONE_VALUE, TOO_FEW, measured_groups
 from leanboard.leaderboard.samples import plots_of
 from leanboard.leaderboard.sampling import OLD, sampled, steadiness
 from leanboard.metrics.registry import METRICS
+from leanboard.metrics.roofline import LEAST_SHARE
 from leanboard.results.identity import sealed
-from leanboard.results.reliability import Judgement
+from leanboard.results.reliability import Reliability
 from leanboard.results.schema import PerformanceCell, Procedure, Record, Sampling, Stability
 from leanboard.results.store import Entry, Loaded
 
@@ -100,13 +100,13 @@ def test_an_old_record_does_not_tell_and_the_page_says_so() -> None:
     old = sealed(make_record().model_dump() | {"sampling": None, "stability": None})
     assert (sampled(old).note, sampled(old).terms) == (OLD, ())
     found = steadiness(old)
-    assert (found.verdict, found.sentence, found.unstable) == (Judgement.UNKNOWN, OLD, False)
+    assert (found.verdict, found.sentence, found.unstable) == (Reliability.UNKNOWN, OLD, False)
 
 
 def test_too_little_to_judge_by_is_not_stable() -> None:
     short = make_record().model_copy(update={"stability": Stability(stable=None)})
     found = steadiness(short)
-    assert found.verdict is Judgement.UNKNOWN
+    assert found.verdict is Reliability.UNKNOWN
     assert found.sentence == "There was too little to judge by."
 
 
@@ -135,6 +135,8 @@ def test_the_page_of_an_unstable_run_says_so_at_its_head_with_causes_and_figures
     assert "<h2>This run is unstable</h2>" in head
     section = text[text.index('<section id="stability">') :]
     assert "<h2>Stability: unstable</h2>" in section
+    assert "are shown, but are on no front, and verdicts on them are in doubt" in section
+    assert "ranked" not in head + section
     assert "<strong>launches</strong>: gap between" in section
     assert "<dt>gap between the times per token of slower and faster launches</dt>" in section
     assert "in doubt: this run is unstable" in text
@@ -163,9 +165,31 @@ def test_the_roofline_says_what_bounds_a_phase_or_why_that_is_not_known() -> Non
     }
     first, second = phase_lines(record.model_copy(update={"measurements": measurements}))
     assert (first.mfu, first.mbu, first.floor) == ("10.0 %", "62.0 %", "80.0 ms")
-    assert first.bound.startswith("memory: ")
+    assert first.bound == (
+        "memory: at the machine's peak, moving the bytes takes 1/3 of the measured time or more"
+    )
     assert (second.mfu, second.bound) == ("\u2014", f"not known: {reason}")
     assert phase_lines(record.model_copy(update={"measurements": {}})) == ()
+
+
+@pytest.mark.parametrize(
+    ("mfu", "mbu", "words"),
+    [
+        (LEAST_SHARE, 0.1, "compute: at the machine's peak, the arithmetic takes 1/3 of the "),
+        (0.1, LEAST_SHARE, "memory: at the machine's peak, moving the bytes takes 1/3 of the "),
+        (0.33, 0.33, "neither the arithmetic nor moving the bytes takes as much as 1/3 of the "),
+    ],
+)
+def test_what_bounds_a_phase_is_told_by_the_share_that_decides_it(
+    mfu: float, mbu: float, words: str
+) -> None:
+    record = make_record()
+    known = record.measurements["mfu_decode"].model_copy(update={"reason": None})
+    used = {"mfu_decode": mfu, "mbu_decode": mbu}
+    found = {name: known.model_copy(update={"value": value}) for name, value in used.items()}
+    (line,) = phase_lines(record.model_copy(update={"measurements": found}))
+    assert words in line.bound
+    assert "half" not in line.bound
 
 
 def test_a_scoring_run_has_neither_section(demo: Demo) -> None:
@@ -202,14 +226,22 @@ def test_measurements_are_grouped_by_what_they_are_about() -> None:
     assert sorted(shown) == sorted(n for n, m in record.measurements.items() if m.value is not None)
 
 
-def test_a_doubt_touches_times_and_leaves_the_agreement_of_outputs_alone() -> None:
-    baseline = make_run()
-    record = make_run(techniques=["bf16"], speed=2.0, baseline=baseline).record
-    lines = {line.name: line for line in compared(record, "this run is unstable")}
-    assert lines["tpot_s"].verdict == "\u25b2 better ?"
-    assert lines["tpot_s"].css == "doubted"
-    assert "?" not in lines["lossless"].verdict
-    assert {line.css for line in compared(record, "")} <= {"better", "worse", "same", "undecided"}
+def test_a_missing_interval_is_one_value_only_where_there_is_one() -> None:
+    record = make_record()
+    single = record.measurements["peak_memory_bytes"]
+    assert (single.interval, single.n) == (None, 1)
+    few = record.measurements["tpot_s"].model_copy(update={"interval": None, "n": 4})
+    found = {"peak_memory_bytes": single, "tpot_s": few}
+    groups = measured_groups(record.model_copy(update={"measurements": found}))
+    methods = {line.name: line.method for group in groups for line in group.lines}
+    assert methods == {"peak_memory_bytes": ONE_VALUE, "tpot_s": TOO_FEW}
+
+
+def test_the_methodology_says_whose_limits_it_prints(demo: Demo) -> None:
+    text = (demo.folder / "methodology.html").read_text(encoding="utf-8")
+    before, _, after = text.partition("The limits below are those of this version; ")
+    assert "<h2>Stable and unstable runs</h2>" in before
+    assert 'aria-label="Stability limits of this version"' in after
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ from record_factory import make_procedure, make_record
 
 from leanboard.results.export import long_frame, wide_frame, write_exports
 from leanboard.results.identity import sealed
-from leanboard.results.reliability import COLUMNS, Judgement, causes, judgement, reliability_cells
+from leanboard.results.reliability import (
+    COLUMNS,
+    DOCS,
+    Reliability,
+    causes,
+    reliability_cells,
+    reliability_of,
+)
 from leanboard.results.schema import Cause, Record, Stability
 from leanboard.results.store import Entry, Loaded
 from leanboard.results.table import table
@@ -26,10 +33,11 @@ def entry(record: Record) -> Entry:
 
 def test_a_run_is_stable_unstable_or_unknown() -> None:
     record = make_record()
-    assert judgement(record) is Judgement.STABLE
-    assert judgement(make_record(causes=[STEAL])) is Judgement.UNSTABLE
+    assert reliability_of(record) is Reliability.STABLE
+    assert reliability_of(make_record(causes=[STEAL])) is Reliability.UNSTABLE
     for silent in (None, Stability(stable=None)):
-        assert judgement(record.model_copy(update={"stability": silent})) is Judgement.UNKNOWN
+        unjudged = record.model_copy(update={"stability": silent})
+        assert reliability_of(unjudged) is Reliability.UNKNOWN
 
 
 def test_causes_are_one_line() -> None:
@@ -41,7 +49,7 @@ def test_causes_are_one_line() -> None:
 
 def test_a_row_knows_whether_its_run_was_stable() -> None:
     (row,) = table([entry(make_record(causes=[STEAL]))])
-    assert (row.stability, row.causes) == (Judgement.UNSTABLE, f"steal: {STEAL.message}")
+    assert (row.stability, row.causes) == (Reliability.UNSTABLE, f"steal: {STEAL.message}")
 
 
 @pytest.mark.parametrize("frame_of", [long_frame, wide_frame])
@@ -75,3 +83,5 @@ def test_the_dictionary_describes_these_columns(tmp_path: Path) -> None:
     with (tmp_path / "data-dictionary.csv").open(newline="", encoding="utf-8") as file:
         described = {row["metric"]: row["doc"] for row in csv.DictReader(file)}
     assert all(described[name] for name in COLUMNS)
+    assert described["stability"] == DOCS["stability"]
+    assert "on no front, and the verdicts on its timings are in doubt" in described["stability"]

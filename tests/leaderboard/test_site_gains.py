@@ -1,0 +1,195 @@
+"""What a ratio says of a run, on the board and on the run's page, and when that is in doubt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from demo_store import Demo
+from record_factory import make_procedure, make_run
+
+from leanboard.leaderboard.board import Board, BoardRow, board_of
+from leanboard.leaderboard.build import build_site
+from leanboard.leaderboard.cells import Gain, gain_of
+from leanboard.leaderboard.doubt import ONE_PROCESS
+from leanboard.leaderboard.format import DASH
+from leanboard.leaderboard.pages import Site, leaderboard
+from leanboard.leaderboard.run_tables import compared
+from leanboard.metrics.metric import Direction, Role, Verdict
+from leanboard.results.identity import sealed
+from leanboard.results.schema import Cause, Comparison, Interval, Record
+from leanboard.results.store import Entry, Loaded, Store
+
+FRESH = make_procedure(rounds_per_launch=1)
+CAUSE = Cause(kind="steal", message="CPU time stolen by the hypervisor: 9.0%, the limit is 2.0%")
+
+
+def ratio(
+    value: float | None, verdict: Verdict = Verdict.BETTER, *, launches: int = 8
+) -> Comparison:
+    return Comparison(
+        metric="tpot_s",
+        statistic="ratio",
+        baseline_run="20261120T120000Z-00000000",
+        value=value,
+        interval=None if value is None else Interval(low=0.4, high=0.6, method="t"),
+        n=8,
+        launches=launches,
+        verdict=verdict,
+        provenance=None,
+        method_version=1,
+    )
+
+
+def of(*records: Record) -> Board:
+    return board_of(Loaded(tuple(Entry(record, "local", Path("r.json")) for record in records)))
+
+
+def tpot_gain(board: Board, row: BoardRow) -> Gain:
+    gain = row.cells[[column.name for column in board.columns].index("tpot_s")].gain
+    assert gain is not None
+    return gain
+
+
+def test_a_smaller_time_is_a_gain_above_one_and_a_smaller_rate_is_not() -> None:
+    lower, higher = (
+        gain_of(ratio(0.5), direction, Role.LATENCY, "")
+        for direction in (Direction.LOWER, Direction.HIGHER)
+    )
+    assert lower is not None
+    assert higher is not None
+    assert (lower.factor, higher.factor) == (2.0, 0.5)
+    assert lower.text == "\u25b2 2.00\u00d7"
+    assert lower.title == (
+        "better than the baseline: candidate / baseline = 0.500 [0.400, 0.600], \u221250.0 %, "
+        "n = 8 in 8 launches, 95 % interval (t)"
+    )
+
+
+@pytest.mark.parametrize("comparison", [None, ratio(None), ratio(0.0)])
+def test_there_is_no_gain_where_nothing_was_compared(comparison: Comparison | None) -> None:
+    assert gain_of(comparison, Direction.LOWER, Role.LATENCY, "") is None
+
+
+def test_the_gain_of_an_unstable_run_is_in_doubt_and_its_scores_are_not(demo: Demo) -> None:
+    rows = {row.label: row for row in demo.board.lines if row.workload == "chat"}
+    gain = tpot_gain(demo.board, rows["gguf-q4_1"])
+    assert gain.text.endswith("\u00d7 ?")
+    assert gain.css == "doubted"
+    assert gain.title.startswith("in doubt (this run is unstable): better than the baseline: ")
+    scores = [gain_of(ratio(0.5), Direction.LOWER, Role.QUALITY, why) for why in ("x", "")]
+    assert scores[0] == scores[1]
+    assert tpot_gain(demo.board, rows["gguf-q8_0"]).css == "better"
+
+
+def test_a_gain_over_an_unstable_baseline_is_in_doubt_too() -> None:
+    baseline = make_run(causes=[CAUSE], procedure=FRESH)
+    candidate = make_run(techniques=["bf16"], speed=2.0, baseline=baseline, procedure=FRESH)
+    board = of(baseline.record, candidate.record)
+    row = next(row for row in board.lines if row.label == "bf16")
+    gain = tpot_gain(board, row)
+    assert row.unstable == ""
+    assert gain.css == "doubted"
+    assert gain.title.startswith("in doubt (the run of its baseline is unstable): ")
+
+
+@pytest.mark.parametrize("launches", [0, 1])
+def test_a_verdict_from_one_process_an_arm_is_in_doubt_as_those_of_older_records_are(
+    launches: int,
+) -> None:
+    gain = gain_of(ratio(0.5, launches=launches), Direction.LOWER, Role.LATENCY, "")
+    assert gain is not None
+    assert (gain.text, gain.css) == ("\u25b2 2.00\u00d7 ?", "doubted")
+    assert gain.title.startswith(f"in doubt ({ONE_PROCESS}): better than the baseline: ")
+    assert gain.title.endswith("n = 8 in 1 launch, 95 % interval (t)")
+    both = gain_of(ratio(0.5, launches=launches), Direction.LOWER, Role.LATENCY, "it shook")
+    assert both is not None
+    assert both.title.startswith(f"in doubt (it shook; {ONE_PROCESS}): ")
+
+
+def test_a_ratio_without_an_interval_has_no_verdict_to_doubt() -> None:
+    bare = ratio(0.5, Verdict.UNDECIDED, launches=0).model_copy(update={"interval": None})
+    gain = gain_of(bare, Direction.LOWER, Role.MEMORY, "this run is unstable")
+    assert gain is not None
+    assert (gain.css, gain.doubted) == ("undecided", False)
+    assert gain.title.endswith(": candidate / baseline = 0.500, \u221250.0 %, n = 8")
+
+
+def test_the_legend_counts_the_rows_that_are_compared_within_one_process() -> None:
+    runs = []
+    for workload, procedure in (("chat", make_procedure()), ("long-prompt", FRESH)):
+        baseline = make_run(workload=workload, procedure=procedure)
+        common = {"workload": workload, "procedure": procedure, "baseline": baseline}
+        runs += [baseline, make_run(techniques=["bf16"], speed=2.0, **common)]
+    board = of(*(run.record for run in runs))
+    marked = {row.workload: row.one_process for row in board.lines if row.label == "bf16"}
+    assert marked == {"chat": True, "long-prompt": False}
+    context = leaderboard(Site(board, ()))
+    assert context["one_process"] == "1 row"
+    assert context["stabilities"] == "Judged stable: 4 rows."
+
+
+def test_a_doubt_touches_times_and_leaves_the_agreement_of_outputs_alone() -> None:
+    baseline = make_run(procedure=FRESH)
+    record = make_run(techniques=["bf16"], speed=2.0, baseline=baseline, procedure=FRESH).record
+    lines = {line.name: line for line in compared(record, "this run is unstable")}
+    assert lines["tpot_s"].verdict == "\u25b2 better ?"
+    assert lines["tpot_s"].css == "doubted"
+    assert "?" not in lines["lossless"].verdict
+    assert {line.css for line in compared(record, "")} <= {"better", "worse", "same", "undecided"}
+
+
+def test_a_comparison_tells_its_launches_and_how_its_interval_was_made() -> None:
+    baseline = make_run(procedure=FRESH)
+    fresh = make_run(techniques=["bf16"], speed=2.0, baseline=baseline, procedure=FRESH).record
+    lines = {line.name: line for line in compared(fresh, "")}
+    assert (lines["tpot_s"].launches, lines["tpot_s"].doubts) == ("8", ())
+    assert lines["tpot_s"].method == "t on log ratios, 8 launches"
+    assert (lines["lossless"].launches, lines["lossless"].method) == (DASH, "")
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["launches told", "older record"])
+def test_verdicts_within_one_process_an_arm_are_in_doubt_on_the_page_too(*, told: bool) -> None:
+    record = make_run(techniques=["bf16"], speed=2.0, baseline=make_run()).record
+    if not told:
+        older = [c.model_copy(update={"launches": 0}) for c in record.comparisons]
+        record = record.model_copy(update={"comparisons": tuple(older)})
+    lines = {line.name: line for line in compared(record, "")}
+    tpot = lines["tpot_s"]
+    assert (tpot.verdict, tpot.css) == ("\u25b2 better ?", "doubted")
+    assert (tpot.launches, tpot.doubts) == ("1", (ONE_PROCESS,))
+    assert lines["lossless"].doubts == ()
+    both = {line.name: line for line in compared(record, "this run is unstable")}["tpot_s"]
+    assert both.doubts == ("this run is unstable", ONE_PROCESS)
+
+
+def test_the_page_says_why_its_verdicts_are_in_doubt_and_what_is_not_known_of_the_baseline(
+    tmp_path: Path,
+) -> None:
+    baseline = make_run()
+    candidate = make_run(techniques=["bf16"], speed=2.0, baseline=baseline)
+    run = candidate.record
+    unjudged = sealed(baseline.record.model_dump() | {"stability": None})
+    for name, records, note in (
+        ("judged", [baseline.record], ""),
+        ("old", [unjudged], " (its stability was not judged)"),
+        ("alone", [], " (its record is not here, nor is its stability known)"),
+    ):
+        store = Store(tmp_path / name, "local")
+        for record in records:
+            store.write(record, baseline.traces)
+        store.write(run, candidate.traces)
+        built = build_site(store.load(), tmp_path / f"{name}-site")
+        page = built.folder / "runs" / run.machine_id / run.cell_id / f"{run.run_id}.html"
+        text = page.read_text(encoding="utf-8")
+        link = baseline.record.run_id + ("</a>" if records else "")
+        assert f"{link}{note}. Ratios are candidate / baseline." in text
+        assert f"</span> are in doubt: {ONE_PROCESS}.</p>" in text
+        assert '<td class="muted">t on log ratios, one process' in text
+
+
+def test_the_legend_explains_the_mark_of_a_doubt(demo: Demo) -> None:
+    text = (demo.folder / "index.html").read_text(encoding="utf-8")
+    legend = text[text.index('<section id="reading"') :]
+    assert "each arm had one process" in legend
+    assert "Rows compared with one process an arm: 0 rows." in legend
