@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from leanboard.metrics.intervals import METHOD_VERSION
 from leanboard.metrics.trace import Observation, RequestObservation
-from leanboard.results.measure import measurements, stability
+from leanboard.results.measure import bounds, measurements, stability
 from leanboard.results.schema import (
     Comparison,
     Interval,
@@ -71,8 +71,12 @@ def number_messages(observation: Observation, record: Record) -> Iterator[str]:
         yield from _fact_messages(observation, record)
     if of_newer_method(record):
         return
-    yield from _measurement_messages(observation, record, complete=ok and of_present_method(record))
-    if ok and of_present_method(record) and isinstance(observation, RequestObservation):
+    complete = ok and of_present_method(record)
+    derived = measurements(observation)
+    yield from _measurement_messages(record.measurements, derived, complete=complete)
+    if complete:
+        yield from _bound_messages(record, derived)
+    if complete and isinstance(observation, RequestObservation):
         yield from _stability_messages(observation, record)
 
 
@@ -118,9 +122,8 @@ def _fact_messages(observation: Observation, record: Record) -> Iterator[str]:
 
 
 def _measurement_messages(
-    observation: Observation, record: Record, *, complete: bool
+    stored: Mapping[str, Measurement], derived: Mapping[str, Measurement], *, complete: bool
 ) -> Iterator[str]:
-    stored, derived = record.measurements, measurements(observation)
     for name in sorted(stored):
         if name not in derived:
             yield f"{name} does not follow from the raw samples"
@@ -128,6 +131,14 @@ def _measurement_messages(
             yield from differences(name, stored[name], derived[name])
     if complete:
         yield from missing(derived.keys() - stored.keys())
+
+
+def _bound_messages(record: Record, derived: Mapping[str, Measurement]) -> Iterator[str]:
+    again = bounds(derived)
+    for phase in sorted(record.bounds.keys() | again.keys()):
+        was, now = (found.get(phase, "not told") for found in (record.bounds, again))
+        if was != now:
+            yield f"what bounds {phase} is {was}, but the raw samples give {now}"
 
 
 def _stability_messages(observation: RequestObservation, record: Record) -> Iterator[str]:

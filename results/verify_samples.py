@@ -180,14 +180,15 @@ def _adaptive_messages(procedure: Procedure, max_rounds: int, sampling: Sampling
 
 def _may_stop(procedure: Procedure, max_rounds: int, sampling: Sampling) -> bool:
     """Whether the reason to stop is possible; seconds are not on the record for each look."""
-    target = procedure.target_width
+    target, known = procedure.target_width, sampling.widths
     narrow = target is not None and all(
-        width is not None and width <= target for width in sampling.widths.values()
+        width is not None and width <= target for width in known.values()
     )
     possible = {
-        "width": narrow and len(sampling.looks) >= 2,
-        "rounds": sampling.rounds >= max_rounds,
-        "time": procedure.time_budget_s is not None,
+        "width": bool(known) and narrow and len(sampling.looks) >= 2,
+        "rounds": bool(known) and sampling.rounds >= max_rounds,
+        "time": bool(known) and procedure.time_budget_s is not None,
+        "nothing": not known,
         "fixed": False,
     }
     return possible[sampling.stopped_by]

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from record_factory import make_procedure, make_record, make_run, request_observation
 
 from leanboard.metrics.intervals import METHOD_VERSION
 from leanboard.metrics.trace import RoundTrace
+from leanboard.results.commands import verify
 from leanboard.results.document import json_text
 from leanboard.results.identity import content_hash
 from leanboard.results.measure import INLINE_SAMPLES
@@ -247,3 +249,135 @@ def test_a_changed_or_absent_file_is_one_problem(block: tuple[Path, Path]) -> No
     assert ["changed after" in p.message for p in verify_record(block[0]).problems] == [True]
     block[0].unlink()
     assert ["not a regular file" in p.message for p in verify_record(block[0]).problems] == [True]
+
+
+def of_method(version: int) -> Callable[[Fields], None]:
+    def change(fields: Fields) -> None:
+        for stored in (*fields["measurements"].values(), *fields["comparisons"]):
+            stored["method_version"] = version
+
+    return change
+
+
+def test_numbers_of_an_older_method_are_told(block: tuple[Path, Path]) -> None:
+    for path in block:
+        assert forge(path, of_method(METHOD_VERSION - 1)) == ""
+    fields = json.loads(block[0].read_text())
+    values = [m for m in fields["measurements"].values() if m["value"] is not None]
+    assert verify_record(block[0]).older == {METHOD_VERSION - 1: len(values) + 1}  # and stability
+    verified = verify_paths(block)
+    assert verified.problems == ()
+    assert verified.older[METHOD_VERSION - 1] > 2 * len(values)
+
+
+def test_the_command_says_what_it_did_not_derive_again(block: tuple[Path, Path]) -> None:
+    forge(block[0], of_method(METHOD_VERSION - 1))
+    block[1].unlink()
+    result = CliRunner().invoke(verify, [str(block[0])])
+    assert result.exit_code == 0
+    assert f"numbers of the older method {METHOD_VERSION - 1} were not derived" in result.output
+    assert "1 records checked, 0 problems" in result.output
+
+
+def test_an_older_method_hides_no_other_samples(block: tuple[Path, Path]) -> None:
+    def forged(fields: Fields) -> None:
+        of_method(METHOD_VERSION - 1)(fields)
+        fields["measurements"]["tpot_s"]["n"] = 80
+        fields["measurements"]["ttft_s"]["samples"][0] /= 2
+        fields["measurements"]["energy_per_output_token_j"]["provenance"] = "measured"
+        fields["comparisons"][0]["pairs"][0] /= 2
+
+    said = forge(block[1], forged)
+    assert "tpot_s: its n is 80" in said
+    assert "ttft_s: its samples is 8 values" in said
+    assert "energy_per_output_token_j: its provenance is measured" in said
+    assert "its pairs is 8 values" in said
+
+
+def test_a_newer_method_is_a_problem_and_no_excuse(block: tuple[Path, Path]) -> None:
+    said = forge(block[0], of_method(METHOD_VERSION + 1))
+    assert f"the newer method {METHOD_VERSION + 1}" in said
+    assert "upgrade leanboard" in said
+
+
+def test_one_number_of_another_method_is_found(block: tuple[Path, Path]) -> None:
+    def one(fields: Fields) -> None:
+        fields["measurements"]["tpot_s"]["method_version"] = METHOD_VERSION - 1
+
+    said = forge(block[0], one)
+    assert f"of the methods {METHOD_VERSION - 1} and {METHOD_VERSION}, but a run has one" in said
+
+
+def test_whatever_is_left_out_is_found(block: tuple[Path, Path]) -> None:
+    def thinned(fields: Fields) -> None:
+        del fields["measurements"]["itl_p99_s"]
+        fields["comparisons"] = [c for c in fields["comparisons"] if c["metric"] != "tpot_s"]
+        del fields["facts"]["weight_bytes"]
+        del fields["stability"]["figures"]["steal_share"]
+        fields["sampling"] = None
+
+    said = forge(block[1], thinned)
+    assert "itl_p99_s is missing" in said
+    assert "tpot_s against 2026" in said
+    assert "the fact weight_bytes is missing" in said
+    assert "steal_share is missing" in said
+    assert "it does not say how many samples were taken" in said
+    without = forge(block[1], lambda fields: fields.update(stability=None))
+    assert "it does not say whether it was stable" in without
+
+
+def test_facts_are_those_of_the_samples(block: tuple[Path, Path]) -> None:
+    def better(fields: Fields) -> None:
+        fields["facts"]["weight_bytes"]["value"] /= 2
+        fields["facts"]["luck"] = {"value": 1.0, "unit": "1", "provenance": "measured"}
+
+    said = forge(block[0], better)
+    assert "the fact weight_bytes is {" in said
+    assert "the fact luck does not follow from the raw samples" in said
+
+
+def test_an_invented_bound_is_found(block: tuple[Path, Path]) -> None:
+    said = forge(block[0], lambda fields: fields.update(bounds={"decode": "memory"}))
+    assert said == "what bounds decode is memory, but the raw samples give not told"
+
+
+def test_comparisons_that_were_dropped_are_found(block: tuple[Path, Path]) -> None:
+    def dropped(fields: Fields) -> None:
+        fields["comparisons"] = []
+
+    def told(fields: Fields) -> None:
+        fields["warnings"] = ["no comparison: the baseline failed: out of memory"]
+
+    baseline = block[0].stem
+    said = forge(block[1], dropped)
+    assert said == f"it has no comparisons, but its baseline is in the store: run {baseline}"
+    assert forge(block[1], told) == ""
+    forge(block[1], lambda fields: fields.update(warnings=[]))
+    block[0].unlink()
+    assert said_of(block[1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda fields: fields["block"].update(block_id="0" * 16), "it is of another block"),
+        (lambda fields: fields["block"].update(baseline=False), "not the baseline of its block"),
+        (lambda fields: fields.update(status="failed"), "its status is failed"),
+        (
+            lambda fields: fields["cell"]["workload"].update(prompts=16),
+            "its cell differs in more than the techniques",
+        ),
+        (lambda fields: fields.update(machine_id="another"), "does not lie where"),
+    ],
+)
+def test_no_other_run_may_pose_as_the_baseline(
+    block: tuple[Path, Path], change: Callable[[Fields], None], said: str
+) -> None:
+    forge(block[0], change)
+    assert f"its baseline, run {block[0].stem}: " in said_of(block[1])
+    assert said in said_of(block[1])
+
+
+def test_a_baseline_is_compared_with_nothing(block: tuple[Path, Path]) -> None:
+    said = forge(block[1], lambda fields: fields["block"].update(baseline=True))
+    assert "it is the baseline of its block, but it has comparisons" in said
