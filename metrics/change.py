@@ -11,6 +11,7 @@ from leanboard.metrics.intervals import LEVEL, Interval
 from leanboard.metrics.metric import Missing
 
 _LARGEST_EXPONENT = 700.0
+_LEVELS = (0.5, 0.9999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,9 @@ def change(published: Reading, fresh: Reading) -> Change | Missing:
     """
     if published.value == fresh.value and min(published.value, fresh.value) <= 0:
         return Change(1.0)
-    if min(published.value, fresh.value) <= 0:
-        return Missing("a ratio needs values above 0")
+    impossible = _impossible(published, fresh)
+    if impossible is not None:
+        return Missing(impossible)
     moved = math.log(fresh.value) - math.log(published.value)
     then, now = _log_error(published), _log_error(fresh)
     if then is None or now is None:
@@ -64,15 +66,32 @@ def change(published: Reading, fresh: Reading) -> Change | Missing:
     return Change(_exp(moved), interval, 2 * t_cdf(-abs(moved) / error, degrees))
 
 
+def _impossible(published: Reading, fresh: Reading) -> str | None:
+    if min(published.value, fresh.value) <= 0:
+        return "a ratio needs values above 0"
+    if not (_sound(published) and _sound(fresh)):
+        return "the interval is no interval"
+    return None
+
+
+def _sound(reading: Reading) -> bool:
+    """Whether the interval of a reading, if it has one, can be one: a record may be forged."""
+    interval = reading.interval
+    if interval is None:
+        return True
+    bounded = -math.inf < interval.low <= interval.high < math.inf
+    return bounded and _LEVELS[0] <= interval.level <= _LEVELS[1]
+
+
 def _log_error(reading: Reading) -> float | None:
     """Return the standard error of the logarithm of a value that its interval implies."""
     interval = reading.interval
     if interval is None:
         return None
     if interval.low > 0:
-        reach = abs(math.log(interval.high) - math.log(interval.low)) / 2
+        reach = (math.log(interval.high) - math.log(interval.low)) / 2
     else:
-        reach = abs(interval.high - interval.low) / 2 / reading.value
+        reach = (interval.high - interval.low) / 2 / reading.value
     return reach / t_quantile((1 + interval.level) / 2, max(reading.n - 1, 1))
 
 

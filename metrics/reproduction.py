@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from leanboard.metrics.change import Change, Reading, change, holm
-from leanboard.metrics.metric import Metric, Missing, Role, Summary
+from leanboard.metrics.metric import Direction, Metric, Missing, Role, Summary
 from leanboard.metrics.trace import Provenance
 
 RATIO_MARGIN = 0.05
@@ -23,6 +23,9 @@ RATIO_MARGIN = 0.05
 
 ABSOLUTE_MARGIN = 0.10
 """The same of a time, a rate, a memory peak or joules: these move with the day."""
+
+BASELINE_MARGIN = 0.25
+"""The same where absolute numbers decide (a timed baseline): machines move by tens of percent."""
 
 ITEMS_MARGIN = 0.02
 """The same of a score on the same items, as a share of the items; one item always may differ."""
@@ -76,11 +79,19 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a metric is judged: what it depends on, by which test, and what change is too small."""
+    """How a metric is judged.
+
+    Args:
+        basis: what it depends on besides the cell.
+        method: the test.
+        margin: change that is too small to matter.
+        decides: whether it may decide about the whole; else it is judged and shown only.
+    """
 
     basis: Basis
     method: Method
     margin: float
+    decides: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +135,19 @@ def ratio_rule(statistic: str, provenance: Provenance | None) -> Rule | Missing:
 
 
 def value_rule(metric: Metric, provenance: Provenance | None) -> Rule | Missing:
-    """Return how the value of a metric itself is judged."""
+    """Return how the value of a metric itself is judged.
+
+    A metric that describes the machine, or of which neither direction is better, decides nothing.
+    """
     if provenance in _MODELS:
         return Missing(f"{provenance} numbers are shown, never compared")
     if metric.role is Role.SETUP:
         return Missing("it happens once a run, beside whatever the disk is doing")
+    decides = metric.direction is not Direction.NEUTRAL and metric.role is not Role.HARDWARE
+    return replace(_rule_of(metric, provenance), decides=decides)
+
+
+def _rule_of(metric: Metric, provenance: Provenance | None) -> Rule:
     if metric.role is Role.QUALITY:
         share = metric.summary is Summary.MEAN
         method = Method.ITEMS if share else Method.WITHIN
@@ -144,21 +163,19 @@ def judge(cases: Iterable[Case], *, same_machine: bool) -> tuple[Judgement, ...]
     """Return the cases with their outcomes, in their order.
 
     Absolute numbers of another machine are not judged. Holm's correction is made among the absolute
-    numbers, and among all others.
+    numbers, and among all others; what decides nothing is apart from both.
     """
     drafts = [_draft(case, same_machine=same_machine) for case in cases]
+    families: dict[tuple[bool, bool], dict[int, float]] = {}
+    for number, draft in enumerate(drafts):
+        p_value = None if draft.change is None else draft.change.p_value
+        if draft.outcome is Outcome.REPRODUCED and p_value is not None:
+            rule = _rule(draft)
+            family = rule.basis is Basis.ABSOLUTE, rule.decides
+            families.setdefault(family, {})[number] = p_value
     changed: dict[int, bool] = {}
-    for absolute in (False, True):
-        tested = [
-            (number, draft.change.p_value)
-            for number, draft in enumerate(drafts)
-            if draft.outcome is Outcome.REPRODUCED
-            and draft.change is not None
-            and draft.change.p_value is not None
-            and (_rule(draft).basis is Basis.ABSOLUTE) is absolute
-        ]
-        found = holm([p for _, p in tested])
-        changed |= {number: flag for (number, _), flag in zip(tested, found, strict=True)}
+    for tested in families.values():
+        changed |= zip(tested, holm(list(tested.values())), strict=True)
     return tuple(_settled(draft, changed=changed.get(n, True)) for n, draft in enumerate(drafts))
 
 
@@ -168,15 +185,30 @@ def overall(judgements: Iterable[Judgement], decisive: frozenset[Basis]) -> Outc
     Drifted as soon as one metric of a decisive basis has drifted, else undecided as soon as one is;
     the others are shown and decide nothing. Not comparable where none could be judged.
     """
-    found = [
-        judgement.outcome
-        for judgement in judgements
-        if isinstance(judgement.case.rule, Rule) and judgement.case.rule.basis in decisive
-    ]
+    found = [contribution(judgement, decisive) for judgement in judgements]
     for outcome in _PRECEDENCE:
         if outcome in found:
             return outcome
     return Outcome.NOT_COMPARABLE
+
+
+def contribution(judgement: Judgement, decisive: frozenset[Basis]) -> Outcome | None:
+    """Return what a judgement says to the whole; ``None`` where it decides nothing.
+
+    An absolute number that drifted by less than ``BASELINE_MARGIN`` has not drifted there.
+    """
+    rule = judgement.case.rule
+    if isinstance(rule, Missing) or not rule.decides or rule.basis not in decisive:
+        return None
+    if rule.basis is Basis.ABSOLUTE and judgement.outcome is Outcome.DRIFTED:
+        return _drift_of_a_day(judgement.change)
+    return judgement.outcome
+
+
+def _drift_of_a_day(change: Change | None) -> Outcome:
+    if change is None or not _within(change, BASELINE_MARGIN):
+        return Outcome.DRIFTED
+    return Outcome.UNDECIDED if _hides(change) else Outcome.REPRODUCED
 
 
 def _draft(case: Case, *, same_machine: bool) -> Judgement:
@@ -240,7 +272,11 @@ def _small(draft: Judgement) -> bool:
     if rule.method is Method.ITEMS:
         items = abs(fresh.value - published.value) * fresh.n
         return items <= max(1.0, rule.margin * fresh.n) + EXACT * fresh.n
-    return draft.change is not None and abs(math.log(draft.change.value)) <= math.log1p(rule.margin)
+    return draft.change is not None and _within(draft.change, rule.margin)
+
+
+def _within(change: Change, margin: float) -> bool:
+    return abs(math.log(change.value)) <= math.log1p(margin)
 
 
 def _rule(draft: Judgement) -> Rule:

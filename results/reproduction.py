@@ -16,11 +16,12 @@ from leanboard.metrics.reproduction import (
     Judgement,
     Outcome,
     Rule,
+    contribution,
     judge,
-    overall,
     ratio_rule,
     value_rule,
 )
+from leanboard.results.conclusion import basis_of, conclude, decisive_bases
 from leanboard.results.difference import (
     Difference,
     cell_differences,
@@ -33,7 +34,6 @@ from leanboard.results.schema import (
     Measurement,
     PerformanceCell,
     Record,
-    Status,
 )
 
 _INPUTS = frozenset({"model.content_hash", "workload.prompts_hash", "task.data_hash"})
@@ -96,12 +96,13 @@ def compared(published: Record, fresh: Record) -> Reproduction:
     """Judge a fresh run of the same cell against the published one.
 
     The ratios to the baseline and what does not depend on the machine (counted sizes, scores,
-    agreement with the baseline) decide. Absolute times, rates, memory peaks and joules move with
-    the day; they decide only for a timed baseline, which has no ratios.
+    agreement with the baseline) decide; on another machine only the latter, for a ratio may rightly
+    differ there. Absolute times, rates, memory peaks and joules move with the day; they decide only
+    for a timed baseline, which has no ratios, and with a wide margin.
     """
     same_machine = published.machine_id == fresh.machine_id
     judgements = judge(_cases(published, fresh), same_machine=same_machine)
-    outcome, reason = _together(published, fresh, judgements)
+    outcome, reason = conclude(published, fresh, judgements)
     return Reproduction(
         published=published,
         fresh=fresh,
@@ -113,58 +114,6 @@ def compared(published: Record, fresh: Record) -> Reproduction:
     )
 
 
-def _together(
-    published: Record, fresh: Record, judgements: tuple[Judgement, ...]
-) -> tuple[Outcome, str]:
-    if not published.status is fresh.status is Status.OK:
-        return _statuses(published, fresh)
-    decisive = _decisive(published)
-    same_machine = published.machine_id == fresh.machine_id
-    timed = any(
-        _basis(j) in decisive and j.change is not None and j.change.p_value is not None
-        for j in judgements
-    )
-    outcome = overall(judgements, decisive)
-    if outcome in (Outcome.DRIFTED, Outcome.UNDECIDED):
-        return outcome, ", ".join(
-            f"{j.case.metric} {j.case.statistic}"
-            for j in judgements
-            if j.outcome is outcome and _basis(j) in decisive
-        )
-    if isinstance(published.cell, PerformanceCell) and same_machine and not timed:
-        return Outcome.NOT_COMPARABLE, "no time that decides has an interval on both sides"
-    if outcome is Outcome.REPRODUCED and not same_machine:
-        reason = "other hardware, and everything that can be compared there is reproduced"
-        return Outcome.OTHER_HARDWARE, reason
-    return outcome, _REASONS[outcome]
-
-
-_REASONS = {
-    Outcome.REPRODUCED: "no number that decides has changed by more than its margin and its noise",
-    Outcome.OTHER_HARDWARE: "other hardware, and nothing can be compared there",
-    Outcome.NOT_COMPARABLE: "no number that decides is there on both sides",
-}
-
-
-def _statuses(published: Record, fresh: Record) -> tuple[Outcome, str]:
-    if published.status is fresh.status:
-        return Outcome.REPRODUCED, f"the run is {fresh.status.value} again"
-    said = "" if fresh.error is None else f": {fresh.error.message}"
-    reason = f"the run was {published.status.value} and is {fresh.status.value} now{said}"
-    return Outcome.DRIFTED, reason
-
-
-def _decisive(published: Record) -> frozenset[Basis]:
-    timed_baseline = isinstance(published.cell, PerformanceCell) and not published.comparisons
-    return frozenset(
-        {Basis.INVARIANT, Basis.ABSOLUTE} if timed_baseline else {Basis.INVARIANT, Basis.RATIO}
-    )
-
-
-def _basis(judgement: Judgement) -> Basis | None:
-    return judgement.case.rule.basis if isinstance(judgement.case.rule, Rule) else None
-
-
 def _cases(published: Record, fresh: Record) -> Iterator[Case]:
     found = {(c.metric, c.statistic): c for c in fresh.comparisons}
     for comparison in published.comparisons:
@@ -173,8 +122,8 @@ def _cases(published: Record, fresh: Record) -> Iterator[Case]:
             metric=comparison.metric,
             statistic=comparison.statistic,
             rule=ratio_rule(comparison.statistic, comparison.provenance),
-            published=_reading(comparison),
-            fresh=_reading(found.get(key)),
+            published=reading_of(comparison),
+            fresh=reading_of(found.get(key)),
         )
     for name, measurement in sorted(published.measurements.items()):
         again = fresh.measurements.get(name)
@@ -182,8 +131,8 @@ def _cases(published: Record, fresh: Record) -> Iterator[Case]:
             metric=name,
             statistic="value",
             rule=_value_rule(name, measurement, again),
-            published=_reading(measurement),
-            fresh=_reading(again),
+            published=reading_of(measurement),
+            fresh=reading_of(again),
         )
 
 
@@ -195,17 +144,25 @@ def _value_rule(name: str, then: Measurement, now: Measurement | None) -> Rule |
     return value_rule(_METRICS[name], then.provenance if now is None else now.provenance)
 
 
-def _reading(found: Measurement | Comparison | None) -> Reading | Missing:
+def reading_of(found: Measurement | Comparison | None) -> Reading | Missing:
+    """Return what a record says of a metric, as it is tested against another; or why nothing.
+
+    The number of samples decides by which t the half-width of the interval is divided, to have the
+    standard error back. For a comparison of several launches that is their number. Otherwise it is
+    the number of rounds or samples, and the error comes out somewhat too large where the interval
+    was made with fewer degrees of freedom (an effective n, samples grouped by launch): cautious.
+    """
     if found is None:
         return Missing("the run has no such metric")
     if found.value is None:
         return Missing(found.reason or "no value")
     interval = found.interval
     launches = found.launches if isinstance(found, Comparison) else 0
+    samples = launches if launches > 1 else found.n
     return Reading(
         value=found.value,
         # A record is untrusted text: its n may be beyond what a float holds.
-        n=min(launches or found.n, _MOST_SAMPLES),
+        n=min(samples, _MOST_SAMPLES),
         interval=None
         if interval is None
         else Interval(interval.low, interval.high, interval.method, interval.level),
@@ -215,6 +172,7 @@ def _reading(found: Measurement | Comparison | None) -> Reading | Missing:
 def as_json(reproduction: Reproduction) -> dict[str, Any]:
     """Return what a program reads: outcome, both run ids, every judgement, every difference."""
     fresh = reproduction.fresh
+    decisive = decisive_bases(reproduction.published, same_machine=reproduction.same_machine)
     return {
         "outcome": reproduction.outcome.value,
         "reason": reproduction.reason,
@@ -222,18 +180,19 @@ def as_json(reproduction: Reproduction) -> dict[str, Any]:
         "fresh_run": None if fresh is None else fresh.run_id,
         "cell_id": reproduction.published.cell_id,
         "same_machine": reproduction.same_machine,
-        "judgements": [_judgement_json(j) for j in reproduction.judgements],
+        "judgements": [_judgement_json(j, decisive) for j in reproduction.judgements],
         "cell_differences": [asdict(d) for d in reproduction.cell],
         "environment_differences": [asdict(d) for d in reproduction.environment],
     }
 
 
-def _judgement_json(judgement: Judgement) -> dict[str, Any]:
-    case, basis = judgement.case, _basis(judgement)
+def _judgement_json(judgement: Judgement, decisive: frozenset[Basis]) -> dict[str, Any]:
+    case, basis = judgement.case, basis_of(judgement)
     return {
         "metric": case.metric,
         "statistic": case.statistic,
         "basis": None if basis is None else basis.value,
+        "decides": contribution(judgement, decisive) is not None,
         "outcome": judgement.outcome.value,
         "reason": judgement.reason,
         "published": None if isinstance(case.published, Missing) else asdict(case.published),

@@ -31,7 +31,7 @@ def run(overrides: tuple[str, ...]) -> None:
     """Run a suite, or one technique beside its baseline. OVERRIDES are Hydra's.
 
     \b
-    suite=NAME        a suite: quickstart, full
+    suite=NAME        a suite: quickstart, latency, full
     model=NAME        a model of the menu; model.id=ORG/NAME or model.id=FOLDER for any other
     technique=NAME    or technique=[a,b] for several at once
     workload=  backend=  hardware=  procedure=  accuracy=     see: leanboard plan --menu
@@ -78,12 +78,21 @@ def fetch(names: tuple[str, ...], cache: Path | None) -> None:
     help="Measure the peak FLOP/s of each dtype and the memory bandwidth instead, for the roofline "
     "of later runs (a minute).",
 )
-def doctor(*, as_json: bool, calibrate: bool) -> None:
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    multiple=True,
+    help="With --calibrate: measure with so many threads, as hardware.threads of the runs; may be "
+    "given several times.  [default: all cores, and 1]",
+)
+def doctor(*, as_json: bool, calibrate: bool, threads: tuple[int, ...]) -> None:
     """Say what this machine can measure and what it cannot, why, and how to change that."""
     from leanboard.runners import planning
 
+    if threads and not calibrate:
+        raise click.UsageError("--threads needs --calibrate")
     if calibrate:
-        planning.show_calibration(_console())
+        planning.show_calibration(_console(), threads)
         return
     planning.show_findings(_console(), as_json=as_json)
 

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from leanboard.results.schema import PerformanceCell, Procedure, Record, Status, Workload
 from leanboard.results.store import Entry
@@ -22,6 +22,9 @@ _START_S = 8.0
 _IMPORT_S = 4.0
 _SCORED_TOKENS_PER_ITEM = 160
 _DEFAULT_PARAMETERS = 1.35e8
+
+# The backend whose answers decide which prompts qualify.
+_REFERENCE = "transformers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def _key_and_parts(record: Record) -> tuple[Key, int]:
         return Key(*common, cell.task.name), 0 if record.traces is None else record.traces.rows
     sampling, key = record.sampling, Key(*common, _work(cell.workload))
     if sampling is None:
-        return key, _batches(cell.procedure)
+        return key, batches(cell.procedure)
     return key, sampling.rounds + sum(sampling.warmup_rounds)
 
 
@@ -126,31 +129,63 @@ class Estimate:
 
     def arm_s(self, spec: BlockSpec, arm: ArmSpec) -> float:
         """Seconds of one arm: loads, rounds and scoring; of an adaptive procedure, at most."""
-        loads_s = launches(spec.procedure) * self.load_s(spec, arm)
-        timing_s = sum(self._rounds_s(spec, arm, workload) for workload in spec.workloads)
+        looks = [self._looks(spec, workload) for workload in spec.workloads]
+        # An arm that is only scored is loaded once.
+        loads = max((each * _launches_a_look(spec.procedure) for each in looks), default=1)
+        timing_s = sum(
+            each * self._look_s(spec, arm, workload)
+            for each, workload in zip(looks, spec.workloads, strict=True)
+        )
         scoring_s = sum(self.score_s(spec, arm, t, n) for t, n in spec.accuracy.sizes())
-        return loads_s + timing_s + scoring_s
+        return loads * self.load_s(spec, arm) + timing_s + scoring_s
 
-    def _rounds_s(self, spec: BlockSpec, arm: ArmSpec, workload: WorkloadConfig) -> float:
-        rounds_s = _batches(spec.procedure) * self.batch_s(spec, arm, workload)
-        budget_s = spec.procedure.time_budget_s
-        return rounds_s if budget_s is None else min(rounds_s, budget_s / len(spec.arms))
+    def choosing_s(self, spec: BlockSpec) -> float:
+        """Seconds to choose the prompts of a block, where none are cached and all qualify."""
+        reference = replace(spec, backend_name=_REFERENCE)
+        return sum(
+            math.ceil((workload.prompts + workload.warmup_prompts) / workload.batch_size)
+            * self.batch_s(reference, spec.arms[0], workload)
+            for workload in spec.workloads
+        )
+
+    def _look_s(self, spec: BlockSpec, arm: ArmSpec, workload: WorkloadConfig) -> float:
+        """Seconds of one arm's batches until the next look."""
+        return _batches_a_look(spec.procedure) * self.batch_s(spec, arm, workload)
+
+    def _looks(self, spec: BlockSpec, workload: WorkloadConfig) -> int:
+        """Return the looks of a workload, at most: a budget ends at the first look after it."""
+        most, budget_s = looks(spec.procedure), spec.procedure.time_budget_s
+        if budget_s is None:
+            return most
+        loads = _launches_a_look(spec.procedure) / len(spec.workloads)
+        look_s = sum(
+            loads * self.load_s(spec, arm) + self._look_s(spec, arm, workload) for arm in spec.arms
+        )
+        return min(most, max(1, math.ceil(budget_s / look_s))) if look_s > 0 else most
 
     def block_s(self, spec: BlockSpec) -> float:
         """Seconds of a whole block."""
         return sum(self.arm_s(spec, arm) for arm in spec.arms)
 
 
-def launches(procedure: Procedure) -> int:
-    """Return how often each arm is loaded, at most."""
-    rounds = procedure.max_rounds or procedure.rounds
-    return math.ceil(rounds / (procedure.rounds_per_launch or procedure.rounds))
+def looks(procedure: Procedure) -> int:
+    """Return how often the intervals are looked at, at most; fixed rounds end at the first."""
+    return math.ceil((procedure.max_rounds or procedure.rounds) / procedure.rounds)
 
 
-def _batches(procedure: Procedure) -> int:
+def batches(procedure: Procedure) -> int:
     """Return how many batches an arm runs on a workload, warm-ups included, at most."""
+    return looks(procedure) * _batches_a_look(procedure)
+
+
+def _batches_a_look(procedure: Procedure) -> int:
     warmups = max(procedure.warmup_rounds, procedure.max_warmup_rounds or 0)
-    return (procedure.max_rounds or procedure.rounds) + launches(procedure) * warmups
+    return procedure.rounds + _launches_a_look(procedure) * warmups
+
+
+def _launches_a_look(procedure: Procedure) -> int:
+    """Return how often each arm is loaded between two looks: a launch never goes past one."""
+    return math.ceil(procedure.rounds / (procedure.rounds_per_launch or procedure.rounds))
 
 
 def _key(spec: BlockSpec, arm: ArmSpec, work: str) -> Key:

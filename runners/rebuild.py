@@ -17,6 +17,7 @@ from leanboard.results.command import hydra_value, overrides, run_command
 from leanboard.results.errors import ConfigError
 from leanboard.results.schema import AccuracyCell, Component, PerformanceCell, Record, Task
 from leanboard.runners import config
+from leanboard.runners.estimate import batches
 from leanboard.runners.grid import BASELINE, BlockSpec, blocks
 
 _CUSTOM = "custom"
@@ -48,6 +49,11 @@ _LIMITS: Mapping[str, int] = {
     "task.settings.bytes": 2**30,
     "task.settings.window_bytes": 2**30,
 }
+
+# Limits that hold one by one may multiply to a year: nor must their products pass these.
+_MOST_TOKENS_AT_ONCE = 2**22
+_MOST_TOKENS = 10**8
+_MOST_QUESTIONS = 10**6
 
 
 def rebuild(
@@ -97,10 +103,31 @@ def _check_sizes(cell: PerformanceCell | AccuracyCell) -> None:
         for part in path.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         if isinstance(value, int | float) and abs(value) > most:
-            raise ConfigError(
-                f"the record asks for {path} {str(value)[:40]}, and may ask for {most} at most. "
-                " If that is meant, give the values to `leanboard run` yourself."
-            )
+            raise _too_much(f"{path} {str(value)[:40]}", most)
+    for what, product, most in _products(cell):
+        if product > most:
+            raise _too_much(f"{product} {what}", most)
+
+
+def _too_much(asked: str, most: int) -> ConfigError:
+    return ConfigError(
+        f"the record asks for {asked}, and may ask for {most} at most. If that is meant, give the "
+        "values to `leanboard run` yourself."
+    )
+
+
+def _products(cell: PerformanceCell | AccuracyCell) -> Iterator[tuple[str, int, int]]:
+    """Yield what a cell's sizes come to together, how much that is, and how much it may be."""
+    if isinstance(cell, AccuracyCell):
+        questions = (cell.task.limit or 1) * (1 + cell.task.num_fewshot)
+        yield "questions, examples included", questions, _MOST_QUESTIONS
+        return
+    work = cell.workload
+    each = work.prompt_tokens + work.output_tokens
+    yield "tokens in one batch", work.batch_size * each, _MOST_TOKENS_AT_ONCE
+    timed = batches(cell.procedure) * work.batch_size * each
+    yield "tokens in all rounds of an arm", timed, _MOST_TOKENS
+    yield "tokens in all prompts and their answers", work.prompts * each, _MOST_TOKENS
 
 
 def _check_watched(names: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ from leanboard.runners.prepare import prepare
 from leanboard.runners.progress import Progress, clock_text, progress_on
 from leanboard.runners.rebuild import rebuild
 from leanboard.runners.run import history, run
-from leanboard.runners.verdict import exit_status, print_reproduction, title
+from leanboard.runners.verdict import exit_status, print_reproduction, printable, title
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,8 +83,12 @@ def run_block(spec: BlockSpec, progress: Progress) -> Sequence[Record]:
 
 
 def estimate_s(spec: BlockSpec) -> float:
-    """Return about how many seconds a block takes here, fetching apart."""
-    return Estimate.of(spec, history(spec.store)).block_s(spec)
+    """Return about how many seconds a block takes here at most, fetching apart.
+
+    Whether its prompts are in the cache is known once the model is there: choosing them counts.
+    """
+    estimate = Estimate.of(spec, history(spec.store))
+    return estimate.block_s(spec) + estimate.choosing_s(spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +119,11 @@ def reproduce(
     seconds = bench.estimate_s(spec)
     if seconds > 60 * request.minutes:
         raise LeanboardError(
-            f"run {record.run_id} would take about {clock_text(seconds)}, more than "
+            f"run {record.run_id} may take about {clock_text(seconds)}, more than "
             f"{request.minutes:g} min. To run it all the same: --minutes N."
         )
     progress.say(
-        f"{title(record)}, run {record.run_id}: about {clock_text(seconds)}, fetching and "
+        f"{title(record)}, run {record.run_id}: at most about {clock_text(seconds)}, fetching and "
         "converting apart."
     )
     cell = bench.plan_cell(spec, progress)
@@ -144,8 +148,9 @@ def reproduce_all(
 ) -> int:
     """Run records again, print what that says, and return the exit status of the worst.
 
-    0: all are reproduced (on other hardware: what can be compared there is). 1: something drifted,
-    or the inputs are others. 2: a record cannot be read or run; the others are run all the same.
+    0: all are reproduced, or on other hardware with nothing independent of it drifted. 1: something
+    drifted, or the inputs are others. 2: a record cannot be read or run; the others are run all the
+    same.
 
     Raises:
         ConfigError: if no record is asked for.
@@ -159,7 +164,7 @@ def reproduce_all(
             with progress_on(console) as progress:
                 found.append(reproduce(record, request, progress, bench))
         except LeanboardError as error:
-            click.secho(f"error: {error}", fg="red", err=True)
+            click.secho(f"error: {printable(str(error))}", fg="red", err=True)
             errors.append(error)
         else:
             print_reproduction(found[-1], console)

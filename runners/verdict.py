@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from leanboard.metrics.change import Change, Reading
 from leanboard.metrics.metric import Missing
-from leanboard.metrics.reproduction import Basis, Judgement, Outcome, Rule
+from leanboard.metrics.reproduction import BASELINE_MARGIN, Basis, Judgement, Outcome, Rule
 from leanboard.results.difference import Difference
 from leanboard.results.reproduction import Reproduction
 from leanboard.results.schema import PerformanceCell, Record
@@ -25,6 +26,7 @@ _STYLES = {
 }
 _STATUS = {Outcome.REPRODUCED: 0, Outcome.OTHER_HARDWARE: 0}
 _NOT = 1
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _MISSING = "—"
 
 
@@ -33,31 +35,45 @@ def exit_status(reproductions: Sequence[Reproduction]) -> int:
     return max((_STATUS.get(r.outcome, _NOT) for r in reproductions), default=_NOT)
 
 
-def print_reproduction(reproduction: Reproduction, console: Console) -> None:
-    """Print every judged metric, what differs around the runs, and the verdict last."""
+def printable(text: str) -> str:
+    """Return a record's text, or an error about it, as one line that cannot steer a terminal.
+
+    A line break becomes a space; the other control characters (escape, C0, C1), invisible and
+    reordering ones, line separators and lone surrogates are dropped.
+    """
+    spaced = "".join(" " if character in "\t\n\r" else character for character in text)
+    return "".join(c for c in spaced if unicodedata.category(c) not in _STEERING)
+
+
+def _plain(text: str) -> str:
+    """Return a record's text for rich: neither escapes of the terminal nor rich's own markup."""
     from rich.markup import escape
 
+    return escape(printable(text))
+
+
+def print_reproduction(reproduction: Reproduction, console: Console) -> None:
+    """Print every judged metric, what differs around the runs, and the verdict last."""
     record = reproduction.published
-    console.print(f"\n[bold]{escape(title(record))}[/]  published run {record.run_id}")
+    console.print(f"\n[bold]{_plain(title(record))}[/]  published run {record.run_id}")
     if reproduction.fresh is not None:
         _print_judgements(reproduction.judgements, console)
     _print_differences("what is measured", reproduction.cell, console)
     _print_differences("environment", reproduction.environment, console)
     for line in _cautions(reproduction):
-        console.print(f"[yellow]{escape(line)}[/]")
+        console.print(f"[yellow]{_plain(line)}[/]")
     outcome = reproduction.outcome
-    console.print(f"[{_STYLES[outcome]}]{outcome.value}[/]: {escape(reproduction.reason)}")
+    console.print(f"[{_STYLES[outcome]}]{outcome.value}[/]: {_plain(reproduction.reason)}")
 
 
 def title(record: Record) -> str:
-    """Return what a record is about in a few words."""
+    """Return what a record is about in a few words, safe to print."""
     cell = record.cell
     work = cell.workload.name if isinstance(cell, PerformanceCell) else cell.task.name
-    return f"{record.block.arm} of {cell.model.name} on {cell.backend.name}, {work}"
+    return printable(f"{record.block.arm} of {cell.model.name} on {cell.backend.name}, {work}")
 
 
 def _print_judgements(judgements: Sequence[Judgement], console: Console) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("metric", "published", "now", "change", "verdict", box=None, padding=(0, 2, 0, 0))
@@ -70,11 +86,11 @@ def _print_judgements(judgements: Sequence[Judgement], console: Console) -> None
         verdict = judgement.outcome.value
         said = "" if judgement.reason is None else f" ({judgement.reason})"
         table.add_row(
-            escape(_label(judgement)),
+            _plain(_label(judgement)),
             _reading_text(case.published),
             _reading_text(case.fresh),
             _change_text(judgement.change),
-            f"[{_STYLES[judgement.outcome]}]{verdict}[/]{escape(said)}",
+            f"[{_STYLES[judgement.outcome]}]{verdict}[/]{_plain(said)}",
         )
     console.print(table)
     if silent:
@@ -84,9 +100,16 @@ def _print_judgements(judgements: Sequence[Judgement], console: Console) -> None
 def _label(judgement: Judgement) -> str:
     case = judgement.case
     if case.statistic == "value":
-        aside = isinstance(case.rule, Rule) and case.rule.basis is Basis.ABSOLUTE
-        return case.metric if not aside else f"{case.metric} (absolute)"
+        return f"{case.metric}{_aside(case.rule)}"
     return f"{case.metric} ÷ baseline" if case.statistic == "ratio" else case.metric
+
+
+def _aside(rule: Rule | Missing) -> str:
+    if isinstance(rule, Missing):
+        return ""
+    if not rule.decides:
+        return " (shown only)"
+    return " (absolute)" if rule.basis is Basis.ABSOLUTE else ""
 
 
 def _reading_text(reading: Reading | Missing) -> str:
@@ -112,15 +135,13 @@ def _percent(ratio: float) -> str:
 
 
 def _print_differences(what: str, differences: Sequence[Difference], console: Console) -> None:
-    from rich.markup import escape
-
     if not differences:
         console.print(f"{what}: no difference")
         return
     console.print(f"{what}, then and now:")
     for difference in differences:
         line = f"  {difference.field}: {_shown(difference.then)} then, {_shown(difference.now)} now"
-        console.print(escape(line), soft_wrap=True)
+        console.print(_plain(line), soft_wrap=True)
 
 
 def _shown(value: object) -> str:
@@ -142,9 +163,10 @@ def _cautions(reproduction: Reproduction) -> Iterator[str]:
         if judgement.outcome is Outcome.DRIFTED
         and isinstance(judgement.case.rule, Rule)
         and judgement.case.rule.basis is Basis.ABSOLUTE
+        and judgement.case.rule.decides
     ]
     if unsettled and reproduction.outcome is not Outcome.DRIFTED:
         yield (
-            f"absolute numbers moved ({', '.join(unsettled)}): they move with the day and do not "
-            "decide"
+            f"absolute numbers moved ({', '.join(unsettled)}): they move with the day, and decide "
+            f"only for a baseline and from {BASELINE_MARGIN:.0%} on"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from leanboard.metrics.reproduction import (
     Method,
     Outcome,
     Rule,
+    contribution,
     judge,
     overall,
     ratio_rule,
@@ -34,6 +36,10 @@ def reading(value: float, reach: float, n: int = 8) -> Reading:
     """A value whose interval reaches so far on the logarithmic scale."""
     low, high = value * math.exp(-reach), value * math.exp(reach)
     return Reading(value, n, Interval(low, high, "t on log ratios"))
+
+
+def readings(published: float, fresh: float) -> tuple[Reading, Reading]:
+    return reading(published, 0.01), reading(fresh, 0.01)
 
 
 def outcome(rule: Rule | Missing, published: Reading | Missing, fresh: Reading | Missing) -> str:
@@ -190,6 +196,10 @@ def test_what_decides_decides() -> None:
     assert overall(judged, frozenset({Basis.RATIO})) is Outcome.REPRODUCED
     assert overall(judged, frozenset({Basis.ABSOLUTE})) is Outcome.DRIFTED
     assert overall(judged, frozenset({Basis.INVARIANT})) is Outcome.NOT_COMPARABLE
+    aside = [Case("mfu", "value", replace(ABSOLUTE, decides=False), *readings(1, 1.5))]
+    shown = judge(aside, same_machine=True)
+    assert shown[0].outcome is Outcome.DRIFTED
+    assert overall(shown, frozenset({Basis.ABSOLUTE})) is Outcome.NOT_COMPARABLE
     elsewhere = judge(cases[:1], same_machine=False)
     assert overall(elsewhere, frozenset({Basis.ABSOLUTE})) is Outcome.OTHER_HARDWARE
     noisy = judge(
@@ -200,6 +210,36 @@ def test_what_decides_decides() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fresh", "reach", "expected"),
+    [
+        (1.2, 0.002, Outcome.REPRODUCED),
+        (1.3, 0.002, Outcome.DRIFTED),
+        (0.82, 0.002, Outcome.REPRODUCED),
+        (0.75, 0.002, Outcome.DRIFTED),
+        # 1.2 exp(0.05 sqrt 2 t(14)/t(7)) = 1.28: the change may be more than a quarter.
+        (1.2, 0.05, Outcome.UNDECIDED),
+    ],
+)
+def test_an_absolute_number_decides_beyond_a_quarter(
+    fresh: float, reach: float, expected: Outcome
+) -> None:
+    case = Case("tpot_s", "value", ABSOLUTE, reading(1.0, reach), reading(fresh, reach))
+    (judged,) = judge([case], same_machine=True)
+    assert judged.outcome is Outcome.DRIFTED
+    assert contribution(judged, frozenset({Basis.ABSOLUTE})) is expected
+    assert contribution(judged, frozenset({Basis.RATIO})) is None
+
+
+def test_what_decides_nothing_makes_the_others_no_less_sharp() -> None:
+    # Each p is 0.02, as above: among twenty that decide it would be chance.
+    moved = math.exp(0.05 * 1.193 * math.sqrt(2))
+    aside = replace(RATIO, decides=False)
+    case = Case("x", "ratio", RATIO, reading(1.0, 0.05, 60), reading(moved, 0.05, 60))
+    others = [Case("y", "value", aside, *readings(1, 1))] * 19
+    assert judge([case, *others], same_machine=True)[0].outcome is Outcome.DRIFTED
+
+
+@pytest.mark.parametrize(
     ("name", "provenance", "expected"),
     [
         ("tpot_s", Provenance.MEASURED, ABSOLUTE),
@@ -207,6 +247,9 @@ def test_what_decides_decides() -> None:
         ("weight_bytes", Provenance.COUNTED, EXACT),
         ("acc_norm", Provenance.MEASURED, SHARE),
         ("perplexity", Provenance.MEASURED, Rule(Basis.INVARIANT, Method.WITHIN, 0.01)),
+        ("mfu_decode", Provenance.MEASURED, replace(ABSOLUTE, decides=False)),
+        ("idle_power_w", Provenance.MEASURED, replace(ABSOLUTE, decides=False)),
+        ("kv_formula_bytes_per_token", Provenance.COUNTED, replace(EXACT, decides=False)),
         ("acceptance_rate", Provenance.COUNTED, Rule(Basis.INVARIANT, Method.INTERVALS, 0.05)),
     ],
 )
@@ -233,6 +276,23 @@ def test_numbers_at_the_edge_of_floats_give_a_verdict(huge: float) -> None:
         (judged,) = judge([Case("x", "ratio", RATIO, published, fresh)], same_machine=True)
         assert judged.outcome in (Outcome.UNDECIDED, Outcome.NOT_COMPARABLE)
     assert outcome(RATIO, Reading(5e-324, 1), Reading(1e308, 1)) == "drifted"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "level"),
+    [
+        (1.0, -1.0, 0.95),
+        (2.0, 1.0, 0.95),
+        (-math.inf, 1.0, 0.95),
+        (0.9, 1.1, 1 - 2**-53),
+        (0.9, 1.1, 1e-300),
+        (math.nan, 1.1, 0.95),
+    ],
+)
+def test_a_forged_interval_is_refused(low: float, high: float, level: float) -> None:
+    forged = Reading(1.0, 8, Interval(low, high, "forged", level))
+    for sides in [(forged, reading(1, 0.01)), (reading(1, 0.01), forged)]:
+        assert change(*sides) == Missing("the interval is no interval")
 
 
 # Two runs of eight rounds: five metrics that share part of their noise, 3% a round.

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from record_factory import Run, make_environment, make_run
+from record_factory import Run, make_environment, make_procedure, make_run
 
+from leanboard.metrics.change import Reading
 from leanboard.metrics.reproduction import Judgement, Outcome
 from leanboard.results.document import json_text
 from leanboard.results.reproduction import (
@@ -16,8 +17,9 @@ from leanboard.results.reproduction import (
     changed_inputs,
     compared,
     other_inputs,
+    reading_of,
 )
-from leanboard.results.schema import Record
+from leanboard.results.schema import Measurement, Record
 
 
 def pair(number: int, speed: float = 1.5, day: float = 1.0, **options: Any) -> Run:
@@ -63,13 +65,40 @@ def test_a_ratio_that_moved_is_a_drift_and_is_named() -> None:
     assert "tpot_s ratio" in found.reason
 
 
-def test_a_baseline_has_no_ratio_and_its_times_decide() -> None:
+def test_a_baseline_has_no_ratio_and_its_times_decide_beyond_a_quarter() -> None:
     assert compared(make_run().record, make_run(number=1).record).outcome is Outcome.REPRODUCED
     slower = make_run(number=1, speed=0.7).record
     assert compared(make_run().record, slower).outcome is Outcome.DRIFTED
+    # 1 / 0.85 is 18% slower: beyond the 10% of a metric, within the 25% of the whole.
+    found = compared(make_run().record, make_run(number=1, speed=0.85).record)
+    assert outcomes(found)["tpot_s", "value"] == "drifted"
+    assert found.outcome is Outcome.REPRODUCED
+    assert "absolute ones: 25%" in found.reason
 
 
-def test_other_hardware_is_said_and_ratios_are_judged_all_the_same() -> None:
+def with_value(record: Record, name: str, value: float, **fields: Any) -> Record:
+    """The record with another value of a metric, and no interval."""
+    made = {"unit": "1", "n": 1, "summary": "single", "method_version": 2, **fields}
+    changed = Measurement(value=value, provenance="measured", **made)
+    return record.model_copy(update={"measurements": {**record.measurements, name: changed}})
+
+
+@pytest.mark.parametrize("name", ["mfu_decode", "energy_closure_error", "idle_power_w"])
+def test_what_describes_the_machine_or_has_no_better_direction_decides_nothing(name: str) -> None:
+    published = with_value(make_run().record, name, 0.2)
+    found = compared(published, with_value(make_run(number=1).record, name, 0.4))
+    assert judgement(found, name).outcome is Outcome.DRIFTED
+    assert found.outcome is Outcome.REPRODUCED
+    decides = {
+        j["metric"]: j["decides"]
+        for j in as_json(found)["judgements"]
+        if j["outcome"] != "not comparable"
+    }
+    assert not decides[name]
+    assert decides["tpot_s"]
+
+
+def test_other_hardware_is_said_and_ratios_may_differ_there() -> None:
     elsewhere = make_environment(cpu="Another CPU", cores=64)
     found = compared(pair(0).record, pair(1, day=1.1, environment=elsewhere).record)
     assert found.outcome is Outcome.OTHER_HARDWARE
@@ -77,7 +106,47 @@ def test_other_hardware_is_said_and_ratios_are_judged_all_the_same() -> None:
     assert outcomes(found)["tpot_s", "ratio"] == "reproduced"
     assert "cpu.name" in {difference.field for difference in found.environment}
     moved = compared(pair(0).record, pair(1, speed=3.0, environment=elsewhere).record)
-    assert moved.outcome is Outcome.DRIFTED
+    assert moved.outcome is Outcome.OTHER_HARDWARE
+    assert moved.reason.startswith("ratios differ there: ")
+    assert "tpot_s ratio" in moved.reason
+    assert outcomes(moved)["tpot_s", "ratio"] == "drifted"
+    decides = {(j["metric"], j["statistic"]): j["decides"] for j in as_json(moved)["judgements"]}
+    assert not decides["tpot_s", "ratio"]
+    assert decides["weight_bytes", "value"]
+
+
+def test_what_does_not_depend_on_the_machine_drifts_on_other_hardware_too() -> None:
+    elsewhere = make_environment(cpu="Another CPU")
+    fresh = pair(1, environment=elsewhere).record
+    bytes_then = fresh.measurements["weight_bytes"]
+    heavier = bytes_then.model_copy(update={"value": 1.0 + (bytes_then.value or 0.0)})
+    measured = {**fresh.measurements, "weight_bytes": heavier}
+    found = compared(pair(0).record, fresh.model_copy(update={"measurements": measured}))
+    assert found.outcome is Outcome.DRIFTED
+    assert found.reason.startswith("weight_bytes value")
+
+
+def test_one_process_a_side_is_said_for_it_cannot_see_another() -> None:
+    several = make_procedure(rounds_per_launch=1)
+    both = compared(pair(0).record, pair(1).record)
+    assert "(the published and the fresh run kept one process an arm" in both.reason
+    launches = pair(1, procedure=several).record
+    assert "(the published run kept one process an arm" in compared(pair(0).record, launches).reason
+    assert "one process" not in compared(launches, launches).reason
+    old = launches.model_copy(update={"sampling": None})
+    assert "one process" not in compared(old, old).reason
+    score = make_run(kind="accuracy").record
+    assert "one process" not in compared(score, score).reason
+
+
+@pytest.mark.parametrize(("launches", "n"), [(0, 40), (1, 40), (5, 5)])
+def test_the_samples_of_an_interval_are_its_launches_where_there_are_several(
+    launches: int, n: int
+) -> None:
+    comparison = next(c for c in pair(0).record.comparisons if c.metric == "tpot_s")
+    found = reading_of(comparison.model_copy(update={"launches": launches, "n": 40}))
+    assert isinstance(found, Reading)
+    assert found.n == n
 
 
 def test_a_score_is_judged_by_its_items() -> None:
@@ -150,6 +219,27 @@ def test_the_report_is_json_with_every_judgement() -> None:
     assert len(read["judgements"]) == len(found.judgements)
     tpot = next(j for j in read["judgements"] if (j["metric"], j["basis"]) == ("tpot_s", "ratio"))
     assert tpot["change"]["interval"]["low"] < tpot["change"]["value"]
+
+
+@pytest.mark.parametrize(
+    "forged", [{"low": 1.0, "high": -1.0}, {"low": 2.0, "high": 1.0}, {"level": 1 - 2**-53}]
+)
+def test_a_forged_interval_is_no_interval(forged: dict[str, float]) -> None:
+    published = pair(0).record
+    comparisons = tuple(
+        c
+        if c.interval is None
+        else c.model_copy(update={"interval": c.interval.model_copy(update=forged)})
+        for c in published.comparisons
+    )
+    found = compared(published.model_copy(update={"comparisons": comparisons}), pair(1).record)
+    tpot = judgement(found, "tpot_s", "ratio")
+    assert (tpot.outcome, tpot.reason) == (
+        Outcome.NOT_COMPARABLE,
+        "the interval is no interval",
+    )
+    assert found.outcome is Outcome.NOT_COMPARABLE
+    assert json_text(as_json(found))
 
 
 def test_forged_numbers_give_a_report_all_the_same() -> None:

@@ -1,11 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from record_factory import make_run
 
+from leanboard.results.schema import Procedure
 from leanboard.results.store import Store
-from leanboard.runners.estimate import Estimate, History
+from leanboard.runners.estimate import Estimate, History, Key, batches
 from leanboard.runners.grid import BlockSpec, blocks
+from leanboard.runners.sampling import Sampler, Warmup
 
 
 def _spec(*overrides: str) -> BlockSpec:
@@ -25,6 +28,78 @@ def test_more_threads_are_expected_to_take_less_time() -> None:
     two = Estimate(one.history, one.parameters, one.bytes_per_parameter, threads=2)
     workload, arm = spec.workloads[0], spec.arms[0]
     assert two.batch_s(spec, arm, workload) < one.batch_s(spec, arm, workload)
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "looks"),
+    [
+        (1.0, 1),  # the budget is over long before it is looked at
+        (200.0, 1),  # a look is 2 arms x (2 loads x 5 s + (12 + 2 x 3) batches x 5 s) = 200 s
+        (201.0, 2),
+        (900.0, 5),
+        (86400.0, 5),  # 60 rounds are five looks
+    ],
+)
+def test_a_time_budget_ends_at_the_first_look_after_it(budget_s: float, looks: int) -> None:
+    spec = _spec(
+        "technique=bf16",
+        "procedure=full",
+        "procedure.rounds_per_launch=6",
+        "procedure.max_warmup_rounds=3",
+        f"procedure.time_budget_s={budget_s}",
+        "accuracy=none",
+    )
+
+    class Five(Estimate):
+        def load_s(self, *_: object) -> float:
+            return 5.0
+
+        def batch_s(self, *_: object) -> float:
+            return 5.0
+
+    estimate = Five.of(spec, History())
+    assert estimate.block_s(spec) == looks * 200.0
+
+
+@pytest.mark.parametrize(
+    ("rounds", "each", "most", "expected"),
+    [
+        (8, None, None, 9),  # one launch with its warm-up
+        (8, 1, None, 16),
+        (12, 2, 60, 90),
+        (12, 5, 60, 75),  # launches of 5, 5 and 2 rounds up to each look
+    ],
+)
+def test_batches_are_those_of_whole_launches_up_to_the_last_look(
+    rounds: int, each: int | None, most: int | None, expected: int
+) -> None:
+    plain = {"name": "p", "version": 1, "warmup_rounds": 1, "seed": 0, "timeout_s": 60}
+    limits = {"rounds": rounds, "rounds_per_launch": each, "max_rounds": most}
+    procedure = Procedure.model_validate({**plain, **limits})
+    assert batches(procedure) == expected
+    sampler = Sampler(procedure)
+    while not sampler.done:
+        sampler.note(Warmup(1, capped=False))
+        if sampler.end_launch():
+            sampler.look({"tpot_s": 1.0})
+    assert sampler.rounds + sum(sampler.warmups) == expected
+
+
+def test_choosing_prompts_is_counted_by_the_batch_with_the_reference() -> None:
+    spec = _spec("backend=llamacpp", "workload=batch8", "accuracy=none")
+    estimate = Estimate.of(spec, History())
+    batch_s = estimate.batch_s(spec, spec.arms[0], spec.workloads[0])
+    # 40 prompts and 16 for the warm-up, eight at a time.
+    assert estimate.choosing_s(spec) == pytest.approx(7 * batch_s)
+    key = Key(spec.model.name, "transformers", 1, "none", "batch8/128x64x8")
+    seen = replace(estimate, history=History(batch_s={key: 3.0}))
+    assert seen.choosing_s(spec) == 21.0
+
+
+def test_an_arm_that_is_only_scored_is_loaded_once() -> None:
+    spec = replace(_spec("accuracy=none"), workloads=())
+    estimate = Estimate.of(spec, History())
+    assert estimate.block_s(spec) == estimate.load_s(spec, spec.arms[0])
 
 
 def test_earlier_records_of_the_machine_replace_the_rule(tmp_path: Path) -> None:

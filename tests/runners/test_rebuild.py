@@ -34,16 +34,15 @@ def from_source(source: str, name: str = "x") -> Record:
 
 
 def test_a_performance_record_becomes_its_block_with_the_values_of_the_record() -> None:
-    record = changed(
-        technique(lm_head=True), "procedure", rounds=3, max_rounds=9, target_width=0.5, seed=9
-    )
+    sizes = {"rounds": 3, "rounds_per_launch": 1, "max_rounds": 9, "target_width": 0.5}
+    record = changed(technique(lm_head=True), "procedure", seed=9, **sizes)
     record = changed(record, "device", threads=1)
     spec = rebuild(record, STORE, cache=Path("elsewhere"))
     assert [arm.label for arm in spec.arms] == ["none", "int8-weight-only"]
     assert spec.arms[1].techniques[0].component().params["lm_head"] is True
     procedure = spec.procedure
     assert (procedure.rounds, procedure.max_rounds, procedure.seed) == (3, 9, 9)
-    assert (procedure.rounds_per_launch, procedure.target_width) == (None, 0.5)
+    assert (procedure.rounds_per_launch, procedure.target_width) == (1, 0.5)
     assert (spec.device.threads, spec.profile.name) == (1, "cpu")
     assert [w.name for w in spec.workloads] == ["chat"]
     assert spec.accuracy.tasks == ()
@@ -153,6 +152,25 @@ HOSTILE: Mapping[str, tuple[Record, str]] = {
     "a disk of prompts": (
         make_record(workload=make_workload(prompts=10**12)),
         "workload.prompts",
+    ),
+    "a batch that fills the memory": (
+        changed(make_record(), "workload", prompt_tokens=10_000, batch_size=1024, prompts=1024),
+        "tokens in one batch",
+    ),
+    "rounds without end": (
+        changed(make_record(), "procedure", rounds=10_000, rounds_per_launch=1, warmup_rounds=1000),
+        "tokens in all rounds of an arm",
+    ),
+    "prompts without end": (
+        changed(make_record(), "workload", prompt_tokens=100_000, prompts=10_000),
+        "tokens in all prompts",
+    ),
+    "a library of examples": (
+        make_record(
+            kind="accuracy",
+            task=make_task("hellaswag", limit=10_000).model_copy(update={"num_fewshot": 1000}),
+        ),
+        "examples included",
     ),
     "a metric that is none": (
         changed(make_record(), "procedure", watched=("$(reboot)",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
@@ -20,10 +21,13 @@ from leanboard.results.document import record_to_text
 from leanboard.results.errors import ConfigError, LeanboardError, RecordError
 from leanboard.results.schema import Cause, Component, Record, Stability
 from leanboard.results.store import Store
+from leanboard.runners import reproduce as module
 from leanboard.runners.cli import cli
-from leanboard.runners.grid import BlockSpec
+from leanboard.runners.estimate import Estimate, History
+from leanboard.runners.grid import BlockSpec, blocks
 from leanboard.runners.progress import PlainProgress, Progress
 from leanboard.runners.reproduce import Bench, Request, find, reproduce, reproduce_all, sample
+from leanboard.runners.verdict import printable
 
 REQUEST = Request(store=Path("build/reproduced/records"))
 
@@ -152,6 +156,76 @@ def test_what_differs_in_the_environment_and_an_unstable_run_are_printed(tmp_pat
     assert "the fresh run is marked unstable: 12% [steal]" in text
     assert "other hardware" in text.splitlines()[-1]
     assert status == 0
+
+
+def test_a_records_text_cannot_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b[2J\x1b]0;owned\x07\x9b1A\u202eok\nreproduced: all is well"
+    published = candidate().record
+    block = published.block.model_copy(update={"arm": evil})
+    model = published.cell.model.model_copy(update={"licence": evil})
+    comparison = published.comparisons[0].model_copy(update={"metric": evil})
+    lost = published.comparisons[1].model_copy(update={"value": None, "reason": evil})
+    published = _resealed(
+        published,
+        block=block,
+        cell=published.cell.model_copy(update={"model": model}),
+        comparisons=(comparison, lost, *published.comparisons[2:]),
+    )
+    fresh = candidate(1).record
+    cause = Cause(kind="steal", message=evil)
+    fresh = fresh.model_copy(update={"stability": Stability(stable=False, causes=(cause,))})
+    _, text = printed([written(tmp_path, published)], REQUEST, FakeBench(fresh))
+    failed = make_run(techniques=["bf16"], status="failed", error=evil).record
+    _, again = printed([written(tmp_path, published)], REQUEST, FakeBench(failed))
+    refused = from_source(published, f"file:{evil}")
+    assert printed([written(tmp_path, refused)], REQUEST)[0] == 2
+    for said in (text, again, capsys.readouterr().err):
+        assert "owned" in said
+        assert {c for c in said if unicodedata.category(c) in ("Cc", "Cf")} == {"\n"}
+        assert not any(line.startswith("reproduced: all is well") for line in said.splitlines())
+
+
+def from_source(record: Record, source: str) -> Record:
+    model = record.cell.model.model_copy(update={"source": source})
+    return _resealed(record, cell=record.cell.model_copy(update={"model": model}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\x1b[31mb", "a[31mb"),
+        ("a\x00\x7f\x80\x9f\u202e\u200b\u2028\ud800b", "ab"),
+        ("one\r\ntwo\tthree", "one  two three"),
+        ("é ÷ — 漢", "é ÷ — 漢"),
+    ],
+)
+def test_control_characters_are_dropped(text: str, expected: str) -> None:
+    assert printable(text) == expected
+
+
+def test_the_guard_counts_the_choosing_of_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "history", lambda _store: History())
+    (spec,) = blocks(["hardware=cpu-1t", "accuracy=none"])
+    estimate = Estimate.of(spec, History())
+    assert estimate.choosing_s(spec) > 0
+    assert module.estimate_s(spec) == estimate.block_s(spec) + estimate.choosing_s(spec)
+
+
+def test_a_ratio_that_differs_on_other_hardware_is_status_0(tmp_path: Path) -> None:
+    elsewhere = candidate(1, speed=3.0, environment=make_environment(cpu="Other")).record
+    status, text = printed([written(tmp_path, candidate().record)], REQUEST, FakeBench(elsewhere))
+    assert status == 0
+    assert "other hardware: ratios differ there: " in text
+
+
+def test_what_only_a_baseline_decides_by_is_said(tmp_path: Path) -> None:
+    slower = make_run(number=1, speed=0.85).record
+    name = written(tmp_path, make_run().record)
+    status, text = printed([name], REQUEST, FakeBench(slower))
+    assert status == 0, text
+    assert "they move with the day, and decide only for a baseline and from 25% on" in text
 
 
 def test_a_record_that_cannot_be_read_is_status_2_and_stops_no_other(
