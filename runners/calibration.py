@@ -19,14 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leanboard.results.errors import LeanboardError
 from leanboard.runners.cache import Say, file_lock, write_text
+from leanboard.runners.disturbance import Disturbance, objection
 from leanboard.runners.lock import measuring
 
 METHOD_VERSION = 1
 """Raised whenever the same machine would show other ceilings."""
 
 _TIMEOUT_S = 300.0
-# A product split evenly over cores waits for the one that is shared.
-_MOST_CROWDED_CORES = 0.2
 
 
 class _Frozen(BaseModel):
@@ -59,8 +58,7 @@ class Calibration(_Frozen):
         flops_per_s: peak by dtype.
         missing: why there is no peak, by dtype.
         bytes_per_s: memory bandwidth, bytes read and written.
-        crowded_cores: cores that the threads had to share with others, on average; ``None`` where
-            the system does not say.
+        disturbance: what else went on meanwhile.
     """
 
     method_version: int
@@ -71,7 +69,7 @@ class Calibration(_Frozen):
     flops_per_s: dict[str, Ceiling]
     missing: dict[str, str]
     bytes_per_s: Ceiling | None
-    crowded_cores: float | None
+    disturbance: Disturbance
 
 
 class _Stored(_Frozen):
@@ -122,8 +120,9 @@ def calibrate(
             is the caller's to hold.
 
     Raises:
-        LeanboardError: if the process fails or hangs, the machine is busy with something else (the
-            ceilings would be too low, and none is kept), or the cache cannot be written.
+        LeanboardError: if the process cannot be started, fails or hangs, the machine is busy with
+            something else (the ceilings would be too low, and none is kept), or the cache cannot
+            be written.
     """
     found = (measure or _in_a_process)(resources, say)
     try:
@@ -136,13 +135,19 @@ def calibrate(
         )
     except ValidationError as error:
         raise LeanboardError(f"the calibration gave no usable numbers: {error}") from error
-    if made.crowded_cores is not None and made.crowded_cores > _MOST_CROWDED_CORES:
+    reason = objection(made.disturbance)
+    if reason is not None:
         raise LeanboardError(
-            f"other programs kept {made.crowded_cores:.1f} of the {made.threads} cores busy that "
-            "the calibration needed. Its ceilings would be too low, so none is kept. "
-            "Run `leanboard doctor --calibrate` when the machine is idle."
+            f"{reason} during the calibration. Its ceilings would be too low, so none is kept. "
+            f"When the machine is idle: `leanboard doctor --calibrate --threads {made.threads}`."
         )
-    _keep(cache, machine_id, made, resources)
+    try:
+        _keep(cache, machine_id, made, resources)
+    except OSError as error:
+        raise LeanboardError(
+            f"the calibration cannot be kept in {_path(cache, machine_id).parent}: "
+            f"{error.strerror or error}. Make that folder writable, or name another: cache=FOLDER."
+        ) from error
     return made
 
 
@@ -152,8 +157,8 @@ def ensure_calibrated(
     """Return the calibration of these resources; measure it first if there is none.
 
     It takes half a minute once. It holds the machine's measuring lock while it measures: call it
-    before a run takes that lock. A calibration that fails is said and costs the run nothing else:
-    ``None``.
+    before a run takes that lock. A calibration that fails, or cannot be kept, is said and costs the
+    run nothing else: ``None``.
     """
     found = stored(cache, machine_id, resources)
     if found is not None:
@@ -218,7 +223,7 @@ def _in_a_process(resources: Resources, say: Say) -> dict[str, Any]:
     errors: list[str] = []
     with _process([sys.executable, *command, str(resources.threads)], errors) as lines:
         for line in lines:
-            message = json.loads(line)
+            message = _message(line)
             if "found" in message:
                 found: dict[str, Any] = message["found"]
                 return found
@@ -230,17 +235,21 @@ def _in_a_process(resources: Resources, say: Say) -> dict[str, Any]:
     )
 
 
+def _message(line: str) -> dict[str, Any]:
+    try:
+        message: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise LeanboardError(
+            f"the calibration process wrote {line.strip()[:60]!r}, which is no message of it. "
+            "Give the command again; if it says the same, please report it."
+        ) from error
+    return message
+
+
 @contextmanager
 def _process(command: Sequence[str], errors: list[str]) -> Iterator[Iterator[str]]:
     """Give the lines of a process; it is ended on leaving, and after five minutes at the latest."""
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with _started(command) as process:
         timer = threading.Timer(_TIMEOUT_S, process.kill)
         reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))  # type: ignore[union-attr]
         timer.start()
@@ -251,3 +260,21 @@ def _process(command: Sequence[str], errors: list[str]) -> Iterator[Iterator[str
             timer.cancel()
             process.kill()
             reader.join()
+
+
+def _started(command: Sequence[str]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LeanboardError(
+            f"the calibration process cannot be started: {error.strerror or error}. Close other "
+            "programs, or raise the limit on processes or memory."
+        ) from error

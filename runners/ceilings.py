@@ -2,11 +2,11 @@
 
 Started by ``leanboard.runners.calibration`` as ``python -m leanboard.runners.ceilings PARENT_PID
 DEVICE THREADS``. It writes JSON, one object a line: ``{"doing": ...}``, at last ``{"found": ...}``.
+Whatever libraries print goes to standard error.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -19,10 +19,11 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from leanboard.runners import memory
-from leanboard.runners.conditions import Watch
+from leanboard.runners import memory, wire
+from leanboard.runners.conditions import Watch, watch_for
 from leanboard.runners.cpu import read_text
-from leanboard.runners.worker import die_with_parent, keep_freed_memory
+from leanboard.runners.disturbance import disturbance
+from leanboard.runners.worker import die_with_parent, keep_freed_memory, private_stdout
 
 Clock = Callable[[], float]
 
@@ -271,29 +272,43 @@ def _without_torch(threads: int, clock: Clock) -> dict[str, Any]:
     }
 
 
-def crowded_cores(
-    threads: int, cores: int, other_cpu_s: float | None, seconds: float
-) -> float | None:
-    """Return how many cores the threads had to share with others, on average over the seconds."""
-    if other_cpu_s is None or seconds <= 0:
-        return None
-    return max(0.0, threads + other_cpu_s / seconds - cores)
+def watched(
+    device: str,
+    threads: int,
+    say: Callable[[str], None],
+    watch: Watch,
+    clock: Clock = time.perf_counter,
+) -> dict[str, Any]:
+    """Return what ``measure`` does, and ``disturbance``: what else went on meanwhile.
+
+    Who is on a GPU is looked up before each kind of work, since a process that has gone by the end
+    is not listed then.
+    """
+    pid, looks = os.getpid(), []
+
+    def look_and_say(doing: str) -> None:
+        looks.append(watch.gpu_others([pid]))
+        say(doing)
+
+    mark, started_s = watch.start(pid), clock()
+    found = measure(device, threads, look_and_say)
+    around, seconds = watch.stop(mark), clock() - started_s
+    return {**found, "disturbance": disturbance(around, seconds, looks).model_dump()}
 
 
 def main(argv: list[str]) -> None:
-    """Measure and write what was found to standard output."""
+    """Measure, and write what was found to what was standard output."""
     die_with_parent(int(argv[1]))
     keep_freed_memory()
+    with private_stdout() as channel:
 
-    def write(message: dict[str, Any]) -> None:
-        print(json.dumps(message), flush=True)
+        def write(message: dict[str, Any]) -> None:
+            channel.write(wire.encode(message))
+            channel.flush()
 
-    threads, watch, started_s = int(argv[3]), Watch(), time.perf_counter()
-    mark = watch.start(os.getpid())
-    found = measure(argv[2], threads, lambda doing: write({"doing": doing}))
-    other_cpu_s, seconds = watch.stop(mark).other_cpu_s, time.perf_counter() - started_s
-    crowded = crowded_cores(threads, os.cpu_count() or threads, other_cpu_s, seconds)
-    write({"found": {**found, "crowded_cores": crowded}})
+        device, threads = argv[2], int(argv[3])
+        found = watched(device, threads, lambda doing: write({"doing": doing}), watch_for(device))
+        write({"found": found})
 
 
 if __name__ == "__main__":

@@ -48,10 +48,9 @@ def decode_window(window: Window, traces: Sequence[RequestTrace], number: int) -
     if whole.energy_j is None:
         reading = whole
     elif whole.provenance is not Provenance.MEASURED:
-        reading = replace(whole, energy_j=None, reason=PHASES_ARE_NOT_MODELLED)
+        reading = whole.spoilt(PHASES_ARE_NOT_MODELLED)
     elif last_s <= first_s:
-        reason = "no decoding: every request has its tokens at one time"
-        reading = replace(whole, energy_j=None, reason=reason)
+        reading = whole.spoilt("no decoding: every request has its tokens at one time")
     else:
         reading = window.part(first_s, last_s)
     return _window(Phase.DECODE, number, reading, traces)

@@ -24,7 +24,8 @@ class HardwareConfig:
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads; ``None`` takes every core that this process may use.
-        memory_cap_bytes: most memory that an arm may use; ``None`` takes what there is.
+        memory_cap_bytes: most memory that an arm may use; ``None`` takes what there is. Only on a
+            CPU: what an arm holds on a GPU cannot be capped.
 
     Raises:
         ConfigError: if a value does not fit.
@@ -84,9 +85,15 @@ def resolve_device(
     """Return the profile for the record and the device for the backend, nothing left open.
 
     Raises:
-        ConfigError: if the hardware is not here.
+        ConfigError: if the hardware is not here, or cannot be limited as asked.
     """
     kind = _kind(hardware, machine)
+    if kind == "cuda" and hardware.memory_cap_bytes is not None:
+        raise ConfigError(
+            f"hardware.memory_cap_bytes is {hardware.memory_cap_bytes}, and hardware="
+            f"{hardware.name} is the GPU here: the cap would hold for the host's memory alone, not "
+            "for the GPU's. Use hardware.memory_cap_bytes=null, or hardware=cpu."
+        )
     cores = machine.cores()
     if hardware.threads is not None and hardware.threads > cores:
         raise ConfigError(

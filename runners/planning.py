@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from leanboard.results.errors import ConfigError
 from leanboard.runners import config
 from leanboard.runners.estimate import Estimate
 from leanboard.runners.grid import BlockSpec, blocks
@@ -95,12 +96,16 @@ def show_findings(console: Console, *, as_json: bool = False) -> None:
     console.print(escape(summary(findings)))
 
 
-def show_calibration(console: Console) -> None:
+def show_calibration(console: Console, threads: Sequence[int] = ()) -> None:
     """Measure what this machine can do at best, keep it for the roofline, and print it.
 
-    Each device with every number of threads that the menu's hardware profiles use.
+    Args:
+        console: where to.
+        threads: each device with so many; by default every number of threads that the menu's
+            hardware profiles use.
 
     Raises:
+        ConfigError: if there are not so many cores.
         LeanboardError: if it cannot be measured, or the cache cannot be written.
     """
     from rich.table import Table
@@ -114,9 +119,15 @@ def show_calibration(console: Console) -> None:
     cache = Path(config.compose([])["cache"]).expanduser()
     machine = identity.machine_id(snapshot())
     cores = THIS_MACHINE.cores()
-    wanted = [Resources("cpu", threads) for threads in sorted({cores, 1}, reverse=True)]
+    counts = sorted(set(threads), reverse=True)
+    if counts and counts[0] > cores:
+        raise ConfigError(
+            f"--threads is {counts[0]}, and this process may use {cores} cores. "
+            f"Use --threads {cores} or fewer."
+        )
+    wanted = [Resources("cpu", count) for count in counts or sorted({cores, 1}, reverse=True)]
     if THIS_MACHINE.cuda_missing() is None:
-        wanted.append(Resources("cuda", cores))
+        wanted += [Resources("cuda", count) for count in counts or [cores]]
     table = Table("device", "threads", "ceiling", "best", "median", "spread", "reached by")
     with measuring(wanted[-1].device, console.print):
         for resources in wanted:
@@ -126,5 +137,7 @@ def show_calibration(console: Console) -> None:
     console.print(table)
     console.print(
         f"Kept for {machine} in the cache; runs read it. Ceilings are torch's best: an engine with "
-        "better kernels can exceed them."
+        "better kernels can exceed them.\n"
+        "A run with another number of threads (hardware.threads=N) needs its own: "
+        "leanboard doctor --calibrate --threads N"
     )

@@ -27,10 +27,20 @@ Clock = Callable[[], float]
 Others = Callable[[], int | None]
 """Says how many processes of others use the device; ``None`` if that is not known."""
 
+OTHERS_UNKNOWN = (
+    "it is not known whether others used the GPU: its joules are of the whole device, and the "
+    "driver does not say whose processes are on it"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a probe says of one window; ``reason`` says why where ``energy_j`` is ``None``."""
+    """What a probe says of one window.
+
+    Args:
+        reason: why ``energy_j`` is ``None``.
+        doubt: what is not known of joules that stand; ``None`` if nothing.
+    """
 
     started_s: float
     ended_s: float
@@ -38,6 +48,11 @@ class Reading:
     source: str
     provenance: Provenance
     reason: str | None = None
+    doubt: str | None = None
+
+    def spoilt(self, reason: str) -> Reading:
+        """Return the same without joules, for a reason."""
+        return replace(self, energy_j=None, reason=reason, doubt=None)
 
 
 class Window:
@@ -65,11 +80,11 @@ class Window:
             return whole
         inside = self.reading.started_s <= started_s < ended_s <= self.reading.ended_s
         if not inside:
-            return replace(whole, energy_j=None, reason="the part is not inside its window")
+            return whole.spoilt("the part is not inside its window")
         try:
             return replace(whole, energy_j=self._drawn.between_j(started_s, ended_s))
         except MeterError as error:
-            return replace(whole, energy_j=None, reason=str(error))
+            return whole.spoilt(str(error))
 
     def close(self, reading: Reading, drawn: Drawn | None = None) -> None:
         """Set the reading, and what its parts can be read off."""
@@ -85,6 +100,8 @@ class Probe:
         clock: seconds, monotonic.
         refusals: why each better source was not taken, as ``source: reason``.
         others: how many processes of others use the device: its joules are then not of the arm.
+            Asked when a window starts and when it ends: a process that comes and goes in between
+            is not seen, and its joules are counted as the arm's.
     """
 
     def __init__(
@@ -98,6 +115,7 @@ class Probe:
         self.clock = clock
         self._meter = meter
         self._others = others
+        self._others_unknown = False
         self._gone = meter.reason if isinstance(meter, NullMeter) else None
 
     @property
@@ -143,6 +161,7 @@ class Probe:
 
     def _open(self) -> str | None:
         """Start the meter; return why the window will not be valid, if that is known already."""
+        self._others_unknown = False
         if self._gone is not None:
             return self._gone
         try:
@@ -168,7 +187,8 @@ class Probe:
         if spoilt is not None:
             window.close(replace(blank, reason=spoilt))
         else:
-            window.close(replace(blank, energy_j=energy_j), drawn)
+            doubt = OTHERS_UNKNOWN if self._others_unknown else None
+            window.close(replace(blank, energy_j=energy_j, doubt=doubt), drawn)
 
     def _lost(self, error: MeterError) -> str:
         if isinstance(error, MeterGoneError):
@@ -176,7 +196,9 @@ class Probe:
         return str(error)
 
     def _company(self, when: str) -> str | None:
-        count = None if self._others is None else self._others()
+        count = 0 if self._others is None else self._others()
+        if count is None:
+            self._others_unknown = True
         if not count:
             return None
         return (

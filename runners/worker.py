@@ -189,7 +189,7 @@ def answer(session: Session, message: wire.Message) -> wire.Message:
 
 
 @contextmanager
-def _private_stdout() -> Iterator[IO[bytes]]:
+def private_stdout() -> Iterator[IO[bytes]]:
     """Give the protocol the real standard output, and point file descriptor 1 at the log."""
     with os.fdopen(os.dup(1), "wb") as channel:
         os.dup2(2, 1)
@@ -201,7 +201,7 @@ def main(argv: list[str]) -> None:
     die_with_parent(int(argv[1]))
     keep_freed_memory()
     session = Session()
-    with _private_stdout() as channel:
+    with private_stdout() as channel:
         for line in sys.stdin.buffer:
             message: dict[str, Any] = json.loads(line)
             channel.write(wire.encode(answer(session, message)))

@@ -18,6 +18,8 @@ from leanboard.runners.calibration import (
     ensure_calibrated,
     stored,
 )
+from leanboard.runners.conditions import Conditions
+from leanboard.runners.disturbance import Disturbance, disturbance
 
 MACHINE = "toy-2c-4gib-00000000"
 TWO, ONE = Resources("cpu", 2), Resources("cpu", 1)
@@ -35,7 +37,7 @@ def found(peak: float = 2e11, **changes: Any) -> dict[str, Any]:
         "missing": {"int8": "this torch has no int8 product"},
         "bytes_per_s": {"per_s": 5e10, **best},
         "torch": "2.13.0",
-        "crowded_cores": 0.0,
+        "disturbance": {"other_cores": 0.0, "steal_share": 0.0, "gpu_others": None},
         **changes,
     }
 
@@ -123,17 +125,59 @@ def test_a_run_measures_only_what_is_not_there(
     assert said == []
 
 
-def test_a_calibration_that_fails_leaves_the_run_alone(
+def unwritable(folder: Path) -> Path:
+    """Return a cache that no user can write to, not even root: a file."""
+    folder.joinpath("cache").touch()
+    return folder / "cache"
+
+
+def fails_to_start(*_: object, **__: object) -> None:
+    raise OSError(11, "Resource temporarily unavailable")
+
+
+@contextmanager
+def chatty(command: object, errors: list[str]) -> Any:
+    yield iter(['{"doing": "float32 products"}\n', "Using 2 threads\n"])
+
+
+def test_a_calibration_that_cannot_be_kept_leaves_the_run_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(resources: Resources, say: Say) -> dict[str, Any]:
-        raise LeanboardError("the calibration process ended")
-
     said: list[str] = []
     monkeypatch.setattr(calibration, "measuring", no_lock)
-    monkeypatch.setattr(calibration, "_in_a_process", broken)
+    monkeypatch.setattr(calibration, "_in_a_process", measuring())
+    assert ensure_calibrated(unwritable(tmp_path), MACHINE, TWO, said.append) is None
+    assert said[-1].startswith("No roofline: the calibration cannot be kept in ")
+    assert said[-1].endswith("Make that folder writable, or name another: cache=FOLDER.")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "message"),
+    [
+        ("subprocess.Popen", fails_to_start, "cannot be started: Resource temporarily unavailable"),
+        ("_process", chatty, "wrote 'Using 2 threads', which is no message"),
+    ],
+)
+def test_a_calibration_that_fails_leaves_the_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: object, message: str
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(calibration, "measuring", no_lock)
+    monkeypatch.setattr(f"leanboard.runners.calibration.{name}", fault)
     assert ensure_calibrated(tmp_path, MACHINE, TWO, said.append) is None
-    assert said[-1] == "No roofline: the calibration process ended"
+    assert said[-1].startswith("No roofline: ")
+    assert message in said[-1]
+
+
+def test_a_busy_machine_leaves_the_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(calibration, "measuring", no_lock)
+    busy = measuring(disturbance={"other_cores": 1.0})
+    monkeypatch.setattr(calibration, "_in_a_process", busy)
+    assert ensure_calibrated(tmp_path, MACHINE, TWO, said.append) is None
+    assert said[-1].startswith("No roofline: other programs kept")
 
 
 @pytest.mark.process
@@ -142,18 +186,53 @@ def test_a_process_that_dies_says_its_last_words() -> None:
         calibration._in_a_process(Resources("no-such-device", 1), silent)
 
 
-def test_a_machine_that_others_use_keeps_no_ceiling(tmp_path: Path) -> None:
-    with pytest.raises(LeanboardError, match=r"kept 0\.9 of the 2 cores busy"):
-        calibrate(tmp_path, MACHINE, TWO, silent, measuring(crowded_cores=0.9))
-    assert stored(tmp_path, MACHINE, TWO) is None
-
-
-@pytest.mark.parametrize("crowded", [None, 0.0, 0.1])
-def test_a_little_of_others_or_what_cannot_be_known_is_allowed(
-    tmp_path: Path, crowded: float | None
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        # Even where a core is left for every thread: memory is shared.
+        ({"other_cores": 1.0}, r"other programs kept 1\.00 cores busy"),
+        ({"other_cores": 0.21}, r"other programs kept 0\.21 cores busy"),
+        (
+            {"other_cores": 0.0, "steal_share": 0.03},
+            r"the hypervisor gave 3\.0% of this machine's time to others",
+        ),
+        ({"gpu_others": 1}, "1 other process used the GPU"),
+        ({"gpu_others": 2}, "2 other processes used the GPU"),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_machine_that_others_use_keeps_no_ceiling(
+    tmp_path: Path, beside: dict[str, float], said: str, threads: int
 ) -> None:
-    made = calibrate(tmp_path, MACHINE, TWO, silent, measuring(crowded_cores=crowded))
-    assert made.crowded_cores == crowded
+    resources = Resources("cpu", threads)
+    with pytest.raises(
+        LeanboardError, match=f"{said} during the calibration.*--threads {threads}`"
+    ):
+        calibrate(tmp_path, MACHINE, resources, silent, measuring(disturbance=beside))
+    assert stored(tmp_path, MACHINE, resources) is None
+
+
+@pytest.mark.parametrize("beside", [{}, {"other_cores": 0.2, "steal_share": 0.02, "gpu_others": 0}])
+def test_a_little_of_others_or_what_cannot_be_known_is_allowed(
+    tmp_path: Path, beside: dict[str, float]
+) -> None:
+    made = calibrate(tmp_path, MACHINE, TWO, silent, measuring(disturbance=beside))
+    assert made.disturbance == Disturbance(**beside)
+
+
+@pytest.mark.parametrize(
+    ("other_cpu_s", "seconds", "looks", "expected"),
+    [
+        (3.0, 10.0, [None, 2, 0], Disturbance(other_cores=0.3, gpu_others=2)),
+        (3.0, 10.0, [], Disturbance(other_cores=0.3)),
+        (None, 10.0, [None], Disturbance()),
+        (3.0, 0.0, [0], Disturbance(gpu_others=0)),
+    ],
+)
+def test_what_is_not_known_is_none_and_no_zero(
+    other_cpu_s: float | None, seconds: float, looks: list[int | None], expected: Disturbance
+) -> None:
+    assert disturbance(Conditions(other_cpu_s=other_cpu_s), seconds, looks) == expected
 
 
 def test_a_table_shows_each_ceiling_and_the_reason_for_none(tmp_path: Path) -> None:

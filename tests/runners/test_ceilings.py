@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fake_machine import FakeMachine
 
 from leanboard.runners import ceilings
 from leanboard.runners.ceilings import (
     Kernel,
     array_counts,
     best,
-    crowded_cores,
     last_level_bytes,
     rates,
+    watched,
 )
+from leanboard.runners.conditions import Watch
 
 TICK_S = 2.0**-7
 
@@ -96,16 +100,58 @@ def test_the_last_level_is_the_largest_cache(tmp_path: Path) -> None:
     assert last_level_bytes(tmp_path / "nowhere") is None
 
 
-@pytest.mark.parametrize(
-    ("threads", "other_cpu_s", "crowded"),
-    # Two cores for 10 s: others that take 8 s leave a core for one thread, not for two.
-    [(2, 8.0, 0.8), (1, 8.0, 0.0), (2, 0.0, 0.0), (2, None, None)],
-)
-def test_threads_are_crowded_where_others_take_their_cores(
-    threads: int, other_cpu_s: float | None, crowded: float | None
+class GpuLooks(Watch):
+    """A watch that sees one process of others on the GPU at the second look only."""
+
+    def gpu_others(self, ours: object) -> int | None:
+        self.looks = getattr(self, "looks", 0) + 1
+        return int(self.looks == 2)
+
+
+def test_what_went_on_beside_the_work_is_with_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = crowded_cores(threads, 2, other_cpu_s, seconds=10.0)
-    assert found == (None if crowded is None else pytest.approx(crowded))
+    """In 10 s of two cores (2,000 ticks) others take 300 ticks, and 40 are stolen."""
+    fake, said = FakeMachine(tmp_path / "proc", tmp_path / "sys"), []
+    fake.clocks(2000.0, 2000.0)
+    fake.machine(busy=1000, idle=5000, stolen=100)
+    fake.process(41, user=300, system=100, faults=7)
+
+    def measure(device: str, threads: int, say: Callable[[str], None]) -> dict[str, Any]:
+        say("float32 products")
+        say("memory bandwidth")
+        fake.machine(busy=2300, idle=5660, stolen=140)
+        fake.process(41, user=1300, system=100, faults=7)
+        return {"torch": None}
+
+    monkeypatch.setattr(ceilings, "measure", measure)
+    monkeypatch.setattr(ceilings.os, "getpid", lambda: 41)
+    watch = GpuLooks(fake.proc, fake.sys, ticks_per_s=100)
+    found = watched("cuda", 2, said.append, watch, iter([5.0, 15.0]).__next__)
+    assert found == {
+        "torch": None,
+        "disturbance": {"other_cores": 0.3, "steal_share": 0.02, "gpu_others": 1},
+    }
+    assert said == ["float32 products", "memory bandwidth"]
+
+
+def test_what_libraries_print_is_not_taken_for_a_message() -> None:
+    code = (
+        "import os\n"
+        "from leanboard.runners import ceilings\n"
+        "def noisy(device, threads, say, watch):\n"
+        "    print('Using', threads)\n"
+        "    os.write(1, b'from C\\n')\n"
+        "    say('products')\n"
+        "    return {}\n"
+        "ceilings.watched = noisy\n"
+        "ceilings.main(['', str(os.getppid()), 'cpu', '1'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ['{"doing":"products"}', '{"found":{}}']
+    assert sorted(done.stderr.splitlines()) == ["Using 1", "from C"]
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import pytest
 from click.testing import CliRunner
 from fake_machine import FakeMachine, whole_machine
 
+from leanboard.results.errors import ConfigError
 from leanboard.results.schema import Gpu
 from leanboard.runners import checks_software, planning
+from leanboard.runners.calibration import Resources
 from leanboard.runners.checks_software import EXTRAS
 from leanboard.runners.commands import doctor
 from leanboard.runners.doctor import diagnose, report_json, summary
 from leanboard.runners.finding import Finding, Sources
+from leanboard.runners.hardware import Machine
 
 GPU = Gpu(
     name="NVIDIA X",
@@ -399,3 +403,55 @@ def test_the_table_ends_with_the_summary(bare: Sources, monkeypatch: pytest.Monk
     lines = captured.get().rstrip().splitlines()
     assert lines[-1] == summary(findings)
     assert all(any(finding.message in line for line in lines) for finding in findings)
+
+
+class Calibrating:
+    """A machine of four cores that is calibrated without measuring anything."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cuda_missing: str | None) -> None:
+        self.asked: list[tuple[str, int]] = []
+        here = Machine(cores=lambda: 4, cuda_missing=lambda: cuda_missing)
+        monkeypatch.setattr("leanboard.runners.hardware.THIS_MACHINE", here)
+        monkeypatch.setattr("leanboard.runners.lock.measuring", lambda *_: nullcontext())
+        monkeypatch.setattr("leanboard.runners.environment.snapshot", lambda: None)
+        monkeypatch.setattr("leanboard.results.identity.machine_id", lambda _: "some-machine")
+        monkeypatch.setattr("leanboard.runners.calibration.calibrate", self._calibrate)
+        monkeypatch.setattr("leanboard.runners.calibration.ceiling_rows", lambda _: [])
+
+    def _calibrate(self, cache: object, machine: str, resources: Resources, say: object) -> None:
+        self.asked.append((resources.device, resources.threads))
+
+
+@pytest.mark.parametrize(
+    ("options", "cuda_missing", "asked"),
+    [
+        ([], "no driver", [("cpu", 4), ("cpu", 1)]),
+        ([], None, [("cpu", 4), ("cpu", 1), ("cuda", 4)]),
+        (["--threads", "2"], "no driver", [("cpu", 2)]),
+        (["--threads", "2", "--threads", "3", "--threads", "2"], None, None),
+    ],
+)
+def test_each_number_of_threads_that_is_asked_for_is_calibrated(
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    cuda_missing: str | None,
+    asked: list[tuple[str, int]] | None,
+) -> None:
+    machine = Calibrating(monkeypatch, cuda_missing)
+    result = CliRunner().invoke(doctor, ["--calibrate", *options], catch_exceptions=False)
+    assert machine.asked == (asked or [("cpu", 3), ("cpu", 2), ("cuda", 3), ("cuda", 2)])
+    last = "leanboard doctor --calibrate --threads N"
+    assert result.output.rstrip().endswith(last)
+
+
+def test_more_threads_than_cores_are_not_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Calibrating(monkeypatch, "no driver")
+    with pytest.raises(ConfigError, match=r"may use 4 cores\. Use --threads 4 or fewer"):
+        CliRunner().invoke(doctor, ["--calibrate", "--threads", "5"], catch_exceptions=False)
+    assert machine.asked == []
+
+
+def test_threads_without_a_calibration_are_a_mistake() -> None:
+    result = CliRunner().invoke(doctor, ["--threads", "2"])
+    assert result.exit_code == 2
+    assert "--threads needs --calibrate" in result.output

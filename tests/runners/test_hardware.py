@@ -223,6 +223,18 @@ def test_a_memory_cap_reaches_the_record_and_the_backend() -> None:
     assert profile.threads == 1
 
 
+@pytest.mark.parametrize("device", ["cuda", "auto"])
+def test_a_memory_cap_on_a_gpu_is_refused(device: str) -> None:
+    capped = HardwareConfig(device, device, memory_cap_bytes=2**30)
+    with pytest.raises(ConfigError, match=r"not for the GPU's\. Use .*=null, or hardware=cpu"):
+        resolve_device(capped, machine(4, missing=None))
+
+
+def test_a_memory_cap_holds_where_auto_finds_no_gpu() -> None:
+    capped = HardwareConfig("auto", "auto", memory_cap_bytes=2**30)
+    assert resolve_device(capped, machine(4))[1].memory_cap_bytes == 2**30
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

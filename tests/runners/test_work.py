@@ -12,6 +12,7 @@ import pytest
 
 from leanboard.runners.backends.base import Device, ModelFiles
 from leanboard.runners.calibration import Calibration, Ceiling
+from leanboard.runners.disturbance import Disturbance
 from leanboard.runners.grid import TechniqueSpec
 from leanboard.runners.work import (
     Architecture,
@@ -166,7 +167,7 @@ def calibration(*dtypes: str) -> Calibration:
         flops_per_s=dict.fromkeys(dtypes, best),
         missing={},
         bytes_per_s=best.model_copy(update={"per_s": 5e10}),
-        crowded_cores=None,
+        disturbance=Disturbance(),
     )
 
 
