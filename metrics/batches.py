@@ -6,7 +6,7 @@ pass, so that together they are one sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from leanboard.metrics.intervals import mean
 from leanboard.metrics.metric import Missing, Reduce, Samples
@@ -39,11 +39,24 @@ def launches_of(units: Sequence[Batch]) -> tuple[int, ...] | None:
     """Return the launch of each batch where that groups them; ``None`` where it does not.
 
     Batches of one process share its fate (where its memory lies, what its threads do), so that
-    together they are one independent unit. Where all ran in one process, or each in a process of
-    its own, there is nothing to group.
+    together they are one independent unit. Where each ran in a process of its own, there is
+    nothing to group.
     """
-    launches = tuple(batch[0].launch for batch in units)
-    return launches if 1 < len(set(launches)) < len(launches) else None
+    return shared(tuple(batch[0].launch for batch in units))
+
+
+def launches_of_rounds(observation: Observation, numbers: Iterable[int]) -> tuple[int, ...]:
+    """Return the launch of each of these timed rounds; 0, as in older records, if untold."""
+    if not isinstance(observation, RequestObservation):
+        return tuple(0 for _ in numbers)
+    launch = {seen.round: seen.launch for seen in observation.rounds if not seen.warmup}
+    launch |= {r.round: r.launch for r in observation.requests if not r.warmup}
+    return tuple(launch.get(number, 0) for number in numbers)
+
+
+def shared(launches: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the launches of some units if units share one; ``None`` if each has its own."""
+    return launches if len(set(launches)) < len(launches) else None
 
 
 def per_batch(value: Callable[[RequestTrace], float | None], nothing: str) -> Reduce:

@@ -1,14 +1,16 @@
 """Energy: joules per token and per request, gross and net, and mean power.
 
 Every ratio is a ratio of sums over the windows, one window a sample. Its interval is Student's
-on the linearised ratio, so that windows of different lengths weigh as they should; the idle power
-inside a net form is taken as known.
+on the linearised ratio, so that windows of different lengths weigh as they should; the windows of
+one process are one unit. The idle power inside a net form is taken as known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from leanboard.metrics.batches import launches_of_rounds, shared
 from leanboard.metrics.intervals import ratio_of_sums
 from leanboard.metrics.metric import (
     Direction,
@@ -78,13 +80,18 @@ def _energy_j(window: EnergyWindow) -> float:
 
 
 def _per(
-    windows: tuple[EnergyWindow, ...], energy: Count, count: Count, nothing: str
+    observation: Observation,
+    windows: tuple[EnergyWindow, ...],
+    energy: Count,
+    count: Count,
+    nothing: str,
 ) -> Samples | Missing:
     weights = tuple(count(w) for w in windows)
     if sum(weights) <= 0:
         return Missing(nothing)
     provenance = weakest(w.provenance for w in windows)
-    return Samples(tuple(energy(w) for w in windows), provenance, weights=weights)
+    groups = shared(launches_of_rounds(observation, [w.round for w in windows]))
+    return Samples(tuple(energy(w) for w in windows), provenance, weights=weights, groups=groups)
 
 
 def gross(phase: Phase, count: Count, nothing: str) -> Reduce:
@@ -94,7 +101,7 @@ def gross(phase: Phase, count: Count, nothing: str) -> Reduce:
         windows = windows_of(observation, phase)
         if isinstance(windows, Missing):
             return windows
-        return _per(windows, _energy_j, count, nothing)
+        return _per(observation, windows, _energy_j, count, nothing)
 
     return reduce
 
@@ -104,7 +111,7 @@ def idle_power_w(observation: Observation, source: str) -> Samples | Missing:
     windows = windows_of(observation, Phase.IDLE, source)
     if isinstance(windows, Missing):
         return windows
-    return _per(windows, _energy_j, _duration_s, "the idle windows have no length")
+    return _per(observation, windows, _energy_j, _duration_s, "the idle windows have no length")
 
 
 def net(count: Count, nothing: str) -> Reduce:
@@ -118,11 +125,14 @@ def net(count: Count, nothing: str) -> Reduce:
         if isinstance(idle, Missing):
             return Missing(f"net energy needs idle power: {idle.reason}")
         power_w = ratio_of_sums(idle.values, idle.weights or ())
-        drawn = _per(windows, lambda w: _energy_j(w) - power_w * w.duration_s, count, nothing)
+
+        def net_j(window: EnergyWindow) -> float:
+            return _energy_j(window) - power_w * window.duration_s
+
+        drawn = _per(observation, windows, net_j, count, nothing)
         if isinstance(drawn, Missing):
             return drawn
-        provenance = weakest((drawn.provenance, idle.provenance))
-        return Samples(drawn.values, provenance, weights=drawn.weights)
+        return replace(drawn, provenance=weakest((drawn.provenance, idle.provenance)))
 
     return reduce
 
@@ -154,7 +164,7 @@ def closure_error(observation: Observation) -> Samples | Missing:
         windows = windows_of(observation, phase, mixed[0].source)
         if isinstance(windows, Missing):
             return windows
-        drawn = _per(windows, _energy_j, _requests, _NO_REQUESTS)
+        drawn = _per(observation, windows, _energy_j, _requests, _NO_REQUESTS)
         if isinstance(drawn, Missing):
             return drawn
         parts.append(ratio_of_sums(drawn.values, drawn.weights or ()))

@@ -50,14 +50,16 @@ def gaps(observation: Observation) -> Samples | Missing:
         return NOTHING_TIMED
     values: list[float] = []
     groups: list[int] = []
-    launches = launches_of(timed)
-    for group, batch in zip(launches or range(len(timed)), timed, strict=True):
+    launches = launches_of(timed) or ()
+    processes = len(set(launches))
+    units = launches if processes > 1 else range(len(timed))
+    for group, batch in zip(units, timed, strict=True):
         spans = {span for request in batch for span in pairwise(sorted(set(request.token_s)))}
         values += [end - start for start, end in sorted(spans)]
         groups += [group] * len(spans)
     if not values:
         return Missing("no timed request has two tokens that arrived apart")
-    grouped_by = "request" if launches is None else "launch"
+    grouped_by = {0: "request", 1: "request, one process"}.get(processes, "launch")
     return Samples(tuple(values), Provenance.MEASURED, groups=tuple(groups), grouped_by=grouped_by)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from leanboard.metrics.batches import launches_of_rounds
+from leanboard.metrics.groups import grouped
 from leanboard.metrics.intervals import geometric_mean
 from leanboard.metrics.metric import Metric, Missing, Role, Samples, Summary
 from leanboard.metrics.summary import point
@@ -26,10 +28,7 @@ class PairedRatios:
 
     def by_launch(self) -> tuple[float, ...]:
         """Return the geometric mean of each launch's ratios."""
-        members: dict[int, list[float]] = {}
-        for value, launch in zip(self.values, self.launches, strict=True):
-            members.setdefault(launch, []).append(value)
-        return tuple(geometric_mean(values) for values in members.values())
+        return tuple(geometric_mean(ratios) for ratios in grouped(self.values, self.launches))
 
 
 def paired_ratios(
@@ -58,10 +57,7 @@ def paired_ratios(
     pairs = [(ours[number], theirs[number]) for number in shared]
     if any(value <= 0 for pair in pairs for value in pair):
         return Missing("a ratio needs values above 0 in every round")
-    launch = _launch_of_rounds(candidate)
-    return PairedRatios(
-        tuple(a / b for a, b in pairs), tuple(launch.get(number, 0) for number in shared)
-    )
+    return PairedRatios(tuple(a / b for a, b in pairs), launches_of_rounds(candidate, shared))
 
 
 def at_round(observation: RequestObservation, number: int) -> RequestObservation:
@@ -87,11 +83,6 @@ def _refusal(metric: Metric, candidate: Observation, baseline: Observation) -> M
 def _in_rounds(metric: Metric, candidate: Observation, baseline: Observation) -> bool:
     per_round = metric.per_round
     return per_round is not None and all(per_round(arm) for arm in (candidate, baseline))
-
-
-def _launch_of_rounds(observation: RequestObservation) -> dict[int, int]:
-    seen = {s.round: s.launch for s in observation.rounds if not s.warmup}
-    return seen | {r.round: r.launch for r in observation.requests if not r.warmup}
 
 
 def _single_ratio(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from leanboard.metrics.distributions import binomial_cdf, t_quantile
+from leanboard.metrics.groups import grouped
 from leanboard.metrics.intervals import (
     LEVEL,
     MIN_UNITS,
@@ -124,14 +124,12 @@ def clustered_interval(
     Source: Woodruff, Confidence intervals for medians and other position measures (1952).
     """
     point = percentile(values, p)
-    members: dict[int, list[bool]] = defaultdict(list)
-    for value, group in zip(values, groups, strict=True):
-        members[group].append(value <= point)
+    members = grouped([float(value <= point) for value in values], groups)
     if len(members) < MIN_UNITS:
         return None
     n, share = len(values), p / 100
-    below = [float(sum(flags)) for flags in members.values()]
-    sizes = [float(len(flags)) for flags in members.values()]
+    below = [sum(flags) for flags in members]
+    sizes = [float(len(flags)) for flags in members]
     clustered = ratio_of_sums_error(below, sizes) or 0.0
     error = max(clustered, math.sqrt(share * (1 - share) / n))
     reach = t_quantile((1 + level) / 2, len(members) - 1) * error

@@ -12,7 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from leanboard.metrics.batches import NOT_REQUESTS, NOTHING_TIMED, Batch, batches
+from leanboard.metrics.batches import (
+    NOT_REQUESTS,
+    NOTHING_TIMED,
+    Batch,
+    batches,
+    launches_of,
+)
 from leanboard.metrics.metric import (
     Direction,
     Kind,
@@ -208,13 +214,14 @@ def _floors(phase: Phase, ceilings: tuple[str, ...], *, share: bool) -> Reduce:
         if not timed:
             return next((why for _, why in found if isinstance(why, Missing)), NOTHING_TIMED)
         per_s = {name: observation.facts[name].value for name in ceilings}
-        floors_s = [_floor_s(phase.work(model, batch), per_s) for batch, _ in timed]
+        floors_s = tuple(_floor_s(phase.work(model, batch), per_s) for batch, _ in timed)
+        groups = launches_of([batch for batch, _ in timed])
         if share:
             weights = tuple(spent for _, spent in timed)
-            return Samples(tuple(floors_s), Provenance.COUNTED, weights=weights)
+            return Samples(floors_s, Provenance.COUNTED, weights=weights, groups=groups)
         units = [phase.units(batch) for batch, _ in timed]
         values = tuple(floor / count for floor, count in zip(floors_s, units, strict=True))
-        return Samples(values, Provenance.COUNTED)
+        return Samples(values, Provenance.COUNTED, groups=groups)
 
     return reduce
 

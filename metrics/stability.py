@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from leanboard.metrics.batches import batches
+from leanboard.metrics.batches import Batch, batches
+from leanboard.metrics.groups import grouped
 from leanboard.metrics.intervals import mean
 from leanboard.metrics.latency import ttft_s
 from leanboard.metrics.steadiness import middle_range, spread, trend, widest_gap
@@ -25,6 +26,10 @@ MIN_ROUNDS = 5
 
 ASKED_FOR = frozenset({"applications-clocks-setting"})
 """Reasons for a low GPU clock that are a setting, and no throttling."""
+
+
+Shape = frozenset[tuple[int, int]]
+"""Tokens of prompt and output of the requests of a round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,10 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The timed rounds: values by round, and surroundings, in the rounds' order."""
+    """The timed rounds: values over those usual for their shape, and surroundings, in order."""
 
-    step_s: Mapping[int, float]
-    ttft_s: Mapping[int, float]
+    step: Mapping[int, float]
+    ttft: Mapping[int, float]
     launch: Mapping[int, int]
     around: tuple[RoundTrace, ...]
 
@@ -94,7 +99,7 @@ def judge(observation: RequestObservation) -> Judgement:
     figures = {check.name: check.take(seen) for check in CHECKS}
     found = [check.cause(figures[check.name]) for check in CHECKS]
     causes = tuple(cause for cause in found if cause is not None)
-    enough = len(seen.ttft_s) >= MIN_ROUNDS
+    enough = len(seen.ttft) >= MIN_ROUNDS
     return Judgement(False if causes else True if enough else None, causes, figures)
 
 
@@ -114,20 +119,47 @@ def step_s(request: RequestTrace) -> float | None:
 def _seen(observation: RequestObservation) -> _Seen:
     timed = batches(observation)
     around = [seen for seen in observation.rounds if not seen.warmup]
+    shapes = _shapes(timed)
     return _Seen(
-        step_s=_by_round(observation, step_s),
-        ttft_s=_by_round(observation, ttft_s),
+        step=_over_usual(_by_round(timed, step_s), shapes),
+        ttft=_over_usual(_by_round(timed, ttft_s), shapes),
         launch={batch[0].round: batch[0].launch for batch in timed},
         around=tuple(sorted(around, key=lambda seen: seen.round)),
     )
 
 
+def _shapes(timed: Iterable[Batch]) -> dict[int, Shape]:
+    """Return the prompt and output lengths of each round's requests."""
+    shapes: dict[int, Shape] = {}
+    for batch in timed:
+        lengths = frozenset((r.prompt_tokens, r.output_tokens) for r in batch)
+        shapes[batch[0].round] = shapes.get(batch[0].round, frozenset()) | lengths
+    return shapes
+
+
+def _over_usual(values: Mapping[int, float], shapes: Mapping[int, Shape]) -> dict[int, float]:
+    """Return each round's value over the median of the rounds of its shape.
+
+    What differs from shape to shape says nothing about the machine, and neither does a shape that
+    only one round had: it is left out.
+    """
+    alike: dict[Shape, list[float]] = {}
+    for number, value in values.items():
+        alike.setdefault(shapes[number], []).append(value)
+    usual = {shape: median(found) for shape, found in alike.items() if len(found) > 1}
+    return {
+        number: value / usual[shapes[number]]
+        for number, value in values.items()
+        if usual.get(shapes[number], 0.0) > 0
+    }
+
+
 def _by_round(
-    observation: RequestObservation, value: Callable[[RequestTrace], float | None]
+    timed: Iterable[Batch], value: Callable[[RequestTrace], float | None]
 ) -> dict[int, float]:
     """Return a round's mean over its batches; rounds without a value are left out."""
     rounds: dict[int, list[float]] = {}
-    for batch in batches(observation):
+    for batch in timed:
         found = [v for request in batch if (v := value(request)) is not None]
         if found:
             rounds.setdefault(batch[0].round, []).append(mean(found))
@@ -135,10 +167,8 @@ def _by_round(
 
 
 def _launch_gap(seen: _Seen) -> float | None:
-    launches: dict[int, list[float]] = {}
-    for number, value in seen.step_s.items():
-        launches.setdefault(seen.launch[number], []).append(value)
-    return widest_gap([median(values) for values in launches.values()])
+    launches = grouped(seen.step.values(), [seen.launch[number] for number in seen.step])
+    return widest_gap([median(values) for values in launches])
 
 
 def _known(
@@ -188,14 +218,14 @@ CHECKS: tuple[Check, ...] = (
         "tpot_spread",
         0.10,
         "spread of the time per token over rounds",
-        lambda seen: spread(list(seen.step_s.values())),
+        lambda seen: spread(list(seen.step.values())),
     ),
     Check(
         "spread",
         "ttft_spread",
         0.20,
         "spread of the time to first token over rounds",
-        lambda seen: spread(list(seen.ttft_s.values())),
+        lambda seen: spread(list(seen.ttft.values())),
     ),
     # The line through 8 rounds of normal noise has a standard error of 3.7 and 7.8%.
     Check(
@@ -203,14 +233,14 @@ CHECKS: tuple[Check, ...] = (
         "tpot_drift",
         0.10,
         "change of the time per token from the first round to the last",
-        lambda seen: trend(list(seen.step_s.values())),
+        lambda seen: trend(list(seen.step.values())),
     ),
     Check(
         "drift",
         "ttft_drift",
         0.25,
         "change of the time to first token from the first round to the last",
-        lambda seen: trend(list(seen.ttft_s.values())),
+        lambda seen: trend(list(seen.ttft.values())),
     ),
     # Launches fill their range evenly; neighbours this far apart are two speeds, or one odd launch.
     Check(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from leanboard.metrics.groups import grouped
 from leanboard.metrics.intervals import (
     Interval,
     mean,
@@ -66,9 +67,23 @@ def summarise(metric: Metric, samples: Samples | Missing) -> Estimate:
     bad = sum(not math.isfinite(v) for v in (*samples.values, *(samples.weights or ())))
     if bad:
         return Estimate(None, n, reason=f"{bad} of {n} samples are not finite")
+    if _of_one_process(samples):
+        return _noted(summarise(metric, replace(samples, groups=None)), "one process")
     if metric.summary in _PERCENTILES:
         return _percentile(samples, _PERCENTILES[metric.summary])
     return _STATISTICS[metric.summary](samples)
+
+
+def _of_one_process(samples: Samples) -> bool:
+    groups = samples.groups or ()
+    return samples.grouped_by == "launch" and len(set(groups)) == 1
+
+
+def _noted(estimate: Estimate, note: str) -> Estimate:
+    interval = estimate.interval
+    if interval is None:
+        return estimate
+    return replace(estimate, interval=replace(interval, method=f"{interval.method}, {note}"))
 
 
 def point(metric: Metric, samples: Samples) -> float:
@@ -121,12 +136,9 @@ def _ratio(samples: Samples) -> Estimate:
     if math.fsum(weights) <= 0:
         return Estimate(None, n, reason="the denominators sum to 0")
     units = _units(samples.values, weights, samples.groups)
-    interval = ratio_of_sums_interval(*units)
-    if interval is not None and samples.groups is not None:
-        interval = replace(interval, method=f"{interval.method}, by {samples.grouped_by}")
-    return Estimate(
-        ratio_of_sums(samples.values, weights), n, interval, ratio_of_sums_error(*units)
-    )
+    interval, error = ratio_of_sums_interval(*units), ratio_of_sums_error(*units)
+    found = Estimate(ratio_of_sums(samples.values, weights), n, interval, error)
+    return found if samples.groups is None else _noted(found, f"by {samples.grouped_by}")
 
 
 def _units(
@@ -135,12 +147,8 @@ def _units(
     """Return numerators and denominators summed over each independent unit."""
     if groups is None:
         return list(values), list(weights)
-    sums: dict[int, list[float]] = {}
-    for value, weight, group in zip(values, weights, groups, strict=True):
-        unit = sums.setdefault(group, [0.0, 0.0])
-        unit[0] += value
-        unit[1] += weight
-    return [above for above, _ in sums.values()], [below for _, below in sums.values()]
+    numerators, denominators = (grouped(parts, groups) for parts in (values, weights))
+    return list(map(math.fsum, numerators)), list(map(math.fsum, denominators))
 
 
 _LARGEST_EXPONENT = 700.0
@@ -155,7 +163,7 @@ def _exp_ratio(samples: Samples) -> Estimate:
         return Estimate(None, inner.n, reason=f"exp({inner.value:g}) is beyond any useful number")
     value = math.exp(inner.value)
     interval = inner.interval and Interval(
-        math.exp(inner.interval.low), math.exp(inner.interval.high), "t, linearised ratio, exp"
+        math.exp(inner.interval.low), math.exp(inner.interval.high), f"{inner.interval.method}, exp"
     )
     # The error of exp(r) is exp(r) times the error of r, to first order.
     error = None if inner.stderr is None else value * inner.stderr

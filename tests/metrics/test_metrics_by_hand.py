@@ -80,6 +80,21 @@ def windows(*members: EnergyWindow) -> RequestObservation:
     return RequestObservation(windows=members)
 
 
+def ten_launches(every: int) -> RequestObservation:
+    """Ten launches of 10, 11, ... 19 W, with ten rounds of 2 s of which each ``every``-th ran."""
+    numbers = range(0, 100, every)
+    timed = [
+        window(2.0 * (10 + number // 10), 2.0, phase, round=number)
+        for number in numbers
+        for phase in (Phase.MIXED, Phase.DECODE)
+    ]
+    idle = [window(2.0, 2.0, Phase.IDLE, round=number) for number in range(0, 100, 10)]
+    return RequestObservation(
+        requests=tuple(request(number, [1.0], launch=number // 10) for number in numbers),
+        windows=(*timed, *idle),
+    )
+
+
 def choices(name: str, scores: Sequence[float]) -> AnswerObservation:
     answers = tuple(AnswerTrace(str(i), {name: score}) for i, score in enumerate(scores))
     return AnswerObservation(answers=answers)
@@ -304,14 +319,25 @@ class TestLatency:
             assert drawn(name, pairs).grouped_by == "launch"
         assert drawn("itl_p50_s", pairs).groups == (0,) * 4 + (1,) * 4 + (2,) * 4
 
-    @pytest.mark.parametrize("launches", [(0, 0, 0), (0, 1, 2)])
-    def test_one_process_or_one_for_each_request_groups_nothing(
-        self, launches: tuple[int, ...]
-    ) -> None:
-        alone = requests([request(i, [1.0, 2.0], launch=of) for i, of in enumerate(launches)])
+    def test_a_process_for_each_request_groups_nothing(self) -> None:
+        alone = requests([request(i, [1.0, 2.0], launch=i) for i in range(3)])
         assert drawn("ttft_s", alone).groups is None
         assert drawn("output_tokens_per_s", alone).groups is None
         assert drawn("itl_p50_s", alone).groups == (0, 1, 2)
+
+    def test_intervals_over_the_requests_of_one_process_say_so(self) -> None:
+        alone = requests([request(i, [1.0 + i, 2.0 + 2 * i, 9.0 + 2 * i]) for i in range(8)])
+        apart = requests([replace(r, launch=r.round) for r in alone.requests])
+        for name in ("ttft_s", "itl_p50_s", "output_tokens_per_s"):
+            one, several = estimate(name, alone), estimate(name, apart)
+            assert one.interval is not None
+            assert several.interval is not None
+            assert one.interval.method == f"{several.interval.method}, one process"
+            assert (one.value, one.interval.low, one.interval.high) == (
+                several.value,
+                several.interval.low,
+                several.interval.high,
+            )
 
     def test_p95_of_gaps_needs_a_hundred_of_them(self) -> None:
         assert estimate("itl_p95_s", FIVE_GAPS) == Estimate(
@@ -421,6 +447,35 @@ class TestEnergy:
     def test_modelled_joules_stay_modelled(self) -> None:
         modelled = window(9.0, 1.0, source="codecarbon", provenance=Provenance.MODELLED)
         assert drawn("mean_power_w", windows(modelled)).provenance is Provenance.MODELLED
+
+    def test_the_windows_of_one_process_are_one_unit(self) -> None:
+        # Ten launches of ten rounds; each launch draws its own power, each round as its launch.
+        seen = ten_launches(1)
+        for name in ("energy_per_request_j", "energy_net_per_request_j", "decode_energy_j"):
+            found = estimate(name, seen)
+            assert drawn(name, seen).groups == tuple(i // 10 for i in range(100))
+            assert found.n == 100
+            assert found.interval is not None
+            assert found.interval.method == "t, linearised ratio, by launch"
+        # 20 .. 38 J for 2 requests: ten launches of 10 .. 19 J, of variance 82.5 / 9.
+        gross = estimate("energy_per_request_j", seen)
+        assert gross.value == pytest.approx(14.5)
+        assert gross.stderr == pytest.approx(math.sqrt(82.5 / 9 / 10))
+        # The idle windows are one a launch.
+        assert drawn("idle_power_w", seen).groups is None
+        assert estimate("idle_power_w", seen).n == 10
+
+    def test_a_window_in_each_process_is_its_own_unit(self) -> None:
+        seen = ten_launches(10)
+        found = estimate("energy_per_request_j", seen)
+        assert drawn("energy_per_request_j", seen).groups is None
+        assert found.interval is not None
+        assert found.interval.method == "t, linearised ratio"
+
+    def test_windows_of_one_process_say_so(self) -> None:
+        found = estimate("mean_power_w", windows(*TWO_WINDOWS * 3))
+        assert found.interval is not None
+        assert found.interval.method == "t, linearised ratio, one process"
 
     def test_windows_without_output_tokens_have_no_energy_per_token(self) -> None:
         none = windows(window(5.0, 1.0, output_tokens=0))

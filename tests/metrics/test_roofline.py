@@ -8,6 +8,7 @@ from hardware_examples import CEILINGS, MODEL, observation, quantities, request
 from leanboard.metrics.metric import Missing, Samples
 from leanboard.metrics.registry import metric
 from leanboard.metrics.roofline import NO_PEAK, NOT_CALIBRATED, Bound, Model, bound_of, positions
+from leanboard.metrics.summary import summarise
 from leanboard.metrics.trace import Provenance, RequestObservation, RequestTrace
 
 
@@ -123,6 +124,34 @@ def test_a_phase_without_time_has_the_reason_of_its_throughput(
     one: RequestTrace, reason: str
 ) -> None:
     assert metric("mfu_decode").reduce(observation([one])) == Missing(reason)
+
+
+@pytest.mark.parametrize(
+    "name", ["mfu_decode", "mbu_prefill", "roofline_share_decode", "decode_floor_s"]
+)
+def test_the_batches_of_one_process_are_one_unit(name: str) -> None:
+    # Ten launches of ten rounds; all rounds of a launch take equally long.
+    rounds = [
+        request(i, 10, [3.0 + i // 10, 8.0 + 2 * (i // 10)], launch=i // 10) for i in range(100)
+    ]
+    samples = drawn(name, observation(rounds))
+    assert samples.groups == tuple(i // 10 for i in range(100))
+    found, alone = (
+        summarise(metric(name), drawn(name, observation(of))) for of in (rounds, rounds[::10])
+    )
+    assert (found.n, alone.n) == (100, 10)
+    assert found.interval is not None
+    assert found.interval.method.endswith(", by launch")
+    # Nine more rounds of the same ten processes tell nothing new.
+    assert found.value == pytest.approx(alone.value)
+    if found.stderr is not None:
+        assert found.stderr == pytest.approx(alone.stderr)
+
+
+def test_a_batch_in_each_process_is_its_own_unit() -> None:
+    apart = observation([request(i, 10, [3.0, 8.0, 13.0], launch=i) for i in range(8)])
+    assert drawn("mfu_decode", apart).groups is None
+    assert drawn("decode_floor_s", apart).groups is None
 
 
 def test_counted_work_under_a_measured_ceiling_is_counted() -> None:

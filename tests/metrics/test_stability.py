@@ -199,6 +199,64 @@ def noisy(
     return run(tpot.tolist(), ttft.tolist(), per_launch)
 
 
+SHAPES = (
+    *((64, 0.10), (96, 0.13), (128, 0.16), (192, 0.23)),
+    *((256, 0.30), (320, 0.38), (384, 0.46), (512, 0.62)),
+)
+"""Prompt tokens and time to first token; the time per token grows by a tenth up to the longest."""
+
+
+def of_lengths(chance: np.random.Generator, slow: np.ndarray) -> RequestObservation:
+    """Eight lengths in turn, 32 rounds, 8 a launch, with normal noise, times what is planted."""
+    between = chance.normal(0, 0.015, 4).repeat(8)
+    requests = []
+    for i in range(32):
+        prompt_tokens, ttft = SHAPES[i % 8]
+        tpot = 0.02 * (1 + 0.1 * prompt_tokens / 512)
+        tpot *= slow[i] * (1 + between[i] + chance.normal(0, 0.03))
+        ttft *= slow[i] * (1 + between[i] + chance.normal(0, 0.07))
+        requests.append(replace(request(i, tpot, ttft, launch=i // 8), prompt_tokens=prompt_tokens))
+    return RequestObservation(requests=tuple(requests))
+
+
+class TestLengths:
+    def test_lengths_in_turn_are_no_spread(self) -> None:
+        chance = np.random.default_rng(5)
+        runs = [judge(of_lengths(chance, np.ones(32))) for _ in range(300)]
+        assert sum(seen.stable is False for seen in runs) <= 4
+        assert sum(seen.stable is True for seen in runs) >= 296
+
+    @pytest.mark.parametrize("slow", [np.repeat([1.0, 1.2], 16), np.repeat([1.2, 1.0, 1.2, 1], 8)])
+    def test_a_slow_half_is_found_among_lengths(self, slow: np.ndarray) -> None:
+        chance = np.random.default_rng(6)
+        runs = [judge(of_lengths(chance, slow)) for _ in range(100)]
+        assert sum(seen.stable is False for seen in runs) >= 95
+
+    def test_rounds_are_measured_by_the_median_of_their_lengths(self) -> None:
+        # 1.0 and 1.2 about 1.1, 3.0 and 3.3 about 3.15: 10/11, 12/11, 20/21, 22/21 in this order,
+        # twice; quartiles of the eight 10/11 + 3/4 of the way to 20/21, and mirrored about 1.
+        tpot = [0.010, 0.030, 0.012, 0.033] * 2
+        lengths = [64, 512] * 4
+        seen = RequestObservation(
+            requests=tuple(
+                replace(request(i, v), prompt_tokens=n)
+                for i, (v, n) in enumerate(zip(tpot, lengths, strict=True))
+            )
+        )
+        quartile = 10 / 11 + 0.75 * (20 / 21 - 10 / 11)
+        found = judge(seen).figures["tpot_spread"]
+        assert found == pytest.approx(2 * (1 - quartile) / 1.349)
+
+    def test_a_length_that_one_round_had_says_nothing(self) -> None:
+        level = run([0.02] * 5).requests
+        odd = replace(request(5, 0.2, 9.0), prompt_tokens=999)
+        judgement = judge(RequestObservation(requests=(*level, odd)))
+        assert judgement.stable is True
+        assert judgement.figures["tpot_spread"] == pytest.approx(0.0, abs=1e-9)
+        apart = [replace(r, prompt_tokens=r.round) for r in run([0.02] * 8).requests]
+        assert judge(RequestObservation(requests=tuple(apart))).stable is None
+
+
 @pytest.mark.parametrize(("rounds", "per_launch"), [(8, 1), (16, 2), (8, 8)])
 def test_normal_noise_is_stable_in_99_of_100_runs(rounds: int, per_launch: int) -> None:
     chance = np.random.default_rng(2)

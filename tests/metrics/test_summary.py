@@ -90,6 +90,35 @@ def test_four_launches_have_a_ratio_and_no_interval_however_many_batches() -> No
     assert (result.value, result.n, result.interval) == (1.5, 40, None)
 
 
+@pytest.mark.parametrize(
+    ("summary", "method"),
+    [
+        (Summary.MEDIAN, "order statistics, one process"),
+        (Summary.RATIO_OF_SUMS, "t, linearised ratio, one process"),
+        (Summary.EXP_RATIO_OF_SUMS, "t, linearised ratio, exp, one process"),
+    ],
+)
+def test_samples_of_one_process_count_singly_and_their_interval_says_so(
+    summary: Summary, method: str
+) -> None:
+    plain = replace(ONE_TO_TEN, values=(0.1, 0.4, 0.2, 0.3, 0.5, 0.6), weights=(1.0,) * 6)
+    free = summed(summary, plain)
+    one = summed(summary, replace(plain, groups=(3,) * 6))
+    assert free.interval is not None
+    assert one.interval is not None
+    assert one == replace(free, interval=replace(free.interval, method=method))
+
+
+def test_one_process_without_an_interval_has_the_value_alone() -> None:
+    few = Samples((1.0, 2.0, 3.0, 4.0, 5.0), MEASURED, groups=(0,) * 5)
+    assert summed(Summary.MEDIAN, few) == Estimate(3.0, 5)
+
+
+def test_the_gaps_of_one_request_are_no_process() -> None:
+    gaps = Samples((1.0,) * 20, MEASURED, groups=(0,) * 20, grouped_by="request")
+    assert summed(Summary.P50, gaps).interval is None
+
+
 def test_right_or_wrong_is_a_proportion() -> None:
     result = summed(Summary.MEAN, Samples((1.0, 0.0, 1.0, 1.0, 0.0), MEASURED))
     assert result.value == pytest.approx(0.6)
