@@ -43,6 +43,7 @@ types: setup ## Check the types (mypy, strict)
 	@for p in $(filter-out leaderboard,$(PARTS)); do ln -sfn ../../../$$p build/typing/leanboard/$$p; done
 	@ln -sfn ../../../site/leaderboard build/typing/leanboard/leaderboard
 	$(BIN)/mypy $(PARTS:%=-p leanboard.%)
+	$(BIN)/mypy benchmarks
 
 site: ## Build the pages into build/site
 serve: ## Show the pages on this machine

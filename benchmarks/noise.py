@@ -5,7 +5,7 @@ that stops early: the baseline, the same again (A/A: the ratio is 1), and the ba
 step made longer by 5%. A trial's intervals must hold 1 for the second and leave it out for the
 third.
 
-Then replays: the recorded launches of baseline and A/A arm, drawn again in runs of neighbours and
+Then replays: the recorded launches of baseline and A/A arm, shuffled in runs of neighbours and
 handed to either side by the toss of a coin for each run, go through the same rule two thousand
 times.
 

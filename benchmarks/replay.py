@@ -36,7 +36,7 @@ def replay(
 ) -> Replayed:
     """Run the rule on series drawn from recorded ones, where the truth is a ratio of 1.
 
-    Whole launches are drawn, with replacement, in runs of neighbours: what differs between
+    Whole launches are drawn in runs of neighbours, no launch twice in a trial: what differs between
     processes, and what drifts over a few launches, stays together. One coin for each run decides
     which side is the candidate, so that in the long run nothing favours one.
 
@@ -58,13 +58,22 @@ def replay(
 
 
 def drawn(series: Sequence[Sequence[Launch]], draw: random.Random) -> Iterator[list[float]]:
-    """Yield launches without end."""
+    """Yield launches: all runs of neighbours in random order, each launch once, then anew."""
     while True:
-        recorded = draw.choice(series)
-        first = draw.randrange(max(1, len(recorded) - _NEIGHBOURS + 1))
-        swapped = draw.random() < 0.5
-        for launch in recorded[first : first + _NEIGHBOURS]:
-            yield [1 / ratio if swapped else ratio for ratio in launch]
+        runs = [run for recorded in series for run in _runs(recorded, draw)]
+        draw.shuffle(runs)
+        for run in runs:
+            swapped = draw.random() < 0.5
+            for launch in run:
+                yield [1 / ratio if swapped else ratio for ratio in launch]
+
+
+def _runs(recorded: Sequence[Launch], draw: random.Random) -> Iterator[Sequence[Launch]]:
+    """Cut a recorded trial into runs of neighbours, from a random place on."""
+    first = draw.randrange(min(_NEIGHBOURS, len(recorded)))
+    yield recorded[:first]
+    for start in range(first, len(recorded), _NEIGHBOURS):
+        yield recorded[start : start + _NEIGHBOURS]
 
 
 def _trial(launches: Iterator[list[float]], name: str, procedure: Procedure) -> RatioEstimate:

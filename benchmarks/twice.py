@@ -14,7 +14,7 @@ import argparse
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.report import REPORTS, Line, write
@@ -52,18 +52,19 @@ def pairs(first: Path, second: Path) -> list[Pair]:
 
 
 def _pair(key: tuple[str, str], first: Comparison | None, second: Comparison | None) -> Pair:
-    values = [None if found is None else found.value for found in (first, second)]
-    then, now = reading_of(first), reading_of(second)
-    if isinstance(then, Missing) or isinstance(now, Missing):
-        return Pair(*key, *values)
-    moved = change(then, now)
+    then, now = (None if found is None else found.value for found in (first, second))
+    lacking = Pair(*key, first=then, second=now)
+    readings = reading_of(first), reading_of(second)
+    if isinstance(readings[0], Missing) or isinstance(readings[1], Missing):
+        return lacking
+    moved = change(readings[0], readings[1])
     if isinstance(moved, Missing) or moved.interval is None:
-        return Pair(*key, *values)
-    return Pair(*key, *values, (moved.value, moved.interval.low, moved.interval.high))
+        return lacking
+    return replace(lacking, ratio=(moved.value, moved.interval.low, moved.interval.high))
 
 
 def _comparisons(store: Path) -> dict[tuple[str, str], Comparison]:
-    found = {}
+    found: dict[tuple[str, str], Comparison] = {}
     for entry in Store(store, "local").entries():
         record = entry.record
         if isinstance(record.cell, PerformanceCell):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from leanboard.metrics.energy_coverage import missing_windows
 from leanboard.metrics.trace import AnswerObservation, Provenance, Quantity, RequestObservation
 from leanboard.results.measure import comparisons
 from leanboard.results.schema import Environment, Record, Sampling, Times
@@ -134,7 +135,7 @@ class Execution:
             observation=observation if observation.requests else None,
             error=arm.failure(name, sampling.rounds),
             times=_times(arm, arm.started, arm.measured_s.get(name)),
-            warnings=tuple(arm.seen[name].notes) if name in arm.seen else (),
+            warnings=_warnings(arm, name, observation),
             sampling=sampling,
             threads=arm.threads,
             libraries=arm.libraries,
@@ -212,6 +213,12 @@ class Execution:
         backend = self._block.spec.backend_name
         self._told_s += seconds
         self._context.progress.advance(seconds, f"{backend} / {arm.label}: {doing}")
+
+
+def _warnings(arm: RunningArm, workload: str, observation: RequestObservation) -> tuple[str, ...]:
+    notes = arm.seen[workload].notes if workload in arm.seen else []
+    missing = missing_windows(observation)
+    return tuple(notes) if missing is None else (*notes, missing)
 
 
 def _with_energy(environment: Environment, probe: Probe) -> Environment:
