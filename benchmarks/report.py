@@ -1,13 +1,18 @@
-"""What a benchmark prints and keeps: claims, figures, and whether each held."""
+"""What a benchmark prints and keeps: claims, figures, and whether each held.
+
+python -m benchmarks.report          the figures kept last, as the table of docs/measurement.md
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 REPORTS = Path("build/benchmarks")
+_WORDS = {True: "held", False: "not held", None: ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +26,30 @@ class Line:
 
 def write(name: str, lines: Sequence[Line], data: object) -> int:
     """Print the lines, keep them with the data as JSON, and return the exit status."""
-    words = {True: "held", False: "NOT HELD", None: ""}
     width = max(len(line.claim) for line in lines)
     for line in lines:
-        print(f"{line.claim:<{width}}  {line.figure:<34} {words[line.held]}")
+        print(f"{line.claim:<{width}}  {line.figure:<34} {_WORDS[line.held].upper()}")
     REPORTS.mkdir(parents=True, exist_ok=True)
-    kept = {"lines": [asdict(line) for line in lines], "data": data}
+    kept = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "lines": [asdict(line) for line in lines],
+        "data": data,
+    }
     (REPORTS / f"{name}.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
     return 1 if any(line.held is False for line in lines) else 0
+
+
+def table(folder: Path = REPORTS) -> Iterator[str]:
+    """Yield the kept reports as a Markdown table."""
+    yield "| benchmark | claim | measured | |"
+    yield "|---|---|---|---|"
+    for file in sorted(folder.glob("*.json")):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(kept, dict):
+            for line in kept["lines"]:
+                held = _WORDS[line["held"]]
+                yield f"| {file.stem} | {line['claim']} | {line['figure']} | {held} |"
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))
