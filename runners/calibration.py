@@ -255,11 +255,17 @@ def _process(command: Sequence[str], errors: list[str]) -> Iterator[Iterator[str
         timer.start()
         reader.start()
         try:
-            yield iter(process.stdout or ())
+            yield _lines(process, reader)
         finally:
             timer.cancel()
             process.kill()
             reader.join()
+
+
+def _lines(process: subprocess.Popen[str], reader: threading.Thread) -> Iterator[str]:
+    """Yield what a process writes; when it writes no more, let it say its last words."""
+    yield from process.stdout or ()
+    reader.join()
 
 
 def _started(command: Sequence[str]) -> subprocess.Popen[str]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
-import signal
 import sys
 from collections.abc import Mapping
-from types import FrameType
-from typing import NoReturn
 
 import click
 
 from leanboard.results.errors import LeanboardError
+from leanboard.runners.interrupt import listen
 
 INTERRUPTED = 130
 
@@ -58,11 +56,6 @@ def cli() -> None:
     """  # noqa: D301  click reads \b
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    """End as Ctrl-C does, so that workers are ended and files are whole."""
-    raise KeyboardInterrupt
-
-
 def _os_message(error: OSError) -> str:
     """Return what the system refused, in one sentence with the next step."""
     where = f" ({error.filename})" if error.filename else ""
@@ -74,7 +67,7 @@ def _os_message(error: OSError) -> str:
 
 def main() -> None:
     """Run the command line; errors meant for the user are one message and an exit status."""
-    signal.signal(signal.SIGTERM, _terminated)
+    listen()
     try:
         cli.main(standalone_mode=False)
     except LeanboardError as error:

@@ -19,6 +19,7 @@ from leanboard.runners.block import Block, PreparedWorkload
 from leanboard.runners.calibration import Calibration
 from leanboard.runners.conditions import watch_for
 from leanboard.runners.estimate import Estimate
+from leanboard.runners.interrupt import raise_if_asked
 from leanboard.runners.journal import Journal
 from leanboard.runners.launches import launched
 from leanboard.runners.probes import Probe, choose_probe
@@ -210,6 +211,7 @@ class Execution:
         self._advance(self._estimate.load_s(spec, arm.arm.spec), arm, "loaded")
 
     def _advance(self, seconds: float, arm: RunningArm, doing: str) -> None:
+        raise_if_asked()
         backend = self._block.spec.backend_name
         self._told_s += seconds
         self._context.progress.advance(seconds, f"{backend} / {arm.label}: {doing}")
