@@ -7,12 +7,11 @@ imported. What it says beyond names are values, and they are checked before Hydr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from leanboard.metrics.registry import METRICS
 from leanboard.results.command import hydra_value, overrides, run_command
 from leanboard.results.errors import ConfigError
 from leanboard.results.schema import AccuracyCell, Component, PerformanceCell, Record, Task
@@ -83,7 +82,6 @@ def rebuild(
     if isinstance(cell, PerformanceCell):
         _check_name("workload", cell.workload.name)
         _check_name("procedure", cell.procedure.name)
-        _check_watched(cell.procedure.watched)
     else:
         _check_task(cell.task, allow_model=allow_model)
     (spec,) = blocks([*overrides(cell), *_places(store, cache)])
@@ -128,13 +126,6 @@ def _products(cell: PerformanceCell | AccuracyCell) -> Iterator[tuple[str, int, 
     timed = batches(cell.procedure) * work.batch_size * each
     yield "tokens in all rounds of an arm", timed, _MOST_TOKENS
     yield "tokens in all prompts and their answers", work.prompts * each, _MOST_TOKENS
-
-
-def _check_watched(names: Sequence[str]) -> None:
-    known = {metric.name for metric in METRICS}
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"the record watches {name[:60]!r}, which is no metric here.")
 
 
 def _check_name(group: str, name: str) -> None:

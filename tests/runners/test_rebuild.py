@@ -174,7 +174,7 @@ HOSTILE: Mapping[str, tuple[Record, str]] = {
     ),
     "a metric that is none": (
         changed(make_record(), "procedure", watched=("$(reboot)",)),
-        "no metric here",
+        "of which no ratio to the baseline is made",
     ),
     "more threads than cores": (
         make_record(device=make_device(threads=60_000)),
