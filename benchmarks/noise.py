@@ -36,12 +36,12 @@ from leanboard.metrics.trace import RequestObservation
 from leanboard.results.schema import Procedure
 from leanboard.runners.arms import RunningArm
 from leanboard.runners.block import Block
-from leanboard.runners.conditions import watch_for
+from leanboard.runners.energy.meters import NullMeter
+from leanboard.runners.energy.probes import Probe
 from leanboard.runners.grid import ArmSpec, BlockSpec, TechniqueSpec, blocks
 from leanboard.runners.lock import measuring
-from leanboard.runners.meters import NullMeter
+from leanboard.runners.machine.conditions import watch_for
 from leanboard.runners.prepare import prepare
-from leanboard.runners.probes import Probe
 from leanboard.runners.progress import PlainProgress
 from leanboard.runners.rounds import Instruments
 from leanboard.runners.timing import Timing

@@ -23,7 +23,7 @@ from leanboard.results.errors import (
     OutOfMemoryError,
 )
 from leanboard.runners.cache import Say, build_once
-from leanboard.runners.memory import require_memory
+from leanboard.runners.machine.memory import require_memory
 
 _TIMEOUT_S = 1800.0
 NOTE = "origin.json"

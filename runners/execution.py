@@ -16,13 +16,13 @@ from leanboard.runners.accuracy.score import score
 from leanboard.runners.accuracy.tasks import PreparedTask
 from leanboard.runners.arms import RunningArm, Started
 from leanboard.runners.block import Block, PreparedWorkload
-from leanboard.runners.calibration import Calibration
-from leanboard.runners.conditions import watch_for
+from leanboard.runners.energy.probes import Probe, choose_probe
 from leanboard.runners.estimate import Estimate
 from leanboard.runners.interrupt import raise_if_asked
 from leanboard.runners.journal import Journal
 from leanboard.runners.launches import launched
-from leanboard.runners.probes import Probe, choose_probe
+from leanboard.runners.machine.calibration import Calibration
+from leanboard.runners.machine.conditions import watch_for
 from leanboard.runners.progress import Progress
 from leanboard.runners.recording import BlockRun, Finished, Recorder, new_run_id
 from leanboard.runners.remote import RemoteEngine

@@ -13,7 +13,7 @@ from leanboard.results.schema import Component, DeviceProfile, Procedure
 from leanboard.runners import config
 from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.backends.base import Backend, Device
-from leanboard.runners.hardware import HardwareConfig, resolve_device
+from leanboard.runners.machine.hardware import HardwareConfig, resolve_device
 from leanboard.runners.models import ModelConfig
 from leanboard.runners.packages import PackageConfig
 from leanboard.runners.workloads import WorkloadConfig

@@ -15,11 +15,12 @@ from typing import Any
 
 from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.results.errors import LeanboardError, UnsupportedError
-from leanboard.runners import memory, wire
+from leanboard.runners import wire
 from leanboard.runners.arms import RunningArm
 from leanboard.runners.backends.base import Vocabulary
 from leanboard.runners.block import Arm, Block
 from leanboard.runners.isolate import Worker
+from leanboard.runners.machine import memory
 
 _LOAD = "load"
 

@@ -71,7 +71,7 @@ def show_findings(console: Console, *, as_json: bool = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from leanboard.runners.doctor import diagnose, report_json, summary
+    from leanboard.runners.doctor.diagnosis import diagnose, report_json, summary
 
     findings = diagnose()
     if as_json:
@@ -111,10 +111,10 @@ def show_calibration(console: Console, threads: Sequence[int] = ()) -> None:
     from rich.table import Table
 
     from leanboard.results import identity
-    from leanboard.runners.calibration import Resources, calibrate, ceiling_rows
-    from leanboard.runners.environment import snapshot
-    from leanboard.runners.hardware import THIS_MACHINE
     from leanboard.runners.lock import measuring
+    from leanboard.runners.machine.calibration import Resources, calibrate, ceiling_rows
+    from leanboard.runners.machine.environment import snapshot
+    from leanboard.runners.machine.hardware import THIS_MACHINE
 
     cache = Path(config.compose([])["cache"]).expanduser()
     machine = identity.machine_id(snapshot())

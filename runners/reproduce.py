@@ -24,10 +24,10 @@ from leanboard.results.reproduction import (
 )
 from leanboard.results.schema import AccuracyCell, Environment, PerformanceCell, Record, Status
 from leanboard.results.store import Store, read_record
-from leanboard.runners.environment import snapshot
 from leanboard.runners.estimate import Estimate
 from leanboard.runners.grid import BlockSpec
 from leanboard.runners.lock import measuring
+from leanboard.runners.machine.environment import snapshot
 from leanboard.runners.prepare import prepare
 from leanboard.runners.progress import Progress, clock_text, progress_on
 from leanboard.runners.rebuild import rebuild

@@ -19,10 +19,10 @@ from leanboard.runners.arms import RunningArm, Seen
 from leanboard.runners.backends.base import Request
 from leanboard.runners.batch_facts import batch_facts
 from leanboard.runners.block import PreparedWorkload
-from leanboard.runners.conditions import Conditions, Watch
-from leanboard.runners.energy_windows import decode_window, mixed_window, prefill_window
+from leanboard.runners.energy.probes import Probe, Window
+from leanboard.runners.energy.windows import decode_window, mixed_window, prefill_window
 from leanboard.runners.isolate import Worker
-from leanboard.runners.probes import Probe, Window
+from leanboard.runners.machine.conditions import Conditions, Watch
 from leanboard.runners.sampling import Warmup
 from leanboard.runners.workloads import requests
 

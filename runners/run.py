@@ -11,13 +11,13 @@ from leanboard.results import identity
 from leanboard.results.published import load_all
 from leanboard.results.schema import Environment, Record, Status
 from leanboard.results.store import Store
-from leanboard.runners.calibration import Calibration, Resources, ensure_calibrated, stored
-from leanboard.runners.environment import snapshot
 from leanboard.runners.estimate import Estimate, History
 from leanboard.runners.execution import Execution, RunContext
 from leanboard.runners.grid import BlockSpec
 from leanboard.runners.journal import Journal
 from leanboard.runners.lock import measuring
+from leanboard.runners.machine.calibration import Calibration, Resources, ensure_calibrated, stored
+from leanboard.runners.machine.environment import snapshot
 from leanboard.runners.prepare import prepare
 from leanboard.runners.progress import Progress
 

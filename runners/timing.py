@@ -10,7 +10,7 @@ from leanboard.metrics.stopping import widths
 from leanboard.results.schema import Sampling
 from leanboard.runners.arms import RunningArm
 from leanboard.runners.block import Block, PreparedWorkload
-from leanboard.runners.energy_windows import idle_window
+from leanboard.runners.energy.windows import idle_window
 from leanboard.runners.launches import fits_together, launched
 from leanboard.runners.rounds import Instruments, Session, order
 from leanboard.runners.sampling import Sampler

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.runners.backends.base import Device, ModelFiles
-from leanboard.runners.calibration import Calibration
 from leanboard.runners.checkpoint import read_json
+from leanboard.runners.machine.calibration import Calibration
 
 if TYPE_CHECKING:
     from leanboard.runners.grid import TechniqueSpec

@@ -20,9 +20,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import IO, Any
 
-from leanboard.runners import memory, wire
+from leanboard.runners import wire
 from leanboard.runners.backends.base import Backend, Device, Engine, Request, Span
-from leanboard.runners.libraries import library_facts, thread_pools
+from leanboard.runners.machine import memory
+from leanboard.runners.machine.libraries import library_facts, thread_pools
 
 _PR_SET_PDEATHSIG = 1
 # Of glibc's malloc.h; 32 MiB is the largest threshold that it takes.

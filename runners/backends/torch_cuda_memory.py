@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from leanboard.metrics.trace import Provenance, Quantity
-from leanboard.runners import nvml
+from leanboard.runners.machine import nvml
 
 if TYPE_CHECKING:
     import torch

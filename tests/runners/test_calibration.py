@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from leanboard.results.errors import LeanboardError
-from leanboard.runners import calibration
-from leanboard.runners.calibration import (
+from leanboard.runners.machine import calibration
+from leanboard.runners.machine.calibration import (
     Resources,
     calibrate,
     ceiling_rows,
     ensure_calibrated,
     stored,
 )
-from leanboard.runners.conditions import Conditions
-from leanboard.runners.disturbance import Disturbance, disturbance
+from leanboard.runners.machine.conditions import Conditions
+from leanboard.runners.machine.disturbance import Disturbance, disturbance
 
 MACHINE = "toy-2c-4gib-00000000"
 TWO, ONE = Resources("cpu", 2), Resources("cpu", 1)
@@ -163,7 +163,7 @@ def test_a_calibration_that_fails_leaves_the_run_alone(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(calibration, "measuring", no_lock)
-    monkeypatch.setattr(f"leanboard.runners.calibration.{name}", fault)
+    monkeypatch.setattr(f"leanboard.runners.machine.calibration.{name}", fault)
     assert ensure_calibrated(tmp_path, MACHINE, TWO, said.append) is None
     assert said[-1].startswith("No roofline: ")
     assert message in said[-1]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from fake_machine import FakeMachine
 
-from leanboard.runners import ceilings
-from leanboard.runners.ceilings import (
+from leanboard.runners.machine import ceilings
+from leanboard.runners.machine.ceilings import (
     Kernel,
     array_counts,
     best,
@@ -21,7 +21,7 @@ from leanboard.runners.ceilings import (
     rates,
     watched,
 )
-from leanboard.runners.conditions import Watch
+from leanboard.runners.machine.conditions import Watch
 
 TICK_S = 2.0**-7
 

@@ -13,8 +13,8 @@ import pytest
 from fake_machine import FakeMachine
 
 from leanboard.metrics.trace import RoundTrace
-from leanboard.runners import conditions, nvml
-from leanboard.runners.conditions import Conditions, Watch, other_processes
+from leanboard.runners.machine import conditions, nvml
+from leanboard.runners.machine.conditions import Conditions, Watch, other_processes
 
 PID = 41
 

@@ -14,13 +14,14 @@ from fake_machine import FakeMachine, whole_machine
 
 from leanboard.results.errors import ConfigError
 from leanboard.results.schema import Gpu
-from leanboard.runners import checks_software, planning
-from leanboard.runners.calibration import Resources
-from leanboard.runners.checks_software import EXTRAS
+from leanboard.runners import planning
 from leanboard.runners.commands import doctor
-from leanboard.runners.doctor import diagnose, report_json, summary
-from leanboard.runners.finding import Finding, Sources
-from leanboard.runners.hardware import Machine
+from leanboard.runners.doctor import checks_software
+from leanboard.runners.doctor.checks_software import EXTRAS
+from leanboard.runners.doctor.diagnosis import diagnose, report_json, summary
+from leanboard.runners.doctor.finding import Finding, Sources
+from leanboard.runners.machine.calibration import Resources
+from leanboard.runners.machine.hardware import Machine
 
 GPU = Gpu(
     name="NVIDIA X",
@@ -387,7 +388,7 @@ def test_a_report_is_json_with_every_finding(
     said = json.loads(report_json(findings))
     assert said["summary"] == summary(findings)
     assert [Finding(**finding) for finding in said["findings"]] == findings
-    monkeypatch.setattr("leanboard.runners.doctor.diagnose", lambda: findings)
+    monkeypatch.setattr("leanboard.runners.doctor.diagnosis.diagnose", lambda: findings)
     result = CliRunner().invoke(doctor, ["--json"])
     assert json.loads(result.output) == said
 
@@ -396,7 +397,7 @@ def test_the_table_ends_with_the_summary(bare: Sources, monkeypatch: pytest.Monk
     from rich.console import Console
 
     findings = diagnose(bare)
-    monkeypatch.setattr("leanboard.runners.doctor.diagnose", lambda: findings)
+    monkeypatch.setattr("leanboard.runners.doctor.diagnosis.diagnose", lambda: findings)
     console = Console(width=400, record=True, quiet=False, file=None)
     with console.capture() as captured:
         planning.show_findings(console)
@@ -411,12 +412,12 @@ class Calibrating:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cuda_missing: str | None) -> None:
         self.asked: list[tuple[str, int]] = []
         here = Machine(cores=lambda: 4, cuda_missing=lambda: cuda_missing)
-        monkeypatch.setattr("leanboard.runners.hardware.THIS_MACHINE", here)
+        monkeypatch.setattr("leanboard.runners.machine.hardware.THIS_MACHINE", here)
         monkeypatch.setattr("leanboard.runners.lock.measuring", lambda *_: nullcontext())
-        monkeypatch.setattr("leanboard.runners.environment.snapshot", lambda: None)
+        monkeypatch.setattr("leanboard.runners.machine.environment.snapshot", lambda: None)
         monkeypatch.setattr("leanboard.results.identity.machine_id", lambda _: "some-machine")
-        monkeypatch.setattr("leanboard.runners.calibration.calibrate", self._calibrate)
-        monkeypatch.setattr("leanboard.runners.calibration.ceiling_rows", lambda _: [])
+        monkeypatch.setattr("leanboard.runners.machine.calibration.calibrate", self._calibrate)
+        monkeypatch.setattr("leanboard.runners.machine.calibration.ceiling_rows", lambda _: [])
 
     def _calibrate(self, cache: object, machine: str, resources: Resources, say: object) -> None:
         self.asked.append((resources.device, resources.threads))

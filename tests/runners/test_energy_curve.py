@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from leanboard.runners.energy_curve import Curve, Sample, integrated
-from leanboard.runners.meters import MeterError
+from leanboard.runners.energy.curve import Curve, Sample, integrated
+from leanboard.runners.energy.meters import MeterError
 
 # 20 W for 2 s, then 40 W for 2 s, read every half second.
 TIMES = tuple(0.5 * i for i in range(9))

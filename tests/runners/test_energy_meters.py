@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_meter import World
 
-from leanboard.runners import nvml, nvml_energy, rapl
-from leanboard.runners.counters import Counter, CounterGauge, update_s
-from leanboard.runners.energy_curve import Sample
-from leanboard.runners.meters import CodecarbonMeter, Meter, MeterError, MeterGoneError
-from leanboard.runners.nvml_energy import PowerGauge
-from leanboard.runners.probes import Probe, Reading
-from leanboard.runners.sampled_meter import Gauge, SampledMeter, ThreadSampler
+from leanboard.runners.energy import nvml_energy, rapl
+from leanboard.runners.energy.counters import Counter, CounterGauge, update_s
+from leanboard.runners.energy.curve import Sample
+from leanboard.runners.energy.meters import CodecarbonMeter, Meter, MeterError, MeterGoneError
+from leanboard.runners.energy.nvml_energy import PowerGauge
+from leanboard.runners.energy.probes import Probe, Reading
+from leanboard.runners.energy.sampled_meter import Gauge, SampledMeter, ThreadSampler
+from leanboard.runners.machine import nvml
 
 MICROJOULE = 1e-6
 RANGE = 262_143_328_850

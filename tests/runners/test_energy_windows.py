@@ -20,16 +20,16 @@ from leanboard.metrics.trace import (
 )
 from leanboard.results.errors import ArmError
 from leanboard.runners.backends.base import Request
-from leanboard.runners.counters import CounterGauge
-from leanboard.runners.energy_windows import (
+from leanboard.runners.energy.counters import CounterGauge
+from leanboard.runners.energy.meters import NullMeter
+from leanboard.runners.energy.probes import Probe, Window
+from leanboard.runners.energy.sampled_meter import SampledMeter
+from leanboard.runners.energy.windows import (
     decode_window,
     idle_window,
     mixed_window,
     prefill_window,
 )
-from leanboard.runners.meters import NullMeter
-from leanboard.runners.probes import Probe, Window
-from leanboard.runners.sampled_meter import SampledMeter
 
 PREFILL_S, TOKEN_S = 0.8, 0.05
 REQUESTS = (Request("a", "Hello", 41), Request("b", "World", 41))

@@ -15,7 +15,7 @@ from fake_machine import whole_machine
 
 from leanboard.results.identity import machine_id, software_id
 from leanboard.results.schema import Cpu, Environment, Gpu
-from leanboard.runners import cpu, environment, nvml, system
+from leanboard.runners.machine import cpu, environment, nvml, system
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "records"
 MACHINE = "amd-epyc-2c-24gib-d2a842d0"

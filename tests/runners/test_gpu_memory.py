@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from leanboard.metrics.trace import Provenance, Quantity
-from leanboard.runners import nvml, wire
+from leanboard.runners import wire
 from leanboard.runners.arms import Seen
 from leanboard.runners.backends import torch_cuda_memory
 from leanboard.runners.backends.base import Device, ModelFiles, Request
@@ -17,6 +17,7 @@ from leanboard.runners.backends.torch_cuda_memory import CudaMemory, cuda_memory
 from leanboard.runners.backends.torch_engine import TransformersEngine
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.batch_facts import batch_facts
+from leanboard.runners.machine import nvml
 
 GPU = torch.device("cuda", 0)
 HOST = {"resident": 90, "peak": 100, "anonymous": 60, "file_backed": 30}

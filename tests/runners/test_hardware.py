@@ -14,8 +14,8 @@ import yaml
 from leanboard import suites
 from leanboard.results.errors import ConfigError
 from leanboard.results.schema import Gpu
-from leanboard.runners import hardware, nvml
-from leanboard.runners.hardware import HardwareConfig, Machine, resolve_device
+from leanboard.runners.machine import hardware, nvml
+from leanboard.runners.machine.hardware import HardwareConfig, Machine, resolve_device
 
 
 class NVMLError(Exception):

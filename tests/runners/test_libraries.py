@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from leanboard.runners import libraries
-from leanboard.runners.libraries import library_facts, thread_pools
-from leanboard.runners.variables import variables
+from leanboard.runners.machine import libraries
+from leanboard.runners.machine.libraries import library_facts, thread_pools
+from leanboard.runners.machine.variables import variables
 
 SHOWN = """PyTorch built with:
   - GCC 13.3

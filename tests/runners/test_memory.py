@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leanboard.results.errors import OutOfMemoryError
-from leanboard.runners import memory
+from leanboard.runners.machine import memory
 
 GIB = 2**30
 STATUS = """Name:\tpython

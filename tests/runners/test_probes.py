@@ -11,11 +11,11 @@ from replay_meter import ReplayMeter, World
 
 from leanboard.metrics.trace import Provenance
 from leanboard.results.errors import ArmError
-from leanboard.runners import meters, nvml, nvml_energy, rapl
 from leanboard.runners.backends.base import Device
-from leanboard.runners.counters import Counter, CounterGauge
-from leanboard.runners.meters import CodecarbonMeter, MeterError, MeterGoneError, NullMeter
-from leanboard.runners.probes import (
+from leanboard.runners.energy import meters, nvml_energy, rapl
+from leanboard.runners.energy.counters import Counter, CounterGauge
+from leanboard.runners.energy.meters import CodecarbonMeter, MeterError, MeterGoneError, NullMeter
+from leanboard.runners.energy.probes import (
     OTHERS_UNKNOWN,
     Probe,
     Reading,
@@ -24,7 +24,8 @@ from leanboard.runners.probes import (
     expected_source,
     look,
 )
-from leanboard.runners.sampled_meter import SampledMeter
+from leanboard.runners.energy.sampled_meter import SampledMeter
+from leanboard.runners.machine import nvml
 
 CPU = Device("cpu", 2, "float32")
 CUDA = Device("cuda", 2, "bfloat16")

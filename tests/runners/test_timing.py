@@ -12,9 +12,9 @@ from leanboard.results.errors import ArmError
 from leanboard.results.schema import Procedure
 from leanboard.runners import launches, timing
 from leanboard.runners.arms import RunningArm
-from leanboard.runners.conditions import Watch
-from leanboard.runners.meters import NullMeter
-from leanboard.runners.probes import Probe
+from leanboard.runners.energy.meters import NullMeter
+from leanboard.runners.energy.probes import Probe
+from leanboard.runners.machine.conditions import Watch
 from leanboard.runners.prompts import Prompt, PromptSet
 from leanboard.runners.rounds import Instruments
 from leanboard.runners.timing import Timing

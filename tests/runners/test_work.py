@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from leanboard.runners.backends.base import Device, ModelFiles
-from leanboard.runners.calibration import Calibration, Ceiling
-from leanboard.runners.disturbance import Disturbance
 from leanboard.runners.grid import TechniqueSpec
+from leanboard.runners.machine.calibration import Calibration, Ceiling
+from leanboard.runners.machine.disturbance import Disturbance
 from leanboard.runners.work import (
     Architecture,
     arithmetic_of,

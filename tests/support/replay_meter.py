@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from leanboard.metrics.trace import Provenance
-from leanboard.runners.counters import Counter
-from leanboard.runners.energy_curve import Sample
-from leanboard.runners.meters import Drawn, Lump, MeterError, MeterGoneError
+from leanboard.runners.energy.counters import Counter
+from leanboard.runners.energy.curve import Sample
+from leanboard.runners.energy.meters import Drawn, Lump, MeterError, MeterGoneError
 
 
 class ReplayMeter:

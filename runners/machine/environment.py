@@ -11,8 +11,9 @@ from importlib import metadata
 from pathlib import Path
 
 from leanboard.results.schema import Environment
-from leanboard.runners import memory, nvml, system
-from leanboard.runners.cpu import (
+from leanboard.runners.energy.probes import expected_source
+from leanboard.runners.machine import memory, nvml, system
+from leanboard.runners.machine.cpu import (
     cpu_info,
     cpu_limit,
     cpuset_cores,
@@ -21,8 +22,7 @@ from leanboard.runners.cpu import (
     turbo,
     usable_cores,
 )
-from leanboard.runners.probes import expected_source
-from leanboard.runners.variables import variables
+from leanboard.runners.machine.variables import variables
 
 PACKAGES = (
     "accelerate",
@@ -68,7 +68,7 @@ def snapshot(
     """
     gpus = nvml.gpus()
     kind = device_kind if device_kind is not None else ("cuda" if gpus else "cpu")
-    sha, dirty = git_state(Path(__file__).resolve().parents[1])
+    sha, dirty = git_state(Path(__file__).resolve().parents[2])
     load, (swap, swap_used) = system.load_average(proc), system.swap_bytes(proc)
     return Environment(
         cpu=cpu_info(proc, sys),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from leanboard.runners.cpu import read_text
+from leanboard.runners.machine.cpu import read_text
 
 _PROC = Path("/proc")
 _SYS = Path("/sys")

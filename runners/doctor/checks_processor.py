@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leanboard.results.schema import Cpu
-from leanboard.runners import memory
-from leanboard.runners.cpu import (
+from leanboard.runners.doctor.finding import Finding, Sources
+from leanboard.runners.machine import memory
+from leanboard.runners.machine.cpu import (
     clock_moves,
     cpu_info,
     cpu_limit,
@@ -16,8 +17,7 @@ from leanboard.runners.cpu import (
     turbo,
     usable_cores,
 )
-from leanboard.runners.finding import Finding, Sources
-from leanboard.runners.variables import variables
+from leanboard.runners.machine.variables import variables
 
 _AREA = "processor"
 _CPUS = "/sys/devices/system/cpu"

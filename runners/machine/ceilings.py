@@ -1,7 +1,7 @@
 """The process that measures what this machine can do at best. Nothing else runs in it.
 
-Started by ``leanboard.runners.calibration`` as ``python -m leanboard.runners.ceilings PARENT_PID
-DEVICE THREADS``. It writes JSON, one object a line: ``{"doing": ...}``, at last ``{"found": ...}``.
+Started by ``calibration`` as ``python -m leanboard.runners.machine.ceilings PARENT_PID DEVICE
+THREADS``. It writes JSON, one object a line: ``{"doing": ...}``, at last ``{"found": ...}``.
 Whatever libraries print goes to standard error.
 """
 
@@ -19,10 +19,11 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from leanboard.runners import memory, wire
-from leanboard.runners.conditions import Watch, watch_for
-from leanboard.runners.cpu import read_text
-from leanboard.runners.disturbance import disturbance
+from leanboard.runners import wire
+from leanboard.runners.machine import memory
+from leanboard.runners.machine.conditions import Watch, watch_for
+from leanboard.runners.machine.cpu import read_text
+from leanboard.runners.machine.disturbance import disturbance
 from leanboard.runners.worker import die_with_parent, keep_freed_memory, private_stdout
 
 Clock = Callable[[], float]

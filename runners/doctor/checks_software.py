@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from leanboard.runners.finding import Finding, Sources
+from leanboard.runners.doctor.finding import Finding, Sources
 from leanboard.runners.lock import lock_path
 from leanboard.runners.packages import has_pip
 

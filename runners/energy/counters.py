@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from leanboard.metrics.trace import Provenance
-from leanboard.runners.energy_curve import MIN_UPDATES, Curve, Sample, steps
-from leanboard.runners.meters import MeterError
+from leanboard.runners.energy.curve import MIN_UPDATES, Curve, Sample, steps
+from leanboard.runners.energy.meters import MeterError
 
 MAX_POWER_W = 1000.0
 """More than any one domain of a processor draws; what implies more is a fault of its counter."""

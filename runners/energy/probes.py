@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from leanboard.metrics.trace import Provenance
-from leanboard.runners import nvml_energy, rapl
 from leanboard.runners.backends.base import Device
-from leanboard.runners.energy_curve import MIN_UPDATES
-from leanboard.runners.meters import (
+from leanboard.runners.energy import nvml_energy, rapl
+from leanboard.runners.energy.curve import MIN_UPDATES
+from leanboard.runners.energy.meters import (
     CODECARBON,
     NONE,
     Drawn,

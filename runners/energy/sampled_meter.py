@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from leanboard.metrics.trace import Provenance
-from leanboard.runners.energy_curve import Curve, Sample
-from leanboard.runners.meters import MeterError, MeterGoneError
+from leanboard.runners.energy.curve import Curve, Sample
+from leanboard.runners.energy.meters import MeterError, MeterGoneError
 
 _JOIN_S = 2.0
 

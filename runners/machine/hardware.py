@@ -8,9 +8,9 @@ from typing import Literal
 
 from leanboard.results.errors import ConfigError
 from leanboard.results.schema import DeviceProfile
-from leanboard.runners import nvml
 from leanboard.runners.backends.base import Device
-from leanboard.runners.cpu import usable_cores
+from leanboard.runners.machine import nvml
+from leanboard.runners.machine.cpu import usable_cores
 
 AUTO = "auto"
 _DEVICES = (AUTO, "cpu", "cuda")

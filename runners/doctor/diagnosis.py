@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from leanboard.runners.checks_energy import check_energy, check_gpus
-from leanboard.runners.checks_load import check_load, check_memory
-from leanboard.runners.checks_processor import check_processor
-from leanboard.runners.checks_software import check_places, check_software
-from leanboard.runners.finding import Finding, Sources
+from leanboard.runners.doctor.checks_energy import check_energy, check_gpus
+from leanboard.runners.doctor.checks_load import check_load, check_memory
+from leanboard.runners.doctor.checks_processor import check_processor
+from leanboard.runners.doctor.checks_software import check_places, check_software
+from leanboard.runners.doctor.finding import Finding, Sources
 
 _CHECKS = (
     check_processor,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from leanboard.runners import nvml
-from leanboard.runners.cpu import clock_hz, clock_moves
+from leanboard.runners.machine import nvml
+from leanboard.runners.machine.cpu import clock_hz, clock_moves
 
 # The first line of /proc/stat and the fields of a process fit; the rest is never read.
 _READ_BYTES = 4096

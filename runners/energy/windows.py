@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from leanboard.metrics.trace import EnergyWindow, Phase, Provenance, RequestTrace
 from leanboard.runners.backends.base import Request
-from leanboard.runners.meters import PHASES_ARE_NOT_MODELLED
-from leanboard.runners.probes import Probe, Reading, Window
+from leanboard.runners.energy.meters import PHASES_ARE_NOT_MODELLED
+from leanboard.runners.energy.probes import Probe, Reading, Window
 
 IDLE_S = 2.0
 """Length of an idle window."""

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from leanboard.runners import memory, system
-from leanboard.runners.conditions import MachineTicks, machine_ticks, process_ticks
-from leanboard.runners.cpu import read_text, steal_share
-from leanboard.runners.finding import Finding, Sources, Status
+from leanboard.runners.doctor.finding import Finding, Sources, Status
+from leanboard.runners.machine import memory, system
+from leanboard.runners.machine.conditions import MachineTicks, machine_ticks, process_ticks
+from leanboard.runners.machine.cpu import read_text, steal_share
 
 _LOAD, _MEMORY = "other load", "memory"
 _LOOK_S = 1.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leanboard.results.schema import Gpu
-from leanboard.runners import rapl
-from leanboard.runners.finding import Finding, Sources
-from leanboard.runners.meters import MeterError
-from leanboard.runners.nvml import UNFORCED
+from leanboard.runners.doctor.finding import Finding, Sources
+from leanboard.runners.energy import rapl
+from leanboard.runners.energy.meters import MeterError
+from leanboard.runners.machine.nvml import UNFORCED
 
 _ENERGY = "energy"
 _GIB = 2**30

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leanboard.results.errors import LeanboardError
 from leanboard.runners.cache import Say, file_lock, write_text
-from leanboard.runners.disturbance import Disturbance, objection
 from leanboard.runners.lock import measuring
+from leanboard.runners.machine.disturbance import Disturbance, objection
 
 METHOD_VERSION = 1
 """Raised whenever the same machine would show other ceilings."""
@@ -219,7 +219,7 @@ def _keep(cache: Path, machine_id: str, made: Calibration, resources: Resources)
 
 def _in_a_process(resources: Resources, say: Say) -> dict[str, Any]:
     """Measure in a fresh process: its thread pools are clean, and torch stays out of this one."""
-    command = ["-m", "leanboard.runners.ceilings", str(os.getpid()), resources.device]
+    command = ["-m", "leanboard.runners.machine.ceilings", str(os.getpid()), resources.device]
     errors: list[str] = []
     with _process([sys.executable, *command, str(resources.threads)], errors) as lines:
         for line in lines:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from leanboard.metrics.trace import Provenance
-from leanboard.runners import nvml
-from leanboard.runners.counters import Counter, CounterGauge, update_s
-from leanboard.runners.energy_curve import Curve, Sample, integrated
-from leanboard.runners.meters import Meter, MeterError, MeterGoneError
-from leanboard.runners.sampled_meter import SampledMeter
+from leanboard.runners.energy.counters import Counter, CounterGauge, update_s
+from leanboard.runners.energy.curve import Curve, Sample, integrated
+from leanboard.runners.energy.meters import Meter, MeterError, MeterGoneError
+from leanboard.runners.energy.sampled_meter import SampledMeter
+from leanboard.runners.machine import nvml
 
 COUNTER = "nvml-energy"
 POWER = "nvml-power"

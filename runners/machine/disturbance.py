@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from leanboard.runners.conditions import Conditions
+from leanboard.runners.machine.conditions import Conditions
 
 MOST_OTHER_CORES = 0.2
 """Cores that others may use. However many are free: memory and the last cache are shared by all."""

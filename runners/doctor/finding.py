@@ -12,7 +12,8 @@ from typing import Literal
 
 from leanboard.results.identity import machine_id
 from leanboard.results.schema import Gpu
-from leanboard.runners import environment, nvml, probes
+from leanboard.runners.energy import probes
+from leanboard.runners.machine import environment, nvml
 
 Status = Literal["ok", "warn", "missing"]
 _CACHE = Path("~/.cache/leanboard")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from leanboard.runners.meters import MeterError
+from leanboard.runners.energy.meters import MeterError
 
 MIN_UPDATES = 10
 """Fewest updates of what is read that a window must hold: one more or less is then 10%."""

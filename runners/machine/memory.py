@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leanboard.results.errors import OutOfMemoryError
-from leanboard.runners import nvml
+from leanboard.runners.machine import nvml
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from leanboard.runners.counters import Counter, CounterGauge, update_s
-from leanboard.runners.meters import Meter, MeterError, MeterGoneError
-from leanboard.runners.sampled_meter import SampledMeter
+from leanboard.runners.energy.counters import Counter, CounterGauge, update_s
+from leanboard.runners.energy.meters import Meter, MeterError, MeterGoneError
+from leanboard.runners.energy.sampled_meter import SampledMeter
 
 RAPL = "rapl"
 ROOT = Path("/sys/class/powercap")

@@ -1,0 +1,1 @@
+"""What counts joules, and the windows in which they are counted."""
