@@ -147,7 +147,9 @@ def from_parquet(data: bytes) -> Observation:
         RecordError: if the bytes are not a trace file, or are of a newer format.
     """
     try:
-        table = pq.read_table(BytesIO(data))
+        # With threads, or through a Python file, arrow may abort when the process ends.
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+        table = file.read(use_threads=False)
         raw = table.schema.metadata or {}
         metadata = {key.decode(): value.decode() for key, value in raw.items()}
         if int(metadata["leanboard.format"]) > FORMAT_VERSION:
