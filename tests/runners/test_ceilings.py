@@ -138,7 +138,7 @@ def test_what_went_on_beside_the_work_is_with_what_was_found(
 def test_what_libraries_print_is_not_taken_for_a_message() -> None:
     code = (
         "import os\n"
-        "from leanboard.runners import ceilings\n"
+        "from leanboard.runners.machine import ceilings\n"
         "def noisy(device, threads, say, watch):\n"
         "    print('Using', threads)\n"
         "    os.write(1, b'from C\\n')\n"

@@ -65,7 +65,8 @@ def test_pools_of_this_process_are_those_that_torch_and_the_system_have() -> Non
         torch.set_num_threads(1)
         sizes = thread_pools()
         assert sizes["torch"] == 1
-        assert sizes["gomp"] == 1
+        # Another library of the same name may be there, with threads of its own.
+        assert 1 in {size for name, size in sizes.items() if name.startswith("gomp")}
     finally:
         torch.set_num_threads(before)
     assert thread_pools()["torch"] == before
