@@ -7,11 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from leanboard.metrics.trace import (
-    EnergyWindow,
-    RequestTrace,
-    RoundTrace,
-)
+from leanboard.metrics.trace import EnergyWindow, RequestTrace, RoundTrace
 from leanboard.metrics.warmup import drifting
 from leanboard.results.schema import Procedure
 from leanboard.runners import wire
@@ -149,7 +145,7 @@ class Session:
 
     def _drifting(self) -> bool:
         name = self.workload.config.name
-        return any(drifting(arm.batch_s(name, self.launch)) for arm in self.arms if arm.can(name))
+        return any(drifting(arm.batch_s(name, self.launch)) for arm in self._able())
 
     def _round(self, number: int, *, warmup: bool) -> None:
         config, prompts = self.workload.config, self.workload.prompts
