@@ -224,8 +224,12 @@ def _warnings(arm: RunningArm, workload: str, observation: RequestObservation) -
 
 
 def _with_energy(environment: Environment, probe: Probe) -> Environment:
-    """Return the environment with what counts joules, and why nothing better does."""
-    settings = {**environment.settings, "energy_refused": list(probe.refusals)}
+    """Return the environment with what counts joules, what of, and why nothing better does."""
+    settings = {
+        **environment.settings,
+        "energy_covers": probe.covers,
+        "energy_refused": list(probe.refusals),
+    }
     return environment.model_copy(update={"power_source": probe.source, "settings": settings})
 
 

@@ -98,6 +98,7 @@ def test_a_run_leaves_verified_records_of_every_arm(command: list[str], tmp_path
         timed[0].measurements["weight_bytes"].value / 2, rel=1e-6
     )
     assert scored[0].measurements["bits_per_byte"].value is not None
+    assert timed[0].environment.settings["energy_covers"] == "processor and memory, by constants"
     assert verify_paths([tmp_path / "records"]) == Verified(4)
     assert not list((tmp_path / "runs").glob("*.json")), "a finished run leaves no notes"
     assert not _workers()
