@@ -38,10 +38,10 @@ from leanboard.runners.grid import blocks
 from leanboard.runners.isolate import Worker
 from leanboard.runners.launches import load_message
 from leanboard.runners.lock import measuring
+from leanboard.runners.machine.allocator import keep_freed_memory
 from leanboard.runners.prepare import prepare
 from leanboard.runners.progress import progress_on
 from leanboard.runners.wire import trace_from_wire
-from leanboard.runners.worker import keep_freed_memory
 
 BACKENDS = ("transformers", "llamacpp")
 MOST, MOST_AT_THE_UPPER_END = 1.02, 1.05

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from leanboard.results.errors import ArmError, OutOfMemoryError
 from leanboard.runners import wire
+from leanboard.runners.machine.allocator import with_huge_pages
 
 _READ_BYTES = 1 << 16
 _LOG_TAIL_LINES = 5
@@ -52,6 +53,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
+                env=with_huge_pages(os.environ),
                 # Ctrl-C is for the parent, which then ends its workers in order.
                 start_new_session=True,
             )

@@ -8,7 +8,6 @@ libraries print goes to standard error, which the parent keeps as the arm's log.
 from __future__ import annotations
 
 import ctypes
-import gc
 import json
 import os
 import resource
@@ -23,12 +22,10 @@ from typing import IO, Any
 from leanboard.runners import wire
 from leanboard.runners.backends.base import Backend, Device, Engine, Request, Span
 from leanboard.runners.machine import memory
+from leanboard.runners.machine.allocator import keep_freed_memory, release_free_memory
 from leanboard.runners.machine.libraries import library_facts, thread_pools
 
 _PR_SET_PDEATHSIG = 1
-# Of glibc's malloc.h; 32 MiB is the largest threshold that it takes.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_MMAP_THRESHOLD, _NEVER = 32 * 2**20, 2**31 - 1
 
 
 def die_with_parent(parent: int) -> None:
@@ -36,30 +33,6 @@ def die_with_parent(parent: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
         sys.exit("leanboard worker: the parent is gone")
-
-
-def release_free_memory() -> None:
-    """Hand memory that loading has freed back to the system, so that it is not counted as used.
-
-    A technique that converts weights frees the originals; the allocator would keep them resident.
-    """
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def keep_freed_memory() -> None:
-    """Let the C allocator keep what is freed, from the first allocation on.
-
-    By default glibc moves its thresholds with what a process happens to free: the temporary
-    tensors of a forward pass are then mapped anew each time in one process, a page fault a page,
-    and reused in the next, and the same work differs by a factor of two between processes.
-    """
-    option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if option is not None:
-        option(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
-        option(_M_TRIM_THRESHOLD, _NEVER)
 
 
 class Session:

@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from leanboard.results.errors import LeanboardError
 from leanboard.runners.cache import Say, file_lock, write_text
 from leanboard.runners.lock import measuring
+from leanboard.runners.machine.allocator import with_huge_pages
 from leanboard.runners.machine.disturbance import Disturbance, objection
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised whenever the same machine would show other ceilings."""
 
 _TIMEOUT_S = 300.0
@@ -277,6 +278,7 @@ def _started(command: Sequence[str]) -> subprocess.Popen[str]:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
+            env=with_huge_pages(os.environ),
             start_new_session=True,
         )
     except OSError as error:

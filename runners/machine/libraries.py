@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from leanboard.runners.machine.allocator import asks_for_huge_pages
+
 Modules = Mapping[str, ModuleType]
 Pools = Sequence[Mapping[str, Any]]
 
@@ -79,6 +81,7 @@ def library_facts(modules: Modules | None = None, pools: Pools | None = None) ->
     loaded = sys.modules if modules is None else modules
     torch, llama = loaded.get("torch"), loaded.get(_LLAMA)
     facts = _torch_facts(torch) if torch is not None else {}
+    facts["malloc_huge_pages"] = _switch(on=asks_for_huge_pages(os.environ))
     if llama is not None and llama.load_library.cache_info().currsize > 0:
         facts["llamacpp"] = str(llama.load_library().system_info).strip(" |")
     for pool in native_pools() if pools is None else pools:

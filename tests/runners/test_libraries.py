@@ -56,7 +56,7 @@ def test_every_pool_has_its_name_and_its_size() -> None:
 
 def test_a_process_without_torch_says_nothing_of_it() -> None:
     assert thread_pools({}, []) == {}
-    assert library_facts({}, []) == {}
+    assert library_facts({}, []) == {"malloc_huge_pages": "off"}
 
 
 def test_pools_of_this_process_are_those_that_torch_and_the_system_have() -> None:
@@ -92,6 +92,7 @@ def test_a_build_is_told_by_its_libraries() -> None:
         pool("libopenblas", 2, version="0.3", architecture="Zen"),
     ]
     assert library_facts({"torch": fake_torch()}, pools) == {
+        "malloc_huge_pages": "off",
         "openblas": "0.3 Zen",
         "torch_blas": "mkl",
         "torch_compiler": "GCC 13.3",
@@ -120,9 +121,9 @@ def test_llama_cpp_says_its_instruction_sets_once_it_is_loaded() -> None:
     load_library.cache_info = lambda: SimpleNamespace(currsize=loads)  # type: ignore[attr-defined]
     module: Any = SimpleNamespace(load_library=load_library)
     loaded: dict[str, ModuleType] = {"leanboard.runners.backends.llama_library": module}
-    assert library_facts(loaded, []) == {}
+    assert "llamacpp" not in library_facts(loaded, [])
     loads = 1
-    assert library_facts(loaded, []) == {"llamacpp": "CPU : AVX2 = 1 | F16C = 1"}
+    assert library_facts(loaded, [])["llamacpp"] == "CPU : AVX2 = 1 | F16C = 1"
 
 
 def test_facts_of_this_process_hold_no_path() -> None:

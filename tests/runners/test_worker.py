@@ -83,7 +83,7 @@ def test_a_library_that_is_missing_comes_back_as_such(monkeypatch: pytest.Monkey
 def test_freed_memory_is_kept_so_that_temporary_tensors_are_not_mapped_anew() -> None:
     code = (
         "import resource, numpy as np\n"
-        "from leanboard.runners.worker import keep_freed_memory\n"
+        "from leanboard.runners.machine.allocator import keep_freed_memory\n"
         "keep_freed_memory()\n"
         "def touch(): np.ones(2**20, dtype=np.float64)\n"  # 8 MiB: above glibc's first threshold
         "touch()\n"
