@@ -170,6 +170,15 @@ class AnswerTrace:
         loglikelihoods: log-likelihood (nats) of each choice, in the order of the choices.
         tokens: tokens that were scored (rolling tasks); 0 for choices.
         text_bytes: UTF-8 bytes that were scored (rolling tasks); 0 for choices.
+        stratum: the part of the task that the item belongs to (a subject of MMLU); empty if the
+            task has no parts.
+        output_ids: tokens of a generated answer; empty where nothing is generated.
+        kl_nats: sum over the scored tokens of KL(baseline || this arm), in nats, with the tokens
+            that the baseline keeps no probability of taken together; ``None`` without a baseline.
+        agreeing: scored tokens at which the baseline's most likely token is also this arm's;
+            ``None`` without a baseline.
+        kl_rest: sum over the scored tokens of the baseline's probability of what was taken
+            together; ``None`` without a baseline.
     """
 
     item_id: str
@@ -177,6 +186,11 @@ class AnswerTrace:
     loglikelihoods: tuple[float, ...] = ()
     tokens: int = 0
     text_bytes: int = 0
+    stratum: str = ""
+    output_ids: tuple[int, ...] = ()
+    kl_nats: float | None = None
+    agreeing: int | None = None
+    kl_rest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

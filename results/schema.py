@@ -251,6 +251,9 @@ class Comparison(_Frozen):
         launches: independent launches that the pairs come from; 0 where there are none.
         pairs: per-round (or per-item) ratios or differences, in order.
         verdict: follows from the interval and the metric's direction.
+        stderr: standard error of ``value`` where pairs are items; ``None`` otherwise.
+        p_value: of the exact test that goes with it (McNemar's for items that are right or
+            wrong); ``None`` where there is no such test.
     """
 
     metric: str
@@ -265,6 +268,8 @@ class Comparison(_Frozen):
     provenance: Provenance | None
     method_version: int = Field(ge=1)
     reason: str | None = None
+    stderr: float | None = None
+    p_value: float | None = Field(default=None, ge=0, le=1)
 
 
 class Status(StrEnum):

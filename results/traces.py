@@ -43,7 +43,21 @@ FORMAT_VERSION = 1
 _T = TypeVar("_T", RequestTrace, StepTrace, ItemTrace)
 _SCORE = "score."
 _OPTIONAL = frozenset(
-    {"encoded_s", "drafted", "accepted", "target_forwards", "error", "loss", "client_s", "launch"}
+    {
+        "encoded_s",
+        "drafted",
+        "accepted",
+        "target_forwards",
+        "error",
+        "loss",
+        "client_s",
+        "launch",
+        "stratum",
+        "output_ids",
+        "kl_nats",
+        "agreeing",
+        "kl_rest",
+    }
 )
 _CORRUPT = (
     pa.ArrowException,
@@ -95,6 +109,11 @@ _TYPES: Mapping[str, Mapping[str, pa.DataType]] = {
         "loglikelihoods": _FLOATS,
         "tokens": pa.int64(),
         "text_bytes": pa.int64(),
+        "stratum": pa.string(),
+        "output_ids": _IDS,
+        "kl_nats": pa.float64(),
+        "agreeing": pa.int64(),
+        "kl_rest": pa.float64(),
     },
 }
 
@@ -220,6 +239,11 @@ def _answers(rows: Sequence[Mapping[str, Any]]) -> tuple[AnswerTrace, ...]:
             loglikelihoods=tuple(row["loglikelihoods"]),
             tokens=row["tokens"],
             text_bytes=row["text_bytes"],
+            stratum=row.get("stratum") or "",
+            output_ids=tuple(row.get("output_ids") or ()),
+            kl_nats=row.get("kl_nats"),
+            agreeing=row.get("agreeing"),
+            kl_rest=row.get("kl_rest"),
         )
         for row in rows
     )

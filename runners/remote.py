@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from leanboard.metrics.trace import Quantity, RequestTrace
 from leanboard.runners import wire
-from leanboard.runners.backends.base import Request, Span, SpanScore, Vocabulary
+from leanboard.runners.backends.base import (
+    Request,
+    Span,
+    SpanScore,
+    UntilAnswer,
+    UntilRequest,
+    Vocabulary,
+)
 from leanboard.runners.isolate import Worker
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class RemoteEngine:
@@ -23,6 +35,7 @@ class RemoteEngine:
         self.vocabulary = vocabulary
         self._worker = worker
         self._timeout_s = timeout_s
+        self._notes: tuple[str, ...] = ()
 
     def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:
         """Run the requests as one static batch."""
@@ -33,11 +46,34 @@ class RemoteEngine:
         reply = self._worker.call("generate", self._timeout_s, requests=plain)
         return [wire.trace_from_wire(trace) for trace in reply["traces"]]
 
-    def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
-        """Score the spans."""
+    def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
+        """Score the spans, each with its place in the list, as they come."""
         plain = [[span.context, span.continuation] for span in spans]
-        reply = self._worker.call("loglikelihood", self._timeout_s, spans=plain)
-        return [SpanScore(value, greedy) for value, greedy in reply["scores"]]
+        for place, value, greedy in self._stream("loglikelihood", spans=plain):
+            yield place, SpanScore(value, greedy)
+
+    def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
+        """Answer the requests, each with its place in the list, as they end."""
+        plain = [[request.prompt, request.max_tokens, request.stops] for request in requests]
+        for place, ids, text, ended in self._stream("generate_until", requests=plain):
+            yield place, UntilAnswer(tuple(ids), text, ended)
+
+    def log_probabilities(self, span: Span) -> NDArray[np.float32]:
+        """Refuse: they are too large to be carried between processes."""
+        raise NotImplementedError
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the worker said of how it scored, as of its last answer."""
+        return self._notes
+
+    def _stream(self, op: str, **payload: Any) -> Iterator[list[Any]]:
+        self._worker.call(op, self._timeout_s, **payload)
+        ended = False
+        while not ended:
+            reply = self._worker.call("more", self._timeout_s)
+            self._notes = tuple(reply["notes"])
+            yield from reply["items"]
+            ended = reply["ended"]
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text."""

@@ -16,7 +16,7 @@ from leanboard.results.errors import (
     OutOfMemoryError,
     UnsupportedError,
 )
-from leanboard.runners.backends.base import Device, ModelFiles
+from leanboard.runners.backends.base import Device, ModelFiles, Span, UntilRequest
 
 Message = dict[str, Any]
 
@@ -71,6 +71,18 @@ def trace_from_wire(plain: Mapping[str, Any]) -> RequestTrace:
     return RequestTrace(
         **values | {"token_s": tuple(values["token_s"]), "output_ids": tuple(values["output_ids"])}
     )
+
+
+def span_from_wire(plain: Sequence[Sequence[int]]) -> Span:
+    """Return a span from its JSON form: context and continuation."""
+    context, continuation = plain
+    return Span(tuple(context), tuple(continuation))
+
+
+def until_request_from_wire(plain: Sequence[Any]) -> UntilRequest:
+    """Return a request from its JSON form: prompt, most tokens and stop texts."""
+    prompt, max_tokens, stops = plain
+    return UntilRequest(tuple(prompt), max_tokens, tuple(stops))
 
 
 def facts_to_wire(facts: Mapping[str, Quantity]) -> Message:

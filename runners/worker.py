@@ -20,12 +20,14 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from leanboard.runners import wire
-from leanboard.runners.backends.base import Backend, Device, Engine, Request, Span
+from leanboard.runners.backends.base import Backend, Device, Engine, Request
 from leanboard.runners.machine import memory
 from leanboard.runners.machine.allocator import keep_freed_memory, release_free_memory
 from leanboard.runners.machine.libraries import library_facts, thread_pools
 
 _PR_SET_PDEATHSIG = 1
+# How long a worker gathers results before it tells them.
+_MOMENT_S = 1.0
 
 
 def die_with_parent(parent: int) -> None:
@@ -41,6 +43,7 @@ class Session:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._engine: Engine | None = None
+        self._stream: Iterator[list[Any]] = iter(())
 
     @property
     def engine(self) -> Engine:
@@ -107,10 +110,31 @@ class Session:
         return {"text": self.engine.decode(message["ids"])}
 
     def loglikelihood(self, message: wire.Message) -> wire.Message:
-        """Score spans of tokens."""
-        spans = [Span(tuple(a), tuple(b)) for a, b in message["spans"]]
-        scores = self.engine.loglikelihood(spans)
-        return {"scores": [[score.loglikelihood, score.is_greedy] for score in scores]}
+        """Begin to score spans of tokens; ``more`` gives the scores."""
+        spans = [wire.span_from_wire(span) for span in message["spans"]]
+        found = self.engine.loglikelihood(spans)
+        self._stream = ([i, score.loglikelihood, score.is_greedy] for i, score in found)
+        return {}
+
+    def generate_until(self, message: wire.Message) -> wire.Message:
+        """Begin to answer requests that end by themselves; ``more`` gives the answers."""
+        requests = [wire.until_request_from_wire(plain) for plain in message["requests"]]
+        found = self.engine.generate_until(requests)
+        self._stream = ([i, a.output_ids, a.text, a.ended] for i, a in found)
+        return {}
+
+    def more(self, _: wire.Message) -> wire.Message:
+        """Return what came in the next moment of the work that was begun last, one thing at least.
+
+        What ends the work with an error is told here.
+        """
+        until_s = time.monotonic() + _MOMENT_S
+        items: list[Any] = []
+        for item in self._stream:
+            items.append(item)
+            if time.monotonic() >= until_s:
+                return {"items": items, "ended": False, "notes": self.engine.notes()}
+        return {"items": items, "ended": True, "notes": self.engine.notes()}
 
     def settle(self, _: wire.Message) -> wire.Message:
         """Hand back what earlier work left, so that the peak of memory is of the work to come."""
@@ -142,6 +166,8 @@ _OPERATIONS: dict[str, Callable[[Session, wire.Message], wire.Message]] = {
     "encode": Session.encode,
     "decode": Session.decode,
     "loglikelihood": Session.loglikelihood,
+    "generate_until": Session.generate_until,
+    "more": Session.more,
     "settle": Session.settle,
     "reset_peak": Session.reset_peak,
     "read_memory": Session.read_memory,

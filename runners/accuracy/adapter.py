@@ -11,7 +11,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from leanboard.results.errors import ArmError
 from leanboard.runners.accuracy.tasks import Progress, no_progress
-from leanboard.runners.backends.base import Engine, Span
+from leanboard.runners.backends.base import Engine, Span, in_order
 
 ADAPTER_VERSION = 1
 """Raised whenever the same engine and items would give other scores."""
@@ -108,7 +108,8 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
             self._span(self._names[texts], context, continuation)
             for texts, context, continuation in requests
         ]
-        return [(s.loglikelihood, s.is_greedy) for s in self._engine.loglikelihood(spans)]
+        scores = in_order(self._engine.loglikelihood(spans))
+        return [(score.loglikelihood, score.is_greedy) for score in scores]
 
     def _span(self, name: str, context: Sequence[int], continuation: Sequence[int]) -> Span:
         if not context or not continuation:
@@ -138,7 +139,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
                 self._span(_name(request), context, continuation)
                 for context, continuation in self._windows(request.args[0])
             ]
-            scores = [s for chunk in _chunks(spans) for s in self._engine.loglikelihood(chunk)]
+            scores = in_order(self._engine.loglikelihood(spans))
             totals.append(sum(score.loglikelihood for score in scores))
             self._progress(len(totals), len(requests))
         return totals

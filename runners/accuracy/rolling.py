@@ -11,7 +11,7 @@ from leanboard.results.identity import digest
 from leanboard.results.schema import Task
 from leanboard.runners.accuracy.settings import TextConfig
 from leanboard.runners.accuracy.tasks import Progress
-from leanboard.runners.backends.base import Engine, Span
+from leanboard.runners.backends.base import Engine, Span, in_order
 from leanboard.runners.passages import Pool
 
 ROLLING_VERSION = "1"
@@ -62,7 +62,7 @@ class TextTask:
         answers: list[AnswerTrace] = []
         for start in range(0, len(spans), _WINDOWS_A_CALL):
             chunk = spans[start : start + _WINDOWS_A_CALL]
-            for span, score in zip(chunk, engine.loglikelihood(chunk), strict=True):
+            for span, score in zip(chunk, in_order(engine.loglikelihood(chunk)), strict=True):
                 number = len(answers)
                 answers.append(
                     AnswerTrace(

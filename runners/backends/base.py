@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from leanboard.metrics.trace import Quantity, RequestTrace
 from leanboard.runners.techniques.base import Technique
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,41 @@ class SpanScore:
 
 
 @dataclass(frozen=True, slots=True)
+class UntilRequest:
+    """A prompt that is answered greedily until the answer ends by itself.
+
+    Args:
+        prompt: token ids, with the first token that the tokenizer would add; not empty.
+        max_tokens: most tokens of the answer.
+        stops: texts that end it; the first of them and what follows is not part of the answer.
+    """
+
+    prompt: tuple[int, ...]
+    max_tokens: int
+    stops: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UntilAnswer:
+    """An answer that ended by itself, or at its most tokens.
+
+    Args:
+        output_ids: every token that was generated, those of the stop text included.
+        text: the answer without special tokens, cut before the first stop text.
+        ended: ``stop`` (a stop text), ``eot`` (the token that ends a text) or ``length``.
+    """
+
+    output_ids: tuple[int, ...]
+    text: str
+    ended: str
+
+
+def in_order(found: Iterable[tuple[int, T]]) -> list[T]:
+    """Return what came in any order with its index, by that index."""
+    return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+
+@dataclass(frozen=True, slots=True)
 class Vocabulary:
     """What accuracy needs to know of the tokenizer and the context window.
 
@@ -146,8 +187,32 @@ class Engine(Protocol):
             ArmError: if the run fails.
         """
 
-    def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
-        """Score the spans, in their order, in batches of the engine's choice."""
+    def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
+        """Score the spans; yield each with its place in the list, in the engine's own order.
+
+        Tokens that several spans begin with are computed once where that changes nothing.
+
+        Raises:
+            ArmError: if a span does not fit the model's window, or a logit is not finite.
+        """
+
+    def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
+        """Answer the requests; yield each with its place in the list as soon as it has ended.
+
+        Raises:
+            ArmError: if a prompt and its most tokens do not fit the window, or a logit is not
+                finite.
+        """
+
+    def log_probabilities(self, span: Span) -> NDArray[np.float32]:
+        """Return log-probabilities (nats) at each continuation token: (tokens, vocabulary).
+
+        Raises:
+            ArmError: if the span does not fit the model's window, or a logit is not finite.
+        """
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader must know of how it scored; empty if there is nothing to say."""
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text; special tokens in it are honoured, none are added."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
 from leanboard.results.errors import ArmError
-from leanboard.runners.backends.base import BatchTimes, Request, Span, SpanScore
+from leanboard.runners.backends.base import (
+    BatchTimes,
+    Request,
+    Span,
+    SpanScore,
+    UntilAnswer,
+    UntilRequest,
+)
 from leanboard.runners.backends.llama_context import (
     ContextShape,
     LlamaContext,
@@ -16,6 +24,10 @@ from leanboard.runners.backends.llama_context import (
 )
 from leanboard.runners.backends.llama_model import LlamaModel
 from leanboard.runners.backends.llama_scoring import check_spans, score_spans, scoring_shape
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Clock = Callable[[], float]
 
@@ -90,17 +102,29 @@ class LlamaEngine:
             for request, prompt, output_ids in zip(requests, prompts, outputs, strict=True)
         ]
 
-    def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
-        """Score the spans, in their order; neighbours with the same context share it.
+    def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
+        """Score the spans; yield each with its place in the list.
 
         Raises:
             ArmError: if a span does not fit the model's window, or the run fails.
         """
         if not spans:
-            return []
+            return
         check_spans(spans, self.vocabulary.max_length)
         context = self._ready(scoring_shape(spans, self.vocabulary.size))
-        return score_spans(context, spans)
+        yield from enumerate(score_spans(context, spans))
+
+    def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
+        """Answer the requests; yield each with its place in the list as soon as it has ended."""
+        raise NotImplementedError
+
+    def log_probabilities(self, span: Span) -> NDArray[np.float32]:
+        """Return log-probabilities (nats) at each continuation token: (tokens, vocabulary)."""
+        raise NotImplementedError
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader must know of how it scored."""
+        return ()
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text; special tokens in it are honoured, none are added."""

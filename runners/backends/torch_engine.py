@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
 from leanboard.results.errors import ArmError, ConfigError, UnsupportedError
-from leanboard.runners.backends.base import BatchTimes, Request, Span, SpanScore, Vocabulary
+from leanboard.runners.backends.base import (
+    BatchTimes,
+    Request,
+    Span,
+    SpanScore,
+    UntilAnswer,
+    UntilRequest,
+    Vocabulary,
+)
 from leanboard.runners.backends.torch_bytes import cache_bytes, weight_bytes
 from leanboard.runners.backends.torch_cuda_memory import CudaMemory, cuda_memory
 from leanboard.runners.backends.torch_loading import TorchTarget, torch_failures
@@ -22,7 +30,9 @@ from leanboard.runners.backends.torch_timing import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from transformers import Cache, PreTrainedTokenizerBase
     from transformers.generation import GenerateDecoderOnlyOutput
 
@@ -116,15 +126,29 @@ class TransformersEngine:
             for request, prompt, sequence in zip(requests, prompts, sequences, strict=True)
         ]
 
-    def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
-        """Score the spans, in their order, in batches of similar length."""
+    def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
+        """Score the spans; yield each with its place in the list."""
         with torch_failures("scoring"):
-            return score_spans(
-                self._target.model,
-                spans,
-                max_length=self.vocabulary.max_length,
-                vocabulary=self.vocabulary.size,
+            yield from enumerate(
+                score_spans(
+                    self._target.model,
+                    spans,
+                    max_length=self.vocabulary.max_length,
+                    vocabulary=self.vocabulary.size,
+                )
             )
+
+    def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
+        """Answer the requests; yield each with its place in the list as soon as it has ended."""
+        raise NotImplementedError
+
+    def log_probabilities(self, span: Span) -> NDArray[np.float32]:
+        """Return log-probabilities (nats) at each continuation token: (tokens, vocabulary)."""
+        raise NotImplementedError
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader must know of how it scored."""
+        return ()
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text; special tokens in it are honoured, none are added."""

@@ -11,7 +11,7 @@ from scoring_engine import PREFIX, FakeEngine
 
 from leanboard.results.errors import ArmError
 from leanboard.runners.accuracy.adapter import SPANS_A_CALL, EngineLM
-from leanboard.runners.backends.base import Span
+from leanboard.runners.backends.base import Span, in_order
 
 
 def request(context: str, continuation: str, item: int = 0) -> Instance:
@@ -59,7 +59,7 @@ def test_pairs_become_the_tokens_that_lm_eval_would_score(pairs: list[tuple[str,
     answers = EngineLM(engine).loglikelihood(requests)
     spans = [Span(tuple(context), tuple(kept)) for context, kept in reference.scored]
     assert sorted(engine.spans, key=repr) == sorted(spans, key=repr)
-    scores = FakeEngine().loglikelihood(spans)
+    scores = in_order(FakeEngine().loglikelihood(spans))
     assert answers == [(score.loglikelihood, score.is_greedy) for score in scores]
 
 
@@ -137,7 +137,7 @@ def test_a_long_text_is_scored_token_by_token_exactly_once_in_rolling_windows() 
     assert engine.spans[0] == Span((PREFIX,), tokens[:4])
     assert [t for span in engine.spans for t in span.continuation] == list(tokens)
     assert all(len(s.context) + len(s.continuation) - 1 <= 4 for s in engine.spans)
-    assert total == sum(s.loglikelihood for s in FakeEngine().loglikelihood(engine.spans))
+    assert total == sum(s.loglikelihood for s in in_order(FakeEngine().loglikelihood(engine.spans)))
 
 
 def test_generation_is_refused_with_the_items_name(engine: FakeEngine) -> None:

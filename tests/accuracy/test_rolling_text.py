@@ -9,7 +9,7 @@ from leanboard.results.errors import ArmError, ConfigError
 from leanboard.runners.accuracy.rolling import TextTask, cut, prepare_text
 from leanboard.runners.accuracy.score import plan_tasks, score
 from leanboard.runners.accuracy.settings import AccuracyConfig, TextConfig
-from leanboard.runners.backends.base import Span
+from leanboard.runners.backends.base import Span, in_order
 from leanboard.runners.passages import Passage, Pool
 
 
@@ -50,7 +50,9 @@ def test_every_token_of_a_window_is_scored_after_the_prefix_token(engine: FakeEn
         assert answer.tokens == len(span.continuation)
         assert answer.text_bytes == len(window.encode()) <= 100
         assert answer.text_bytes > len(window)
-        assert answer.loglikelihoods == (FakeEngine().loglikelihood([span])[0].loglikelihood,)
+        assert answer.loglikelihoods == (
+            in_order(FakeEngine().loglikelihood([span]))[0].loglikelihood,
+        )
     assert sum(answer.text_bytes for answer in answers) <= 400
     assert [answer.item_id for answer in answers] == [str(n) for n in range(len(answers))]
 

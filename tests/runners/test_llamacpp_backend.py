@@ -22,7 +22,7 @@ from leanboard.results.errors import (
     UnsupportedError,
 )
 from leanboard.runners.backends import llama_library, llama_model, llama_scoring
-from leanboard.runners.backends.base import Device, ModelFiles, Request, Span
+from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, in_order
 from leanboard.runners.backends.llama_context import ContextShape
 from leanboard.runners.backends.llama_engine import LlamaEngine
 from leanboard.runners.backends.llama_header import ContextParams, ModelParams
@@ -73,7 +73,7 @@ def torch_log_probabilities(model, ids) -> np.ndarray:
 
 def llama_log_probabilities(engine: LlamaEngine, context: tuple[int, ...]) -> np.ndarray:
     spans = [Span(context, (token,)) for token in range(engine.vocabulary.size)]
-    return np.array([score.loglikelihood for score in engine.loglikelihood(spans)])
+    return np.array([score.loglikelihood for score in in_order(engine.loglikelihood(spans))])
 
 
 def test_every_probability_is_torchs_on_the_same_weights(engine, torch_model):
@@ -183,9 +183,9 @@ def test_a_span_alone_scores_as_it_does_beside_its_siblings(engine):
     spans = [Span(context, rest[i : i + n]) for i, n in ((0, 1), (1, 7), (3, 3), (0, 30))]
     spans += [Span(ids[:1], ids[1:40]), Span(context, rest[:7])]
     spans += [Span(context, rest[i : i + 4]) for i in range(20)]
-    together = engine.loglikelihood(spans)
+    together = in_order(engine.loglikelihood(spans))
     for span, score in zip(spans, together, strict=True):
-        (alone,) = engine.loglikelihood([span])
+        (alone,) = in_order(engine.loglikelihood([span]))
         assert score.loglikelihood == pytest.approx(alone.loglikelihood, abs=1e-4)
         assert score.is_greedy == alone.is_greedy
 
@@ -194,22 +194,22 @@ def test_scores_are_torchs_and_greedy_means_the_argmax_everywhere(engine, torch_
     ids = engine.encode(TEXT)
     table = torch_log_probabilities(torch_model, ids)
     expected = sum(table[i - 1, ids[i]] for i in range(10, len(ids)))
-    (score,) = engine.loglikelihood([Span(ids[:10], ids[10:])])
+    (score,) = in_order(engine.loglikelihood([Span(ids[:10], ids[10:])]))
     assert score.loglikelihood == pytest.approx(expected, rel=1e-3)
     assert score.is_greedy is False
     greedy = engine.generate([Request("a", TEXT, 6)])[0].output_ids
     wrong = (*greedy[:5], (greedy[5] + 1) % 264)
-    right, broken = engine.loglikelihood([Span(ids, greedy), Span(ids, wrong)])
+    right, broken = in_order(engine.loglikelihood([Span(ids, greedy), Span(ids, wrong)]))
     assert (right.is_greedy, broken.is_greedy) == (True, False)
 
 
 def test_long_spans_are_fed_in_pieces_without_changing_the_score(engine, monkeypatch):
     ids = engine.encode("a fine long text, " * 20)[:300]
     spans = [Span(ids[:150], ids[150:]), Span(ids[:1], ids[1:])]
-    whole = engine.loglikelihood(spans)
+    whole = in_order(engine.loglikelihood(spans))
     monkeypatch.setattr(llama_scoring, "TOKENS_A_CALL", 48)
     monkeypatch.setattr(llama_scoring, "LOGITS_A_CALL", 264 * 17)
-    pieces = engine.loglikelihood(spans)
+    pieces = in_order(engine.loglikelihood(spans))
     for one, other in zip(whole, pieces, strict=True):
         # Attention adds in another order: float16 keys and values leave three digits.
         assert one.loglikelihood == pytest.approx(other.loglikelihood, rel=1e-3)
@@ -217,12 +217,12 @@ def test_long_spans_are_fed_in_pieces_without_changing_the_score(engine, monkeyp
 
 def test_a_span_as_long_as_the_window_fits_and_one_token_more_does_not(engine):
     ids = tuple(3 + i % 200 for i in range(514))
-    assert engine.loglikelihood([]) == []
-    assert len(engine.loglikelihood([Span(ids[:500], ids[500:513])])) == 1
+    assert in_order(engine.loglikelihood([])) == []
+    assert len(in_order(engine.loglikelihood([Span(ids[:500], ids[500:513])]))) == 1
     with pytest.raises(ArmError, match="513 tokens does not fit the model's window of 512"):
-        engine.loglikelihood([Span(ids[:500], ids[500:514])])
+        in_order(engine.loglikelihood([Span(ids[:500], ids[500:514])]))
     with pytest.raises(ArmError, match="at least one context"):
-        engine.loglikelihood([Span((), (1,))])
+        in_order(engine.loglikelihood([Span((), (1,))]))
 
 
 def test_what_does_not_fit_or_is_empty_is_refused_before_it_runs(engine):
@@ -468,7 +468,7 @@ def test_llamacpp_in_f16_agrees_with_torch_in_fp32_on_smollm2():
     with TransformersBackend().load(files, [], Device("cpu", 2, "float32")) as reference:
         ids = reference.encode(text)
         spans = [Span(ids[:1], ids[1:])] + [Span(ids[:i], (ids[i],)) for i in range(1, len(ids))]
-        expected = reference.loglikelihood(spans)
+        expected = in_order(reference.loglikelihood(spans))
         answer = reference.generate([Request("a", text, 8)])[0]
         special = reference.encode("<|im_start|>user\nHi 世界<|im_end|>\n")
     with LlamaCppBackend().load(files, [], Device("cpu", 2, "float16")) as engine:
@@ -476,7 +476,7 @@ def test_llamacpp_in_f16_agrees_with_torch_in_fp32_on_smollm2():
         assert engine.encode("<|im_start|>user\nHi 世界<|im_end|>\n") == special
         assert engine.vocabulary.prefix_token_id == reference.vocabulary.prefix_token_id
         assert engine.vocabulary.eot_token_id == reference.vocabulary.eot_token_id
-        found = engine.loglikelihood(spans)
+        found = in_order(engine.loglikelihood(spans))
         assert engine.generate([Request("a", text, 8)])[0].output_ids == answer.output_ids
     assert found[0].loglikelihood == pytest.approx(expected[0].loglikelihood, rel=1e-2)
     agreeing = sum(a.is_greedy == b.is_greedy for a, b in zip(found, expected, strict=True))

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 import leanboard.suites
 from leanboard.results.errors import ConfigError, UnsupportedError
-from leanboard.runners.backends.base import Device, ModelFiles, Request, Span
+from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, in_order
 from leanboard.runners.backends.torch_loading import TorchTarget, load_model
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.techniques.base import LoadOptions
@@ -63,7 +63,7 @@ def answers(model: ModelFiles, techniques: list, tokens: int = 24):
     with TransformersBackend().load(model, techniques, CPU) as engine:
         (trace,) = engine.generate([Request("a", TEXT, tokens)])
         ids = engine.encode(TEXT)
-        scores = engine.loglikelihood([Span(ids[:5], ids[5:]), Span(ids[:2], ids[2:4])])
+        scores = in_order(engine.loglikelihood([Span(ids[:5], ids[5:]), Span(ids[:2], ids[2:4])]))
         return trace, scores, {name: fact.value for name, fact in engine.facts().items()}
 
 

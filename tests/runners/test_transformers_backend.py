@@ -20,7 +20,7 @@ from leanboard.results.errors import (
     OutOfMemoryError,
     UnsupportedError,
 )
-from leanboard.runners.backends.base import Device, ModelFiles, Request, Span
+from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, in_order
 from leanboard.runners.backends.torch_bytes import stored_bytes, weight_bytes
 from leanboard.runners.backends.torch_engine import TransformersEngine
 from leanboard.runners.backends.torch_loading import (
@@ -273,7 +273,7 @@ def test_log_likelihoods_equal_those_of_lm_evaluation_harness(engine):
         [(("", ""), list(span.context), list(span.continuation)) for span in spans],
         disable_tqdm=True,
     )
-    scores = engine.loglikelihood(spans)
+    scores = in_order(engine.loglikelihood(spans))
     for score, (loglikelihood, greedy) in zip(scores, expected, strict=True):
         assert score.loglikelihood == pytest.approx(loglikelihood, abs=1e-3)
         assert score.is_greedy == greedy
@@ -283,7 +283,9 @@ def test_log_likelihoods_equal_those_of_lm_evaluation_harness(engine):
 
 
 def test_log_likelihoods_equal_a_plain_forward_of_each_span(engine):
-    for span, score in zip(spans_of(engine), engine.loglikelihood(spans_of(engine)), strict=True):
+    for span, score in zip(
+        spans_of(engine), in_order(engine.loglikelihood(spans_of(engine))), strict=True
+    ):
         ids = [*span.context, *span.continuation]
         with torch.no_grad():
             table = engine._target.model(torch.tensor([ids])).logits[0].log_softmax(-1)
@@ -293,9 +295,9 @@ def test_log_likelihoods_equal_a_plain_forward_of_each_span(engine):
 
 def test_scores_do_not_depend_on_how_the_spans_are_batched(engine, monkeypatch):
     spans = spans_of(engine)
-    together = engine.loglikelihood(spans)
+    together = in_order(engine.loglikelihood(spans))
     monkeypatch.setattr("leanboard.runners.backends.torch_scoring.TOKENS_A_BATCH", 1)
-    for one, other in zip(together, engine.loglikelihood(spans), strict=True):
+    for one, other in zip(together, in_order(engine.loglikelihood(spans)), strict=True):
         assert one.loglikelihood == pytest.approx(other.loglikelihood, abs=1e-4)
 
 
@@ -303,7 +305,7 @@ def test_what_the_model_generated_is_greedy_and_something_else_is_not(engine):
     (trace,) = engine.generate([Request("a", TEXT, 6)])
     prompt, output = engine.encode(TEXT), trace.output_ids
     other = (*output[:-1], (output[-1] + 1) % engine.vocabulary.size)
-    greedy, changed = engine.loglikelihood([Span(prompt, output), Span(prompt, other)])
+    greedy, changed = in_order(engine.loglikelihood([Span(prompt, output), Span(prompt, other)]))
     assert (greedy.is_greedy, changed.is_greedy) == (True, False)
     assert greedy.loglikelihood > changed.loglikelihood
 
@@ -320,7 +322,7 @@ def test_scores_without_logits_to_keep_are_the_same(engine):
             return self.inner(input_ids=input_ids, use_cache=use_cache)
 
     spans = spans_of(engine)
-    expected = engine.loglikelihood(spans)
+    expected = in_order(engine.loglikelihood(spans))
     plain = score_spans(Plain(engine._target.model), spans, max_length=512, vocabulary=264)
     for one, other in zip(expected, plain, strict=True):
         assert one.loglikelihood == pytest.approx(other.loglikelihood, abs=1e-4)
@@ -328,9 +330,9 @@ def test_scores_without_logits_to_keep_are_the_same(engine):
 
 def test_a_span_longer_than_the_window_is_an_error_and_never_cut(engine):
     fits = Span((5,) * 500, (6,) * 13)
-    assert len(engine.loglikelihood([fits])) == 1
+    assert len(in_order(engine.loglikelihood([fits]))) == 1
     with pytest.raises(ArmError, match="513 tokens does not fit the model's window of 512"):
-        engine.loglikelihood([fits, Span((5,) * 500, (6,) * 14)])
+        in_order(engine.loglikelihood([fits, Span((5,) * 500, (6,) * 14)]))
 
 
 def test_a_request_that_does_not_fit_the_window_is_an_error(engine):

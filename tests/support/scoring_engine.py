@@ -5,11 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from leanboard.metrics.trace import Quantity, RequestTrace
-from leanboard.runners.backends.base import Request, Span, SpanScore, Vocabulary
+from leanboard.runners.backends.base import (
+    Request,
+    Span,
+    SpanScore,
+    UntilAnswer,
+    UntilRequest,
+    Vocabulary,
+)
 
 PREFIX = 0
 _PIECES = re.compile(r" ?\w+| ?[^\w\s]+|\s")
@@ -37,10 +47,19 @@ class FakeEngine:
     def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:
         raise NotImplementedError
 
-    def loglikelihood(self, spans: Sequence[Span]) -> list[SpanScore]:
+    def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
         self.calls.append(("loglikelihood", len(spans)))
         self.spans.extend(spans)
-        return [self._score(span) for span in spans]
+        yield from enumerate(self._score(span) for span in spans)
+
+    def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
+        raise NotImplementedError
+
+    def log_probabilities(self, span: Span) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def notes(self) -> tuple[str, ...]:
+        return ()
 
     @staticmethod
     def _score(span: Span) -> SpanScore:
