@@ -96,6 +96,7 @@ def check_memory(at: Sources) -> Iterator[Finding]:
         fix = "" if status == "ok" else "close other programs, or use a smaller model"
         yield Finding(_MEMORY, "available", status, f"{available / _GIB:.1f} GiB", fix)
     yield _swap(at)
+    yield from _paged_out(at)
     yield _peak(at)
 
 
@@ -107,6 +108,14 @@ def _swap(at: Sources) -> Finding:
         message = f"{used / _GIB:.1f} GiB are swapped out: reading them back takes milliseconds"
         return Finding(_MEMORY, "swap", "warn", message, "sudo swapoff -a && sudo swapon -a")
     return Finding(_MEMORY, "swap", "ok", "nothing is swapped out" if space > 0 else "none")
+
+
+def _paged_out(at: Sources) -> Iterator[Finding]:
+    """Tell of a kernel that takes cold pages away; of all others there is nothing to tell."""
+    if "pageout" in (system.damon(at.sys) or ""):
+        message = "the kernel pages out what was not touched lately (DAMON): arms that wait lose it"
+        fix = "echo off > /sys/kernel/mm/damon/admin/kdamonds/0/state, as root"
+        yield Finding(_MEMORY, "paging", "warn", message, fix)
 
 
 def _peak(at: Sources) -> Finding:

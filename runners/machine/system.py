@@ -28,7 +28,23 @@ def settings(proc: Path = _PROC, sys: Path = _SYS) -> dict[str, Setting]:
         "overcommit": _number(proc / "sys" / "vm" / "overcommit_memory"),
         "swappiness": _number(proc / "sys" / "vm" / "swappiness"),
         "clock_source": read_text(clock_source / "current_clocksource").strip() or None,
+        "damon": damon(sys),
     }
+
+
+def damon(sys: Path = _SYS) -> str | None:
+    """Return what the kernel does with memory by how it is accessed: ``off``, or its actions.
+
+    ``pageout`` takes pages away that were not touched lately: an arm that waits may have to read
+    its mapped weights again. Source: the kernel's documentation of DAMON's sysfs interface.
+    """
+    daemons = sys / "kernel" / "mm" / "damon" / "admin" / "kdamonds"
+    if not daemons.is_dir():
+        return None
+    schemes = "contexts/*/schemes/*/action"
+    running = [d for d in daemons.glob("[0-9]*") if read_text(d / "state").strip() == "on"]
+    actions = {read_text(file).strip() for daemon in running for file in daemon.glob(schemes)}
+    return ", ".join(sorted(actions - {"", "stat"})) or "off"
 
 
 def _chosen(file: Path) -> str | None:

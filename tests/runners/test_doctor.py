@@ -298,6 +298,17 @@ def test_memory_that_is_swapped_out_is_a_warning(bare: Sources, fake: FakeMachin
     assert finding.fix.startswith("sudo swapoff")
 
 
+def test_a_kernel_that_takes_cold_pages_away_is_a_warning(bare: Sources, fake: FakeMachine) -> None:
+    daemon = "kernel/mm/damon/admin/kdamonds/0"
+    fake.put(
+        fake.sys, {f"{daemon}/state": "off", f"{daemon}/contexts/0/schemes/0/action": "pageout"}
+    )
+    assert not [finding for finding in diagnose(bare) if finding.name == "paging"]
+    fake.put(fake.sys, {f"{daemon}/state": "on"})
+    finding = find(diagnose(bare), "memory", "paging")
+    assert (finding.status, "DAMON" in finding.message) == ("warn", True)
+
+
 def test_a_gpu_as_it_should_be_has_no_warning(bare: Sources) -> None:
     findings = diagnose(replace(bare, gpus=lambda: ((GPU,), None)))
     assert {f.status for f in findings if f.area == "GPU 0"} == {"ok"}

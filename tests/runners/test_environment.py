@@ -95,6 +95,7 @@ def test_a_machine_of_files_is_told_in_full(
         "overcommit": 0,
         "swappiness": 60,
         "clock_source": "tsc",
+        "damon": "pageout",
     }
     assert found.cpu == Cpu(
         name="Some CPU @ 2.00GHz",

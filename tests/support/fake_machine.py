@@ -123,6 +123,10 @@ def whole_machine(root: Path) -> FakeMachine:
         {
             "kernel/mm/transparent_hugepage/enabled": "always [madvise] never",
             "kernel/mm/transparent_hugepage/defrag": "always defer [never]",
+            "kernel/mm/damon/admin/kdamonds/0/state": "on",
+            "kernel/mm/damon/admin/kdamonds/0/contexts/0/schemes/0/action": "pageout",
+            "kernel/mm/damon/admin/kdamonds/1/state": "off",
+            "kernel/mm/damon/admin/kdamonds/1/contexts/0/schemes/0/action": "cold",
             "devices/system/node/node0/cpulist": "0-3",
             "devices/system/clocksource/clocksource0/current_clocksource": "tsc",
             "fs/cgroup/cpu.max": "150000 100000",
