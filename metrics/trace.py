@@ -65,6 +65,9 @@ class RequestTrace:
             for every launch, so that what differs between processes is inside the intervals.
         client_s: seconds that leanboard's own code took between ``sent_s`` and the last token;
             ``None`` if the engine cannot tell.
+        tie_gap_nats: where the output first says another token than the baseline's, the baseline's
+            log-probability of its own token less that of this one; ``None`` where no token
+            differs, or the baseline was not asked.
     """
 
     prompt_id: str
@@ -84,6 +87,7 @@ class RequestTrace:
     error: str | None = None
     launch: int = 0
     client_s: float | None = None
+    tie_gap_nats: float | None = None
 
     @property
     def output_tokens(self) -> int:

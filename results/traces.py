@@ -52,6 +52,7 @@ _OPTIONAL = frozenset(
         "loss",
         "client_s",
         "launch",
+        "tie_gap_nats",
         "stratum",
         "output_ids",
         "kl_nats",
@@ -88,6 +89,7 @@ _TYPES: Mapping[str, Mapping[str, pa.DataType]] = {
         "error": pa.string(),
         "launch": pa.int64(),
         "client_s": pa.float64(),
+        "tie_gap_nats": pa.float64(),
     },
     "steps": {
         "step": pa.int64(),
