@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from lm_eval.api.instance import Instance
@@ -10,17 +11,26 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from leanboard.results.errors import ArmError
+from leanboard.runners.accuracy.open_answers import greedy_limits
 from leanboard.runners.accuracy.tasks import Progress, no_progress
-from leanboard.runners.backends.base import Engine, Span, in_order
+from leanboard.runners.backends.base import (
+    Engine,
+    Span,
+    SpanScore,
+    UntilAnswer,
+    UntilRequest,
+    in_order,
+)
 
 ADAPTER_VERSION = 1
 """Raised whenever the same engine and items would give other scores."""
 
-SPANS_A_CALL = 64
-"""Spans handed to the engine at once: enough to fill its batches, few enough to see progress."""
+REQUESTS_A_CALL = 256
+"""Requests whose texts are encoded at once: each call is a round trip to another process."""
 
-T = TypeVar("T")
-_Encoded = tuple[tuple[str, str], list[int], list[int]]
+Q = TypeVar("Q")
+A = TypeVar("A")
+_Ids = list[int]
 
 
 class EngineLM(TemplateLM):  # type: ignore[misc]
@@ -31,17 +41,24 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
     Where the tokenizer puts a first token before every text (``Vocabulary.adds_bos``), contexts
     get it, as with lm-eval's ``HFLM``.
 
+    All requests are encoded and checked before the first is scored. The engine gets them in one
+    call, the same tokens once, so that it can share what they begin with.
+
     Args:
         engine: what scores, maybe in another process.
-        progress: called with (requests done, requests in all).
+        progress: called with (done, total): tokens, or most tokens of open answers.
+
+    Attributes:
+        answers: the open answers with their tokens, by the place of their request in the list.
     """
 
     def __init__(self, engine: Engine, progress: Progress = no_progress) -> None:
         super().__init__()
+        self.answers: dict[int, UntilAnswer] = {}
         self._engine = engine
         self._progress = progress
         self._ids: dict[str, tuple[int, ...]] = {}
-        self._names: dict[tuple[str, str], str] = {}
+        self._pairs: list[tuple[_Ids, _Ids]] = []
 
     @property
     def eot_token_id(self) -> int:
@@ -73,6 +90,11 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
             return [self.prefix_token_id, *ids]
         return list(ids)
 
+    def _encode_ahead(self, texts: Iterable[str]) -> None:
+        """Encode in one call: each is a round trip to another process."""
+        wanted = list(dict.fromkeys(texts))
+        self._ids = dict(zip(wanted, self._engine.encode_batch(wanted), strict=True))
+
     def loglikelihood(
         self,
         requests: list[Instance],
@@ -80,48 +102,37 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
     ) -> list[tuple[float, bool]]:
         """Return (log-likelihood in nats, is greedy) of each continuation given its context.
 
-        Requests with the same context go to the engine next to each other, long ones first.
-
         Raises:
-            ArmError: if a request does not fit the model's window, with the item's name.
+            ArmError: if requests do not fit the model's window, with how many; if one has no
+                tokens or its score is not a number, with the item's name.
         """
-        order = sorted(range(len(requests)), key=lambda i: (_context_first(requests[i]), i))
-        answers: dict[int, tuple[float, bool]] = {}
-        for chunk in _chunks(order):
-            asked = [requests[i] for i in chunk]
-            self._names = {request.args: _name(request) for request in asked}
-            self._encode_ahead(_texts(asked))
-            scores = super().loglikelihood(asked, disable_tqdm=True)
-            answers.update(zip(chunk, scores, strict=True))
-            self._progress(len(answers), len(requests))
-        return [answers[i] for i in range(len(requests))]
-
-    def _encode_ahead(self, texts: Iterable[str]) -> None:
-        """Encode in one call: each is a round trip to another process."""
-        wanted = list(dict.fromkeys(texts))
-        self._ids = dict(zip(wanted, self._engine.encode_batch(wanted), strict=True))
-
-    def _loglikelihood_tokens(
-        self, requests: Sequence[_Encoded], **_: object
-    ) -> list[tuple[float, bool]]:
-        spans = [
-            self._span(self._names[texts], context, continuation)
-            for texts, context, continuation in requests
-        ]
-        scores = in_order(self._engine.loglikelihood(spans))
+        spans = self._spans(requests)
+        # The last token is only predicted, never fed.
+        fed = [len(span.context) + len(span.continuation) - 1 for span in spans]
+        self._refuse_long(requests, fed, "fewer examples (accuracy.num_fewshot)")
+        scores = self._scores(requests, spans)
         return [(score.loglikelihood, score.is_greedy) for score in scores]
 
-    def _span(self, name: str, context: Sequence[int], continuation: Sequence[int]) -> Span:
-        if not context or not continuation:
-            raise ArmError(f"{name}: its text gives no tokens to score. Leave this task out.")
-        # The last token is only predicted, never fed.
-        fed = len(context) + len(continuation) - 1
-        if fed > self.max_length:
-            raise ArmError(
-                f"{name}: {fed} tokens do not fit the model's window of {self.max_length}, and "
-                "nothing is cut off. Use fewer examples (accuracy.num_fewshot) or another task."
-            )
-        return Span(tuple(context), tuple(continuation))
+    def _spans(self, requests: Sequence[Instance]) -> list[Span]:
+        contexts: dict[tuple[int, ...], tuple[int, ...]] = {}
+        spans: list[Span] = []
+        for chunk in _chunks(requests):
+            self._encode_ahead(_texts(chunk))
+            super().loglikelihood(chunk, disable_tqdm=True)
+            for request, (context, continuation) in zip(chunk, self._pairs, strict=True):
+                if not context or not continuation:
+                    raise ArmError(_without_tokens(request))
+                # The choices of an item have the same context: it is kept once.
+                shared = contexts.setdefault(tuple(context), tuple(context))
+                spans.append(Span(shared, tuple(continuation)))
+        return spans
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[tuple[str, str], _Ids, _Ids]], **_: object
+    ) -> list[tuple[float, bool]]:
+        """Take the tokens that lm-eval made; they are scored when all are known."""
+        self._pairs = [(context, continuation) for _, context, continuation in requests]
+        return []
 
     def loglikelihood_rolling(
         self,
@@ -132,19 +143,24 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
 
         Long texts are read in lm-eval's disjoint rolling windows, the first after the prefix
         token. That token is never scored, also where the tokenizer would add it.
+
+        Raises:
+            ArmError: if a score is not a number, with the item's name.
         """
-        totals: list[float] = []
-        for request in requests:
-            spans = [
-                self._span(_name(request), context, continuation)
-                for context, continuation in self._windows(request.args[0])
-            ]
-            scores = in_order(self._engine.loglikelihood(spans))
-            totals.append(sum(score.loglikelihood for score in scores))
-            self._progress(len(totals), len(requests))
+        self._encode_ahead(request.args[0] for request in requests)
+        spans: list[Span] = []
+        owners: list[int] = []
+        for place, request in enumerate(requests):
+            found = [Span(tuple(c), tuple(k)) for c, k in self._windows(request.args[0])]
+            spans += found
+            owners += [place] * len(found)
+        totals = [0.0] * len(requests)
+        scores = self._scores([requests[place] for place in owners], spans)
+        for place, score in zip(owners, scores, strict=True):
+            totals[place] += score.loglikelihood
         return totals
 
-    def _windows(self, text: str) -> Iterator[tuple[list[int], list[int]]]:
+    def _windows(self, text: str) -> Iterator[tuple[_Ids, _Ids]]:
         ids = self.tok_encode(text, add_special_tokens=False)
         windows = get_rolling_token_windows(ids, self.prefix_token_id, self.max_length, 1)
         return map(make_disjoint_window, windows)
@@ -154,24 +170,87 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
         requests: list[Instance],
         disable_tqdm: bool = True,  # noqa: ARG002, FBT001, FBT002  lm-eval's signature
     ) -> list[str]:
-        """Refuse: engines here generate a fixed number of tokens.
+        """Return the text of each answer, generated greedily; ``answers`` keeps the tokens.
 
         Raises:
-            ArmError: always, with the item's name.
+            ArmError: if a prompt and its most tokens do not fit the model's window, with how
+                many; if a task wants anything else than greedy answers.
         """
-        raise ArmError(
-            f"{_name(requests[0])}: tasks that are answered by generating text cannot be scored "
-            "yet. Choose a multiple-choice task."
+        asked = self._open_requests(requests)
+        most = [request.max_tokens for request in asked]
+        needed = [len(request.prompt) + request.max_tokens for request in asked]
+        self._refuse_long(
+            requests, needed, "fewer examples (accuracy.num_fewshot), shorter answers"
         )
+        found = self._answered(asked, self._engine.generate_until, most)
+        self.answers = dict(sorted(found))
+        return [answer.text for answer in self.answers.values()]
+
+    def _open_requests(self, requests: Sequence[Instance]) -> list[UntilRequest]:
+        asked: list[UntilRequest] = []
+        for chunk in _chunks(requests):
+            self._encode_ahead(request.args[0] for request in chunk)
+            for request in chunk:
+                context, wanted = request.args
+                max_tokens, stops = greedy_limits(_name(request), wanted)
+                prompt = tuple(self.tok_encode(context))
+                if not prompt:
+                    raise ArmError(_without_tokens(request))
+                asked.append(UntilRequest(prompt, max_tokens, stops))
+        return asked
+
+    def _refuse_long(
+        self, requests: Sequence[Instance], lengths: Sequence[int], remedy: str
+    ) -> None:
+        """Refuse the task before anything is scored if a request does not fit the window."""
+        long = [place for place, length in enumerate(lengths) if length > self.max_length]
+        if long:
+            raise ArmError(
+                f"{_name(requests[long[0]])}: {len(long)} of {len(requests)} requests do not fit "
+                f"the model's window of {self.max_length} tokens; this is the first of them, the "
+                f"longest has {max(lengths)}. Nothing is cut off, and nothing was scored. Use "
+                f"{remedy} or another task."
+            )
+
+    def _scores(self, requests: Sequence[Instance], spans: Sequence[Span]) -> list[SpanScore]:
+        """Score spans; ``requests`` says whose each is."""
+        tokens = [len(span.context) + len(span.continuation) for span in spans]
+        scores: list[tuple[int, SpanScore]] = []
+        for place, score in self._answered(spans, self._engine.loglikelihood, tokens):
+            if not math.isfinite(score.loglikelihood):
+                raise ArmError(
+                    f"{_name(requests[place])}: its log-likelihood is {score.loglikelihood}. The "
+                    "model computes something that is not a number; try another dtype or "
+                    "technique."
+                )
+            scores.append((place, score))
+        return in_order(scores)
+
+    def _answered(
+        self,
+        asked: Sequence[Q],
+        ask: Callable[[Sequence[Q]], Iterator[tuple[int, A]]],
+        sizes: Sequence[int],
+    ) -> Iterator[tuple[int, A]]:
+        """Yield each answer with its place, what is asked twice once; tell progress in sizes."""
+        places: dict[Q, list[int]] = {}
+        for place, question in enumerate(asked):
+            places.setdefault(question, []).append(place)
+        distinct = list(places)
+        done, total = 0, sum(sizes)
+        for number, answer in ask(distinct):
+            for place in places[distinct[number]]:
+                yield place, answer
+                done += sizes[place]
+            self._progress(done, total)
 
 
 def _name(request: Instance) -> str:
     return f"Task {request.task_name}, item {request.doc_id}"
 
 
-def _context_first(request: Instance) -> tuple[int, str]:
-    context = request.args[0]
-    return -len(context), context
+def _without_tokens(request: Instance) -> str:
+    return f"{_name(request)}: its text gives no tokens to score. Leave this task out."
 
 
 def _texts(requests: Sequence[Instance]) -> Iterator[str]:
@@ -188,6 +267,6 @@ def _texts(requests: Sequence[Instance]) -> Iterator[str]:
         yield context + continuation
 
 
-def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), SPANS_A_CALL):
-        yield values[start : start + SPANS_A_CALL]
+def _chunks(requests: Sequence[Instance]) -> Iterator[list[Instance]]:
+    for start in range(0, len(requests), REQUESTS_A_CALL):
+        yield list(requests[start : start + REQUESTS_A_CALL])
