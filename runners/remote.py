@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leanboard.metrics.metric import Missing
 from leanboard.metrics.trace import Quantity, RequestTrace
 from leanboard.runners import wire
+from leanboard.runners.accuracy.fidelity import Predictions
 from leanboard.runners.backends.base import (
     Request,
     Span,
@@ -58,6 +61,28 @@ class RemoteEngine:
         for place, ids, text, ended in self._stream("generate_until", requests=plain):
             yield place, UntilAnswer(tuple(ids), text, ended)
 
+    def predict(
+        self, spans: Sequence[Span], keep: Path | None, against: Path | None
+    ) -> Predictions | Missing:
+        """Score the spans beside the baseline's predictions, or keep them, as they come."""
+        plain = [[span.context, span.continuation] for span in spans]
+        files = {
+            name: None if path is None else str(path.absolute())
+            for name, path in (("keep", keep), ("against", against))
+        }
+        begun = self._worker.call("predict", self._timeout_s, spans=plain, **files)
+        if begun["unfit"] is not None:
+            return Missing(begun["unfit"])
+        return (wire.prediction_from_wire(item) for item in self._come())
+
+    def log_probabilities_of(
+        self, context: Sequence[int], tokens: Sequence[int]
+    ) -> tuple[float, ...]:
+        """Return the log-probability (nats) of each of some tokens after a context."""
+        asked = {"context": list(context), "tokens": list(tokens)}
+        reply = self._worker.call("log_probabilities_of", self._timeout_s, **asked)
+        return tuple(reply["log_probabilities"])
+
     def log_probabilities(self, span: Span) -> NDArray[np.float32]:
         """Refuse: they are too large to be carried between processes."""
         raise NotImplementedError
@@ -68,6 +93,9 @@ class RemoteEngine:
 
     def _stream(self, op: str, **payload: Any) -> Iterator[list[Any]]:
         self._worker.call(op, self._timeout_s, **payload)
+        yield from self._come()
+
+    def _come(self) -> Iterator[list[Any]]:
         ended = False
         while not ended:
             reply = self._worker.call("more", self._timeout_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from leanboard.results.errors import (
     OutOfMemoryError,
     UnsupportedError,
 )
+from leanboard.runners.accuracy.fidelity import Nearness, Prediction
 from leanboard.runners.backends.base import Device, ModelFiles, Span, UntilRequest
 
 Message = dict[str, Any]
@@ -83,6 +84,25 @@ def until_request_from_wire(plain: Sequence[Any]) -> UntilRequest:
     """Return a request from its JSON form: prompt, most tokens and stop texts."""
     prompt, max_tokens, stops = plain
     return UntilRequest(tuple(prompt), max_tokens, tuple(stops))
+
+
+def path_from_wire(plain: str | None) -> Path | None:
+    """Return a path from its JSON form."""
+    return None if plain is None else Path(plain)
+
+
+def prediction_to_wire(place: int, prediction: Prediction) -> list[Any]:
+    """Return the JSON form of a prediction with its place."""
+    nearness = prediction.nearness
+    near = None if nearness is None else list(astuple(nearness))
+    return [place, prediction.loglikelihood, prediction.is_greedy, near]
+
+
+def prediction_from_wire(plain: Sequence[Any]) -> tuple[int, Prediction]:
+    """Return a prediction with its place from its JSON form."""
+    place, loglikelihood, is_greedy, near = plain
+    nearness = None if near is None else Nearness(*near)
+    return place, Prediction(loglikelihood, is_greedy, nearness)
 
 
 def facts_to_wire(facts: Mapping[str, Quantity]) -> Message:

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import IO, Any
 
+from leanboard.metrics.metric import Missing
 from leanboard.runners import wire
 from leanboard.runners.backends.base import Backend, Device, Engine, Request
 from leanboard.runners.machine import memory
@@ -123,6 +124,26 @@ class Session:
         self._stream = ([i, a.output_ids, a.text, a.ended] for i, a in found)
         return {}
 
+    def predict(self, message: wire.Message) -> wire.Message:
+        """Begin to score spans beside the baseline's predictions; ``more`` gives the scores."""
+        from leanboard.runners.accuracy.fidelity import LocalPredictor
+
+        spans = [wire.span_from_wire(span) for span in message["spans"]]
+        keep, against = (wire.path_from_wire(message[name]) for name in ("keep", "against"))
+        found = LocalPredictor(self.engine).predict(spans, keep, against)
+        if isinstance(found, Missing):
+            return {"unfit": found.reason}
+        self._stream = (wire.prediction_to_wire(i, prediction) for i, prediction in found)
+        return {"unfit": None}
+
+    def log_probabilities_of(self, message: wire.Message) -> wire.Message:
+        """Tell the log-probabilities of some tokens after a context."""
+        from leanboard.runners.accuracy.fidelity import LocalPredictor
+
+        asked = LocalPredictor(self.engine)
+        found = asked.log_probabilities_of(message["context"], message["tokens"])
+        return {"log_probabilities": found}
+
     def more(self, _: wire.Message) -> wire.Message:
         """Return what came in the next moment of the work that was begun last, one thing at least.
 
@@ -167,6 +188,8 @@ _OPERATIONS: dict[str, Callable[[Session, wire.Message], wire.Message]] = {
     "decode": Session.decode,
     "loglikelihood": Session.loglikelihood,
     "generate_until": Session.generate_until,
+    "predict": Session.predict,
+    "log_probabilities_of": Session.log_probabilities_of,
     "more": Session.more,
     "settle": Session.settle,
     "reset_peak": Session.reset_peak,

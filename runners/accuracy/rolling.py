@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
+from leanboard.metrics.metric import Missing
 from leanboard.metrics.trace import AnswerTrace
 from leanboard.results.errors import ArmError, ConfigError
 from leanboard.results.identity import digest
 from leanboard.results.schema import Task
+from leanboard.runners.accuracy.fidelity import (
+    Nearness,
+    Prediction,
+    Predictions,
+    nearness_facts,
+    predictor,
+)
 from leanboard.runners.accuracy.settings import TextConfig
-from leanboard.runners.accuracy.tasks import Progress
-from leanboard.runners.backends.base import Engine, Span, in_order
+from leanboard.runners.accuracy.tasks import BaselinePredictions, Progress
+from leanboard.runners.backends.base import Engine, Span
 from leanboard.runners.passages import Pool
 
 ROLLING_VERSION = "1"
 """Raised whenever the same engine and text would give other scores."""
 
 _BETWEEN = "\n\n"
-_WINDOWS_A_CALL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +52,69 @@ class TextTask:
         """Number of windows."""
         return len(self.windows)
 
-    def answers(self, engine: Engine, progress: Progress) -> tuple[AnswerTrace, ...]:
+    def answers(
+        self,
+        engine: Engine,
+        progress: Progress,
+        baseline: BaselinePredictions | None = None,
+    ) -> tuple[AnswerTrace, ...]:
         """Score every window: tokens, bytes and log-likelihood (nats).
+
+        With the baseline's predictions at hand also how near to them the model's are; they cost
+        no second forward. Where they do not fit, the text is scored without them.
 
         Raises:
             ArmError: if a window does not fit the model's, with its number.
         """
-        encoded = engine.encode_batch(self.windows)
+        spans = self._spans(engine)
+        answers: dict[int, AnswerTrace] = {}
+        near: list[Nearness] = []
+        for number, found in self._predictions(engine, spans, baseline):
+            answers[number] = self._answer(number, len(spans[number].continuation), found)
+            near += [] if found.nearness is None else [found.nearness]
+            progress(len(answers), len(spans))
+        if baseline is not None and near:
+            tokens = sum(len(span.continuation) for span in spans)
+            baseline.facts |= nearness_facts(reduce(add, near), tokens, engine.vocabulary.size)
+        return tuple(answers[number] for number in range(len(spans)))
+
+    def _spans(self, engine: Engine) -> list[Span]:
         vocabulary = engine.vocabulary
-        spans = [Span((vocabulary.prefix_token_id,), tuple(ids)) for ids in encoded]
-        for number, span in enumerate(spans):
-            if len(span.continuation) > vocabulary.max_length:
+        encoded = engine.encode_batch(self.windows)
+        for number, ids in enumerate(encoded):
+            if len(ids) > vocabulary.max_length:
                 raise ArmError(
-                    f"Text {self.identity.name}, window {number}: {len(span.continuation)} tokens "
+                    f"Text {self.identity.name}, window {number}: {len(ids)} tokens "
                     f"do not fit the model's window of {vocabulary.max_length}, and nothing is "
                     "cut off. Lower accuracy.text.window_bytes."
                 )
-        answers: list[AnswerTrace] = []
-        for start in range(0, len(spans), _WINDOWS_A_CALL):
-            chunk = spans[start : start + _WINDOWS_A_CALL]
-            for span, score in zip(chunk, in_order(engine.loglikelihood(chunk)), strict=True):
-                number = len(answers)
-                answers.append(
-                    AnswerTrace(
-                        str(number),
-                        {},
-                        (score.loglikelihood,),
-                        tokens=len(span.continuation),
-                        text_bytes=len(self.windows[number].encode()),
-                    )
-                )
-            progress(len(answers), len(spans))
-        return tuple(answers)
+        return [Span((vocabulary.prefix_token_id,), tuple(ids)) for ids in encoded]
+
+    def _predictions(
+        self, engine: Engine, spans: Sequence[Span], baseline: BaselinePredictions | None
+    ) -> Predictions:
+        if baseline is not None and (baseline.keep is not None or baseline.against is not None):
+            found = predictor(engine).predict(spans, baseline.keep, baseline.against)
+            if not isinstance(found, Missing):
+                return found
+            baseline.reason = f"not compared with the baseline's predictions: {found.reason}"
+        return (
+            (number, Prediction(score.loglikelihood, score.is_greedy))
+            for number, score in engine.loglikelihood(spans)
+        )
+
+    def _answer(self, number: int, tokens: int, found: Prediction) -> AnswerTrace:
+        near = found.nearness
+        return AnswerTrace(
+            str(number),
+            {},
+            (found.loglikelihood,),
+            tokens=tokens,
+            text_bytes=len(self.windows[number].encode()),
+            kl_nats=None if near is None else near.kl_nats,
+            agreeing=None if near is None else near.agreeing,
+            kl_rest=None if near is None else near.kl_rest,
+        )
 
 
 def prepare_text(config: TextConfig, pool: Pool) -> TextTask:
