@@ -6,7 +6,9 @@ from pathlib import Path
 
 from leanboard.metrics.trace import AnswerObservation
 from leanboard.results.errors import ConfigError, MissingDependencyError
+from leanboard.runners.accuracy.kept_engine import KeptEngine
 from leanboard.runners.accuracy.rolling import prepare_text
+from leanboard.runners.accuracy.score_cache import KeptScores
 from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.accuracy.tasks import PreparedTask, Progress, no_progress
 from leanboard.runners.backends.base import Engine
@@ -66,7 +68,10 @@ def _harness_tasks(
 
 
 def score(
-    task: PreparedTask, engine: Engine, progress: Progress = no_progress
+    task: PreparedTask,
+    engine: Engine,
+    progress: Progress = no_progress,
+    kept: KeptScores | None = None,
 ) -> AnswerObservation:
     """Score a task with a loaded model.
 
@@ -74,8 +79,15 @@ def score(
         task: from ``plan_tasks``; the same object for every arm.
         engine: the loaded, transformed model, maybe in another process.
         progress: called with (done, total) as answers come.
+        kept: what this very arm answered before, and where its new answers go; ``None`` scores
+            everything and keeps nothing.
+
+    Returns:
+        The answers, and as facts how many requests were served from ``kept`` and how many scored.
 
     Raises:
         ArmError: if an item does not fit the model's window, or the engine fails.
     """
-    return AnswerObservation(answers=task.answers(engine, progress))
+    kept = KeptScores() if kept is None else kept
+    answers = task.answers(KeptEngine(engine, kept), progress)
+    return AnswerObservation(answers=answers, facts=kept.facts())
