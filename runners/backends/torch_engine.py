@@ -28,6 +28,7 @@ from leanboard.runners.backends.torch_timing import (
     CommitTimes,
     observed_drafts,
 )
+from leanboard.runners.backends.torch_until import answer_requests
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +141,9 @@ class TransformersEngine:
 
     def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
         """Answer the requests; yield each with its place in the list as soon as it has ended."""
-        raise NotImplementedError
+        yield from answer_requests(
+            self._target, self._tokenizer, requests, max_length=self.vocabulary.max_length
+        )
 
     def log_probabilities(self, span: Span) -> NDArray[np.float32]:
         """Return log-probabilities (nats) at each continuation token: (tokens, vocabulary)."""
