@@ -254,7 +254,7 @@ def digest_of(spans: Sequence[Span], vocabulary: int) -> str:
 def read(path: Path, spans: Sequence[Span], vocabulary: int) -> Reference | Missing:
     """Return the reference in a file if it is whole and of these spans, or what is wrong."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if int(file["format"]) != FORMAT:
                 return Missing("the baseline's predictions were kept by another leanboard")
             arrays = {field.name: file[field.name] for field in fields(Reference)}

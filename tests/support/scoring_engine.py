@@ -27,10 +27,16 @@ _PIECES = re.compile(r" ?\w+| ?[^\w\s]+|\s")
 
 @dataclass
 class FakeEngine:
-    """Splits text as GPT-2 does (a space belongs to the word after it); scores are hashes."""
+    """Splits text as GPT-2 does (a space belongs to the word after it); scores are hashes.
+
+    Distributions are random, seeded by the tokens before; ``noise`` is what is added to each logit,
+    normal and seeded apart, so that two engines differ by it alone.
+    """
 
     max_length: int = 512
     adds_bos: bool = False
+    size: int = 50_000
+    noise: float = 0.0
     spans: list[Span] = field(default_factory=list)
     asked: list[UntilRequest] = field(default_factory=list)
     calls: list[tuple[str, int]] = field(default_factory=list)
@@ -38,7 +44,7 @@ class FakeEngine:
     @property
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(
-            size=50_000,
+            size=self.size,
             prefix_token_id=PREFIX,
             eot_token_id=1,
             max_length=self.max_length,
@@ -61,7 +67,17 @@ class FakeEngine:
             yield place, UntilAnswer((2 + digit, 7), f" The answer is {digit}.", "stop")
 
     def log_probabilities(self, span: Span) -> NDArray[np.float32]:
-        raise NotImplementedError
+        self.calls.append(("log_probabilities", len(span.continuation)))
+        tokens = (*span.context, *span.continuation)
+        ends = range(len(span.context), len(tokens))
+        logits = np.stack([self._logits(tokens[:end]) for end in ends])
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))).astype(np.float32)
+
+    def _logits(self, before: Sequence[int]) -> NDArray[np.float64]:
+        seed = zlib.crc32(repr(tuple(before)).encode())
+        plain = np.random.default_rng(seed).normal(0, 3, self.size)
+        return plain + self.noise * np.random.default_rng(seed + 1).normal(0, 1, self.size)
 
     def notes(self) -> tuple[str, ...]:
         return ()
@@ -80,9 +96,9 @@ class FakeEngine:
         self.calls.append(("encode_batch", len(texts)))
         return [self._encode(text) for text in texts]
 
-    @staticmethod
-    def _encode(text: str) -> tuple[int, ...]:
-        return tuple(2 + zlib.crc32(piece.encode()) % 49_998 for piece in _PIECES.findall(text))
+    def _encode(self, text: str) -> tuple[int, ...]:
+        words = self.size - 2
+        return tuple(2 + zlib.crc32(piece.encode()) % words for piece in _PIECES.findall(text))
 
     def decode(self, ids: Sequence[int]) -> str:
         raise NotImplementedError
