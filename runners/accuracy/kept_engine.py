@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leanboard.metrics.metric import Missing
 from leanboard.metrics.trace import Quantity, RequestTrace
 from leanboard.results.identity import digest
+from leanboard.runners.accuracy.fidelity import Predictions, predictor
 from leanboard.runners.accuracy.score_cache import KeptScores
 from leanboard.runners.backends.base import (
     Engine,
@@ -38,13 +41,9 @@ class KeptEngine:
     """
 
     def __init__(self, engine: Engine, kept: KeptScores) -> None:
+        self.vocabulary: Vocabulary = engine.vocabulary
         self._engine = engine
         self._kept = kept
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The engine's own."""
-        return self._engine.vocabulary
 
     def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
         """Score the spans; those that were scored before come first."""
@@ -86,6 +85,25 @@ class KeptEngine:
                 self._kept.keep(requests[place], answer)
             yield place, answer
         self._kept.note(self._engine.notes())
+
+    def predict(
+        self, spans: Sequence[Span], keep: Path | None, against: Path | None
+    ) -> Predictions | Missing:
+        """Score the spans beside the baseline's predictions: always anew, all in one go."""
+        found = predictor(self._engine).predict(spans, keep, against)
+        return found if isinstance(found, Missing) else self._counted(found)
+
+    def _counted(self, found: Predictions) -> Predictions:
+        for place, prediction in found:
+            self._kept.scored += 1
+            yield place, prediction
+        self._kept.note(self._engine.notes())
+
+    def log_probabilities_of(
+        self, context: Sequence[int], tokens: Sequence[int]
+    ) -> tuple[float, ...]:
+        """Ask the engine."""
+        return predictor(self._engine).log_probabilities_of(context, tokens)
 
     def notes(self) -> tuple[str, ...]:
         """Return what the engine said of how it answered, also when it gave the kept answers."""

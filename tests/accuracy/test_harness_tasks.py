@@ -174,11 +174,17 @@ def test_preparing_and_scoring_print_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_counts_the_requests_of_a_task(make_data: MakeData) -> None:
+def test_progress_is_told_with_every_request_of_a_task_until_all_is_done(
+    make_data: MakeData,
+) -> None:
     (task,) = prepare(make_data(), tasks=("arc_easy",))
+    engine = FakeEngine()
     seen: list[tuple[int, int]] = []
-    score(task, FakeEngine(), lambda done, total: seen.append((done, total)))
-    assert seen == [(20, 20)]
+    score(task, engine, lambda done, total: seen.append((done, total)))
+    tokens = sum(len(span.context) + len(span.continuation) for span in engine.spans)
+    assert len(seen) == 20
+    assert sorted(seen) == seen
+    assert seen[-1] == (tokens, tokens)
 
 
 def test_an_item_too_long_for_the_model_is_named_by_its_place_in_the_split(
@@ -187,7 +193,7 @@ def test_an_item_too_long_for_the_model_is_named_by_its_place_in_the_split(
     index = choose(12, 5, 0)[2]
     data = make_data(change=lambda rows: rows[index].update(question="word " * 50))
     (task,) = prepare(data, tasks=("arc_easy",))
-    with pytest.raises(ArmError, match=f"arc_easy, item {index}: 5[0-9] tokens .* of 40"):
+    with pytest.raises(ArmError, match=rf"arc_easy, item {index}: 4 of 20 requests .* of 40"):
         score(task, FakeEngine(max_length=40))
 
 

@@ -13,16 +13,18 @@ from lm_eval.api.instance import Instance
 from record_factory import make_environment, make_record
 from scoring_engine import FakeEngine
 
+from leanboard.metrics.metric import Missing
 from leanboard.metrics.trace import AnswerTrace, Provenance, Quantity
 from leanboard.results.errors import ArmError
 from leanboard.results.identity import digest
 from leanboard.results.schema import AccuracyCell, Component, Gpu, Task
 from leanboard.runners.accuracy.adapter import EngineLM
+from leanboard.runners.accuracy.fidelity import LocalPredictor, predictor
 from leanboard.runners.accuracy.kept_engine import KeptEngine
 from leanboard.runners.accuracy.score import plan_tasks, score
 from leanboard.runners.accuracy.score_cache import KeptScores, code_hash, score_key
 from leanboard.runners.accuracy.settings import AccuracyConfig
-from leanboard.runners.accuracy.tasks import Progress
+from leanboard.runners.accuracy.tasks import BaselinePredictions, Progress
 from leanboard.runners.backends.base import Engine, Span, SpanScore, UntilRequest, in_order
 
 KEY = {"arm": "one", "torch": "2.13.0"}
@@ -67,7 +69,9 @@ class Choices:
     def size(self) -> int:
         return len(self.texts)
 
-    def answers(self, engine: Engine, progress: Progress) -> tuple[AnswerTrace, ...]:
+    def answers(
+        self, engine: Engine, progress: Progress, baseline: BaselinePredictions | None = None
+    ) -> tuple[AnswerTrace, ...]:
         requests = [
             Instance("loglikelihood", {}, ("Q:", text), 0, metadata=("choices", n, 1))
             for n, text in enumerate(self.texts)
@@ -241,6 +245,26 @@ def test_what_an_engine_says_of_its_way_to_score_is_kept_with_the_scores(tmp_pat
     assert scores(FakeEngine(), kept) == PLAIN
     assert KeptEngine(FakeEngine(), kept).notes() == ("whole sequences were scored",)
     assert kept.notes == ("whole sequences were scored",)
+
+
+def test_predictions_beside_the_baselines_are_made_by_the_engine_and_counted(
+    tmp_path: Path,
+) -> None:
+    kept = kept_in(tmp_path / "kept")
+    engine = predictor(KeptEngine(FakeEngine(size=40), kept))
+    file = tmp_path / "baseline.npz"
+    first = engine.predict(SPANS, file, None)
+    assert not isinstance(first, Missing)
+    plain = LocalPredictor(FakeEngine(size=40)).predict(SPANS, None, None)
+    assert not isinstance(plain, Missing)
+    assert list(first) == list(plain)
+    second = engine.predict(SPANS, None, file)
+    assert not isinstance(second, Missing)
+    assert all(found.nearness is not None for _, found in second)
+    assert (kept.served, kept.scored) == (0, 2 * len(SPANS))
+    assert isinstance(engine.predict(SPANS[:1], None, file), Missing)
+    local = LocalPredictor(FakeEngine(size=40))
+    assert engine.log_probabilities_of((1, 2), (3, 4)) == local.log_probabilities_of((1, 2), (3, 4))
 
 
 def _scored(task: Task | None = None, **changes: Any) -> AccuracyCell:
