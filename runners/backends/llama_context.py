@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,10 @@ class ContextShape:
         """Cells of the whole cache."""
         return self.cells if self.shared else self.cells * self.sequences
 
+    def holds(self, other: ContextShape) -> bool:
+        """Return whether a context of this shape does for the other one."""
+        return self.cells >= other.cells and replace(self, cells=other.cells) == other
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -53,14 +57,14 @@ class Token:
 
     Args:
         id: token id.
-        position: its position in its sequence.
-        sequence: the sequence that it belongs to.
+        position: its position in its sequences.
+        sequences: the sequences that it belongs to; several that begin alike share it.
         output: whether its logits are wanted.
     """
 
     id: int
     position: int
-    sequence: int
+    sequences: tuple[int, ...]
     output: bool = False
 
 
@@ -98,17 +102,34 @@ class LlamaContext:
             self._library.c.llama_free(self._handle)
             self._handle = None
 
-    def clear(self) -> None:
-        """Forget every token."""
-        self._library.c.llama_memory_clear(self._memory, False)  # noqa: FBT003
+    def clear(self, *, wipe: bool = False) -> None:
+        """Forget every token; ``wipe`` overwrites what was held, too."""
+        self._library.c.llama_memory_clear(self._memory, wipe)
 
-    def fork(self, source: int, target: int) -> None:
-        """Let a sequence begin with all tokens of another one, without computing them again."""
-        self._library.c.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+    def fork(self, source: int, target: int, count: int = -1) -> None:
+        """Let a sequence begin with the first tokens of another one, without computing them again.
+
+        Args:
+            source: sequence that holds them.
+            target: sequence that is to begin with them.
+            count: how many; all without it.
+        """
+        self._library.c.llama_memory_seq_cp(self._memory, source, target, -1, count)
 
     def drop(self, sequence: int) -> None:
         """Forget the tokens of a sequence."""
         self._library.c.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def cut(self, sequence: int, count: int) -> None:
+        """Forget the tokens of a sequence but for its first ones.
+
+        Raises:
+            ArmError: if the model cannot go back (recurrent ones hold one state, not a cache).
+        """
+        if not self._library.c.llama_memory_seq_rm(self._memory, sequence, count, -1):
+            raise ArmError(
+                f"llama.cpp cannot take a sequence of this model back to its first {count} tokens."
+            )
 
     def state_bytes(self, sequence: int) -> int:
         """Return the bytes of a sequence's keys and values, with their bookkeeping."""
@@ -128,6 +149,8 @@ class LlamaContext:
         Raises:
             ArmError: if llama.cpp fails.
         """
+        if self._handle is None:
+            raise ArmError("A context of llama.cpp was used after it was freed.")
         code = self._library.c.llama_decode(self._handle, batch)
         if code != 0:
             raise failure(self._library, f"llama.cpp could not decode (code {code})")
@@ -143,18 +166,36 @@ class LlamaContext:
             raise ArmError(f"llama.cpp has no logits for token {index} of the last call.")
         return np.ctypeslib.as_array(pointer, (self._vocabulary,))
 
+    def rows(self, count: int) -> Logits:
+        """Return all logits (count, vocabulary) of the last call; valid until the next one.
+
+        Args:
+            count: how many of its tokens wanted them; the rows are in the order of these.
+
+        Raises:
+            ArmError: if there are none.
+        """
+        pointer = self._library.c.llama_get_logits(self._handle)
+        if not pointer:
+            raise ArmError("llama.cpp has no logits of the last call.")
+        return np.ctypeslib.as_array(pointer, (count, self._vocabulary))
+
 
 def batch_of(tokens: Sequence[Token]) -> Batch:
     """Return the tokens as llama.cpp's arrays; ctypes keeps them alive with the batch."""
     count = len(tokens)
     integers = ctypes.c_int32 * count
-    sequences = [(ctypes.c_int32 * 1)(token.sequence) for token in tokens]
+    lengths = [len(token.sequences) for token in tokens]
+    sequences = [
+        (ctypes.c_int32 * length)(*token.sequences)
+        for token, length in zip(tokens, lengths, strict=True)
+    ]
     rows = [ctypes.cast(sequence, ctypes.POINTER(ctypes.c_int32)) for sequence in sequences]
     return Batch(
         n_tokens=count,
         token=integers(*[token.id for token in tokens]),
         pos=integers(*[token.position for token in tokens]),
-        n_seq_id=integers(*[1] * count),
+        n_seq_id=integers(*lengths),
         seq_id=(ctypes.POINTER(ctypes.c_int32) * count)(*rows),
         logits=(ctypes.c_int8 * count)(*[int(token.output) for token in tokens]),
     )

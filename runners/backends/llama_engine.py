@@ -16,14 +16,23 @@ from leanboard.runners.backends.base import (
     UntilAnswer,
     UntilRequest,
 )
+from leanboard.runners.backends.llama_alone import log_probabilities
 from leanboard.runners.backends.llama_context import (
     ContextShape,
     LlamaContext,
     Token,
     batch_of,
 )
+from leanboard.runners.backends.llama_held import HeldContext
 from leanboard.runners.backends.llama_model import LlamaModel
-from leanboard.runners.backends.llama_scoring import check_spans, score_spans, scoring_shape
+from leanboard.runners.backends.llama_scoring import (
+    Feed,
+    SpanScorer,
+    check_spans,
+    scoring_shape,
+)
+from leanboard.runners.backends.llama_until import Answering, answering_shapes
+from leanboard.runners.backends.until import check_requests
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +44,8 @@ Clock = Callable[[], float]
 class LlamaEngine:
     """A loaded model that answers, times itself and scores.
 
-    It holds one context at a time, made for the work at hand and before the clock starts: a
-    request's numbers and memory do not depend on the size of the requests before it.
+    It holds one context at a time. What is timed has one of exactly its own size, made before the
+    clock starts: a request's numbers and memory do not depend on the requests before it.
     """
 
     def __init__(
@@ -55,14 +64,13 @@ class LlamaEngine:
         self._threads = threads
         self._flash = flash
         self._clock = clock
-        self._context: LlamaContext | None = None
+        self._held = HeldContext(self._make)
         self._kv: dict[str, Quantity] = {}
+        self._feed = Feed()
 
     def close(self) -> None:
         """Free the context."""
-        if self._context is not None:
-            self._context.close()
-            self._context = None
+        self._held.close()
 
     def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:
         """Run the requests as one static batch, greedily, and time every token.
@@ -80,7 +88,7 @@ class LlamaEngine:
         steps = max(request.output_tokens for request in requests)
         texts = [request.text for request in requests]
         # Before the clock: the size of the context follows from the length of the prompts.
-        context = self._ready(self._generation_shape(self.encode_batch(texts), steps))
+        context = self._held.exactly(self._generation_shape(self.encode_batch(texts), steps))
         sent_s = self._clock()
         prompts = self.encode_batch(texts)
         encoded_s = self._clock()
@@ -103,24 +111,45 @@ class LlamaEngine:
         ]
 
     def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
-        """Score the spans; yield each with its place in the list.
+        """Score the spans; yield each with its place in the list, batch by batch.
+
+        What several spans begin with is computed once. Scores then differ from those of the same
+        spans alone by what the shape of a batch does to llama.cpp's sums.
 
         Raises:
-            ArmError: if a span does not fit the model's window, or the run fails.
+            ArmError: if a span does not fit the model's window, a logit is not finite, or other
+                work was begun before this had ended.
         """
         if not spans:
             return
         check_spans(spans, self.vocabulary.max_length)
-        context = self._ready(scoring_shape(spans, self.vocabulary.size))
-        yield from enumerate(score_spans(context, spans))
+        context = self._held.with_room([scoring_shape(spans, self.vocabulary.size)])
+        yield from self._held.guarded(SpanScorer(context, spans, self._feed).scores())
 
     def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
-        """Answer the requests; yield each with its place in the list as soon as it has ended."""
-        raise NotImplementedError
+        """Answer the requests; yield each with its place in the list as soon as it has ended.
+
+        Raises:
+            ArmError: if a prompt and its most tokens do not fit the window, a logit is not finite,
+                or other work was begun before this had ended.
+        """
+        if not requests:
+            return
+        check_requests(requests, self.vocabulary.max_length)
+        context = self._held.with_room(answering_shapes(requests))
+        end = self.vocabulary.eot_token_id
+        answering = Answering(context, requests, end, self._model.decode)
+        yield from self._held.guarded(answering.answers())
 
     def log_probabilities(self, span: Span) -> NDArray[np.float32]:
-        """Return log-probabilities (nats) at each continuation token: (tokens, vocabulary)."""
-        raise NotImplementedError
+        """Return log-probabilities (nats) at each continuation token: (tokens, vocabulary).
+
+        Raises:
+            ArmError: if the span does not fit the model's window, or a logit is not finite.
+        """
+        check_spans([span], self.vocabulary.max_length)
+        context = self._held.with_room([scoring_shape([span], self.vocabulary.size)])
+        return log_probabilities(context, span)
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader must know of how it scored."""
@@ -139,13 +168,18 @@ class LlamaEngine:
         return self._model.decode(ids)
 
     def facts(self) -> Mapping[str, Quantity]:
-        """Return ``weight_bytes`` and, of the last generation, its cache.
+        """Return ``weight_bytes``, of the last generation its cache, and what was fed to score.
 
         ``kv_bytes`` are the keys and values of the tokens really held, with their bookkeeping, as
-        llama.cpp would save them; ``kv_cells`` is what the context had room for.
+        llama.cpp would save them; ``kv_cells`` is what the context had room for. After scoring,
+        of all spans since loading: ``scored_tokens``, those that were fed, and
+        ``scored_tokens_plain``, those that scoring each span alone would have fed.
         """
-        stored = Quantity(self._model.weight_bytes, "B", Provenance.COUNTED)
-        return {"weight_bytes": stored, **self._kv}
+        found = {"weight_bytes": Quantity(self._model.weight_bytes, "B", Provenance.COUNTED)}
+        if self._feed.tokens:
+            found["scored_tokens"] = Quantity(self._feed.tokens, "tok", Provenance.COUNTED)
+            found["scored_tokens_plain"] = Quantity(self._feed.plain, "tok", Provenance.COUNTED)
+        return {**found, **self._kv}
 
     def _generation_shape(self, prompts: Sequence[tuple[int, ...]], steps: int) -> ContextShape:
         shortest, longest = min(map(len, prompts)), max(map(len, prompts))
@@ -158,13 +192,8 @@ class LlamaEngine:
             )
         return ContextShape(longest + steps, len(prompts), outputs=len(prompts))
 
-    def _ready(self, shape: ContextShape) -> LlamaContext:
-        """Return an empty context of this shape."""
-        if self._context is None or self._context.shape != shape:
-            self.close()
-            self._context = LlamaContext(self._model, shape, self._threads, self._flash)
-        self._context.clear()
-        return self._context
+    def _make(self, shape: ContextShape) -> LlamaContext:
+        return LlamaContext(self._model, shape, self._threads, self._flash)
 
     def _step(
         self, context: LlamaContext, prompts: Sequence[tuple[int, ...]], chosen: list[list[int]]
@@ -175,10 +204,10 @@ class LlamaEngine:
         for sequence, prompt in enumerate(prompts):
             if chosen:
                 at = len(prompt) + len(chosen) - 1
-                tokens.append(Token(chosen[-1][sequence], at, sequence, output=True))
+                tokens.append(Token(chosen[-1][sequence], at, (sequence,), output=True))
             else:
                 last = len(prompt) - 1
-                tokens += [Token(t, i, sequence, i == last) for i, t in enumerate(prompt)]
+                tokens += [Token(t, i, (sequence,), i == last) for i, t in enumerate(prompt)]
             ends.append(len(tokens) - 1)
         batch = batch_of(tokens)
         started_s = self._clock()

@@ -128,5 +128,6 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_memory_seq_rm": (c_bool, (c_void_p, c_int32, c_int32, c_int32)),
     "llama_state_seq_get_size": (c_size_t, (c_void_p, c_int32)),
     "llama_decode": (c_int32, (c_void_p, Batch)),
+    "llama_get_logits": (POINTER(c_float), (c_void_p,)),
     "llama_get_logits_ith": (POINTER(c_float), (c_void_p, c_int32)),
 }

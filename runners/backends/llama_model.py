@@ -73,8 +73,8 @@ class LlamaModel:
             room = -count
         raise ArmError("llama.cpp could not tokenise a text: it is too long.")
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of token ids, special tokens included."""
+    def decode(self, ids: Sequence[int], *, special: bool = True) -> str:
+        """Return the text of token ids, special tokens included or left away."""
         array = (ctypes.c_int32 * len(ids))(*ids)
         room = 16 * len(ids) + 64
         for _ in range(2):
@@ -86,7 +86,7 @@ class LlamaModel:
                 text,
                 room,
                 _KEEP_AS_IS,
-                _SPECIAL,
+                special,
             )
             if count >= 0:
                 return text.raw[:count].decode(errors="replace")

@@ -1,54 +1,36 @@
-"""Log-likelihoods of continuations in llama.cpp: a context that several share is fed once."""
+"""Log-likelihoods of continuations in llama.cpp: what several texts begin with is fed once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-
-import numpy as np
+from dataclasses import dataclass
 
 from leanboard.results.errors import ArmError
 from leanboard.runners.backends.base import Span, SpanScore
-from leanboard.runners.backends.llama_context import ContextShape, LlamaContext, Logits, Token
+from leanboard.runners.backends.llama_alone import (
+    TOKENS_A_CALL,
+    broken_position,
+    not_finite,
+    pieces,
+)
+from leanboard.runners.backends.llama_context import ContextShape, LlamaContext
+from leanboard.runners.backends.llama_logits import read_rows
+from leanboard.runners.backends.llama_plan import Path, fed, plan_batches, plan_paths
+from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk
 
-# Tokens of one call: the size of llama.cpp's own physical batch.
-TOKENS_A_CALL = 512
 LOGITS_A_CALL = 2**25
-_SEQUENCES = 16
-_CONTEXT = 0
+SEQUENCES = 64
 
-
-@dataclass(slots=True)
-class _Tally:
-    """What is known so far of one continuation."""
-
-    loglikelihood: float = 0.0
-    is_greedy: bool = True
-
-    def add(self, logits: Logits, token: int) -> None:
-        """Count the prediction of one token."""
-        # float64: the sum over a large vocabulary must not lose digits.
-        wide = logits.astype(np.float64)
-        top = float(wide.max())
-        self.loglikelihood += float(wide[token]) - top - float(np.log(np.exp(wide - top).sum()))
-        self.is_greedy = self.is_greedy and int(logits.argmax()) == token
-
-
-@dataclass(slots=True)
-class _Group:
-    """Spans with the same context, by their places in the list."""
-
-    context: tuple[int, ...]
-    places: list[int] = field(default_factory=list)
+# A span's place, and the token that it predicts.
+_Prediction = tuple[int, int]
 
 
 def scoring_shape(spans: Sequence[Span], vocabulary: int) -> ContextShape:
-    """Return the context that these spans need: the longest one, and room for its siblings."""
-    longest = max(_fed(span) for span in spans)
+    """Return the context that these spans need: the longest one, and room for a batch beside it."""
+    longest = max(len(fed(span)) for span in spans)
     # llama.cpp aborts where there are fewer outputs than sequences.
-    outputs = max(_SEQUENCES, min(TOKENS_A_CALL, LOGITS_A_CALL // vocabulary))
-    return ContextShape(longest + TOKENS_A_CALL, _SEQUENCES, outputs, shared=True)
+    outputs = max(SEQUENCES, min(TOKENS_A_CALL, LOGITS_A_CALL // vocabulary))
+    return ContextShape(longest + TOKENS_A_CALL, SEQUENCES, outputs, shared=True)
 
 
 def check_spans(spans: Sequence[Span], max_length: int) -> None:
@@ -57,95 +39,124 @@ def check_spans(spans: Sequence[Span], max_length: int) -> None:
     Raises:
         ArmError: if a span is longer than the context window: nothing is cut off silently.
     """
-    for span in spans:
+    for place, span in enumerate(spans):
         if not span.context or not span.continuation:
-            raise ArmError("A span to score needs at least one context and one continuation token.")
-        if _fed(span) > max_length:
             raise ArmError(
-                f"A span of {_fed(span)} tokens does not fit the model's window of {max_length}. "
-                "Score shorter texts, or give a smaller window."
+                f"Span {place}: scoring needs at least one context and one continuation token."
+            )
+        length = len(fed(span))
+        if length > max_length:
+            raise ArmError(
+                f"Span {place}: {length} tokens do not fit the model's window of {max_length}. "
+                "Score shorter texts or use fewer examples: nothing is cut off."
             )
 
 
-def score_spans(context: LlamaContext, spans: Sequence[Span]) -> list[SpanScore]:
-    """Return the score of each span, in the order of the spans.
+class _NotFiniteError(Exception):
+    """Logits of the last call are not finite."""
 
-    Spans that follow one another with the same context share its computation: it is fed once to
-    one sequence, and the continuations start from copies of that sequence.
+
+@dataclass(slots=True)
+class Feed:
+    """Tokens that were fed to score spans.
 
     Args:
-        context: made with ``scoring_shape`` for these spans.
-        spans: checked with ``check_spans``.
+        tokens: as they were fed, what is shared once.
+        plain: as they would be fed if each span were scored alone.
     """
-    tallies = [_Tally() for _ in spans]
-    for group in _groups(spans):
-        _score_group(context, group, spans, tallies)
-    return [SpanScore(tally.loglikelihood, tally.is_greedy) for tally in tallies]
+
+    tokens: int = 0
+    plain: int = 0
 
 
-def _fed(span: Span) -> int:
-    """Return how many tokens are fed: the last one is only predicted."""
-    return len(span.context) + len(span.continuation) - 1
+class SpanScorer:
+    """Scores spans in one context."""
 
+    def __init__(self, context: LlamaContext, spans: Sequence[Span], feed: Feed) -> None:
+        """Take the spans.
 
-def _groups(spans: Sequence[Span]) -> Iterator[_Group]:
-    group: _Group | None = None
-    for place, span in enumerate(spans):
-        if group is None or span.context != group.context:
-            if group is not None:
-                yield group
-            group = _Group(span.context)
-        group.places.append(place)
-    if group is not None:
-        yield group
+        Args:
+            context: empty; made with ``scoring_shape`` for these spans.
+            spans: checked with ``check_spans``.
+            feed: where it is counted what is fed.
+        """
+        self._feed = feed
+        self._context = context
+        self._trunk = Trunk(context)
+        self._spans = spans
+        self._sums = [0.0] * len(spans)
+        self._greedy = [True] * len(spans)
+        self._left = [len(span.continuation) for span in spans]
 
+    def scores(self) -> Iterator[tuple[int, SpanScore]]:
+        """Yield each score with its span's place, batch by batch.
 
-def _score_group(
-    context: LlamaContext, group: _Group, spans: Sequence[Span], tallies: list[_Tally]
-) -> None:
-    context.clear()
-    fed = len(group.context)
-    for start in range(0, fed, TOKENS_A_CALL):
-        stop = min(start + TOKENS_A_CALL, fed)
-        piece = [Token(group.context[i], i, _CONTEXT, i == fed - 1) for i in range(start, stop)]
-        context.decode(piece)
-    # The last token of the context predicts the first of every continuation.
-    first = context.logits(len(piece) - 1)
-    for place in group.places:
-        tallies[place].add(first, spans[place].continuation[0])
-    longer = [place for place in group.places if len(spans[place].continuation) > 1]
-    for batch in _batches(longer, spans):
-        _score_batch(context, fed, [(spans[i].continuation, tallies[i]) for i in batch])
+        Raises:
+            ArmError: if llama.cpp fails, or logits are not finite.
+        """
+        paths = plan_paths(self._spans)
+        for batch in plan_batches(paths, TOKENS_A_CALL, self._context.shape.sequences - 1):
+            for place in self._score(batch):
+                yield place, SpanScore(self._sums[place], self._greedy[place])
 
+    def _score(self, batch: Sequence[Path]) -> list[int]:
+        """Feed a batch; return the places of the spans that are complete with it."""
+        wanted = dict(enumerate(map(self._wanted, batch), start=TRUNK + 1))
+        branches = [
+            Branch(sequence, path.tokens, wanted[sequence])
+            for sequence, path in enumerate(batch, start=TRUNK + 1)
+        ]
+        tokens = self._trunk.grow(branches)
+        done: list[int] = []
+        for piece in pieces(tokens, self._context.shape.outputs):
+            self._context.decode(piece)
+            predictions = [wanted[t.sequences[0]][t.position] for t in piece if t.output]
+            try:
+                done += self._read(predictions)
+            except _NotFiniteError:
+                raise self._fault(batch) from None
+        self._trunk.follow(branches[-1])
+        for branch in branches:
+            self._context.drop(branch.sequence)
+        self._feed.tokens += len(tokens)
+        self._feed.plain += sum(len(fed(self._spans[place])) for place in done)
+        return done
 
-def _batches(places: Sequence[int], spans: Sequence[Span]) -> Iterator[list[int]]:
-    """Group continuations that fit the sequences and the cells; a long one goes alone."""
-    batch: list[int] = []
-    tokens = 0
-    for place in places:
-        more = len(spans[place].continuation) - 1
-        if batch and (len(batch) + 1 >= _SEQUENCES or tokens + more > TOKENS_A_CALL):
-            yield batch
-            batch, tokens = [], 0
-        batch.append(place)
-        tokens += more
-    if batch:
-        yield batch
+    def _wanted(self, path: Path) -> dict[int, list[_Prediction]]:
+        """Return what is predicted from each position that a path owns."""
+        wanted: dict[int, list[_Prediction]] = {}
+        for stretch in path.stretches:
+            span = self._spans[stretch.place]
+            first = len(span.context) - 1
+            for at in range(stretch.start, stretch.stop):
+                prediction = stretch.place, span.continuation[at - first]
+                wanted.setdefault(at, []).append(prediction)
+        return wanted
 
+    def _read(self, predictions: Sequence[Sequence[_Prediction]]) -> list[int]:
+        """Count the predictions of each row of logits; return the spans that are complete."""
+        if not predictions:
+            return []
+        logits = self._context.rows(len(predictions))
+        facts = read_rows(logits)
+        if not facts.finite.all():
+            raise _NotFiniteError
+        done = []
+        for row, targets in enumerate(predictions):
+            for place, token in targets:
+                self._sums[place] += float(logits[row, token]) - float(facts.log_sums[row])
+                self._greedy[place] &= int(facts.greedy[row]) == token
+                self._left[place] -= 1
+                if self._left[place] == 0:
+                    done.append(place)
+        return done
 
-def _score_batch(
-    context: LlamaContext, start: int, batch: Sequence[tuple[tuple[int, ...], _Tally]]
-) -> None:
-    """Feed continuations in sequences of their own, behind a copy of the context."""
-    work: list[tuple[Token, int, _Tally]] = []
-    for sequence, (continuation, tally) in enumerate(batch, start=_CONTEXT + 1):
-        context.fork(_CONTEXT, sequence)
-        for offset, (token, following) in enumerate(pairwise(continuation)):
-            work.append((Token(token, start + offset, sequence, output=True), following, tally))
-    size = context.shape.outputs
-    for piece in (work[i : i + size] for i in range(0, len(work), size)):
-        context.decode([token for token, _, _ in piece])
-        for index, (_, following, tally) in enumerate(piece):
-            tally.add(context.logits(index), following)
-    for sequence in range(1, len(batch) + 1):
-        context.drop(sequence)
+    def _fault(self, batch: Sequence[Path]) -> ArmError:
+        """Return the error that names the span: a broken one may spoil what is fed beside it."""
+        places = list(dict.fromkeys(s.place for path in batch for s in path.stretches))
+        for place in places:
+            tokens = fed(self._spans[place])
+            position = broken_position(self._context, tokens)
+            if position is not None:
+                return not_finite(f"Span {place}", position, len(tokens))
+        return not_finite(f"Spans {', '.join(map(str, places))}", None, 0)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from llama_gguf import write_llama_gguf
+from llama_gguf import with_gguf
 
 from leanboard.metrics.trace import Provenance
 from leanboard.results.errors import (
@@ -21,7 +21,7 @@ from leanboard.results.errors import (
     MissingDependencyError,
     UnsupportedError,
 )
-from leanboard.runners.backends import llama_library, llama_model, llama_scoring
+from leanboard.runners.backends import llama_library, llama_model
 from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, in_order
 from leanboard.runners.backends.llama_context import ContextShape
 from leanboard.runners.backends.llama_engine import LlamaEngine
@@ -50,9 +50,7 @@ class Ticks:
 @pytest.fixture(scope="module")
 def tiny(tiny_llama: ModelFiles, tmp_path_factory) -> ModelFiles:
     """The random Llama, also as GGUF."""
-    folder = tmp_path_factory.mktemp("tiny-gguf")
-    file = write_llama_gguf(tiny_llama.folder, folder / "tiny.gguf")
-    return dataclasses.replace(tiny_llama, gguf=file, gguf_cache=folder / "made")
+    return with_gguf(tiny_llama, tmp_path_factory.mktemp("tiny-gguf"))
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +67,6 @@ def torch_model(tiny: ModelFiles):
 def torch_log_probabilities(model, ids) -> np.ndarray:
     with torch.no_grad():
         return model(torch.tensor([list(ids)])).logits[0].double().log_softmax(-1).numpy()
-
-
-def llama_log_probabilities(engine: LlamaEngine, context: tuple[int, ...]) -> np.ndarray:
-    spans = [Span(context, (token,)) for token in range(engine.vocabulary.size)]
-    return np.array([score.loglikelihood for score in in_order(engine.loglikelihood(spans))])
-
-
-def test_every_probability_is_torchs_on_the_same_weights(engine, torch_model):
-    ids = engine.encode(TEXT)
-    for length in (1, 2, len(ids)):
-        expected = torch_log_probabilities(torch_model, ids[:length])[-1]
-        found = llama_log_probabilities(engine, ids[:length])
-        # Keys and values are float16 in llama.cpp: three digits hold.
-        np.testing.assert_allclose(found, expected, atol=0.02, rtol=2e-3)
-        assert found.argmax() == expected.argmax()
 
 
 def test_greedy_output_is_torchs_on_the_same_weights_and_end_of_text_does_not_stop_it(
@@ -175,54 +158,6 @@ def test_the_context_is_made_for_the_request_whatever_ran_before(engine):
     for count, cells in ((4, 256), (300, 512), (4, 256)):
         engine.generate([Request("a", "z" * count, 4)])
         assert engine.facts()["kv_cells"].value == cells
-
-
-def test_a_span_alone_scores_as_it_does_beside_its_siblings(engine):
-    ids = engine.encode(TEXT * 3)
-    context, rest = ids[:20], ids[20:]
-    spans = [Span(context, rest[i : i + n]) for i, n in ((0, 1), (1, 7), (3, 3), (0, 30))]
-    spans += [Span(ids[:1], ids[1:40]), Span(context, rest[:7])]
-    spans += [Span(context, rest[i : i + 4]) for i in range(20)]
-    together = in_order(engine.loglikelihood(spans))
-    for span, score in zip(spans, together, strict=True):
-        (alone,) = in_order(engine.loglikelihood([span]))
-        assert score.loglikelihood == pytest.approx(alone.loglikelihood, abs=1e-4)
-        assert score.is_greedy == alone.is_greedy
-
-
-def test_scores_are_torchs_and_greedy_means_the_argmax_everywhere(engine, torch_model):
-    ids = engine.encode(TEXT)
-    table = torch_log_probabilities(torch_model, ids)
-    expected = sum(table[i - 1, ids[i]] for i in range(10, len(ids)))
-    (score,) = in_order(engine.loglikelihood([Span(ids[:10], ids[10:])]))
-    assert score.loglikelihood == pytest.approx(expected, rel=1e-3)
-    assert score.is_greedy is False
-    greedy = engine.generate([Request("a", TEXT, 6)])[0].output_ids
-    wrong = (*greedy[:5], (greedy[5] + 1) % 264)
-    right, broken = in_order(engine.loglikelihood([Span(ids, greedy), Span(ids, wrong)]))
-    assert (right.is_greedy, broken.is_greedy) == (True, False)
-
-
-def test_long_spans_are_fed_in_pieces_without_changing_the_score(engine, monkeypatch):
-    ids = engine.encode("a fine long text, " * 20)[:300]
-    spans = [Span(ids[:150], ids[150:]), Span(ids[:1], ids[1:])]
-    whole = in_order(engine.loglikelihood(spans))
-    monkeypatch.setattr(llama_scoring, "TOKENS_A_CALL", 48)
-    monkeypatch.setattr(llama_scoring, "LOGITS_A_CALL", 264 * 17)
-    pieces = in_order(engine.loglikelihood(spans))
-    for one, other in zip(whole, pieces, strict=True):
-        # Attention adds in another order: float16 keys and values leave three digits.
-        assert one.loglikelihood == pytest.approx(other.loglikelihood, rel=1e-3)
-
-
-def test_a_span_as_long_as_the_window_fits_and_one_token_more_does_not(engine):
-    ids = tuple(3 + i % 200 for i in range(514))
-    assert in_order(engine.loglikelihood([])) == []
-    assert len(in_order(engine.loglikelihood([Span(ids[:500], ids[500:513])]))) == 1
-    with pytest.raises(ArmError, match="513 tokens does not fit the model's window of 512"):
-        in_order(engine.loglikelihood([Span(ids[:500], ids[500:514])]))
-    with pytest.raises(ArmError, match="at least one context"):
-        in_order(engine.loglikelihood([Span((), (1,))]))
 
 
 def test_what_does_not_fit_or_is_empty_is_refused_before_it_runs(engine):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
+
+from leanboard.runners.backends.base import ModelFiles
 
 _LAYER = {
     "input_layernorm": "attn_norm",
@@ -18,6 +21,12 @@ _LAYER = {
     "mlp.down_proj": "ffn_down",
 }
 _TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+
+
+def with_gguf(model: ModelFiles, folder: Path) -> ModelFiles:
+    """Return a model of safetensors that has been published as GGUF, too, in an empty folder."""
+    file = write_llama_gguf(model.folder, folder / "tiny.gguf")
+    return dataclasses.replace(model, gguf=file, gguf_cache=folder / "made")
 
 
 def write_llama_gguf(folder: Path, path: Path) -> Path:

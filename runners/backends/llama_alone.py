@@ -1,0 +1,108 @@
+"""One sequence fed to llama.cpp with nothing beside it, and the error of one that is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanboard.results.errors import ArmError
+from leanboard.runners.backends.base import Span
+from leanboard.runners.backends.llama_context import LlamaContext, Logits, Token
+from leanboard.runners.backends.llama_logits import log_softmax, read_rows
+from leanboard.runners.backends.llama_plan import fed
+
+# Tokens of one call: the size of llama.cpp's own physical batch.
+TOKENS_A_CALL = 512
+_SEQUENCE = 0
+
+
+def pieces(tokens: Sequence[Token], outputs: int) -> Iterator[Sequence[Token]]:
+    """Cut tokens into calls that are not too large and want no more logits than there is room.
+
+    Args:
+        tokens: what is to be fed.
+        outputs: most tokens of a call whose logits are wanted.
+    """
+    start = wanted = 0
+    for at, token in enumerate(tokens):
+        if at - start == TOKENS_A_CALL or wanted + token.output > outputs:
+            yield tokens[start:at]
+            start, wanted = at, 0
+        wanted += token.output
+    if start < len(tokens):
+        yield tokens[start:]
+
+
+def rows_alone(
+    context: LlamaContext, tokens: Sequence[int], start: int
+) -> Iterator[tuple[int, Logits]]:
+    """Feed a sequence alone; yield positions with the logits (rows, vocabulary) from there on.
+
+    Args:
+        context: of any shape with room for it; what it holds is lost.
+        tokens: the sequence.
+        start: the first position whose logits are wanted.
+    """
+    # What other sequences left, were it not finite, could spoil this one behind the mask.
+    context.clear(wipe=True)
+    feed = [Token(token, at, (_SEQUENCE,), at >= start) for at, token in enumerate(tokens)]
+    for piece in pieces(feed, context.shape.outputs):
+        context.decode(piece)
+        wanted = [token.position for token in piece if token.output]
+        if wanted:
+            yield wanted[0], context.rows(len(wanted))
+
+
+def log_probabilities(context: LlamaContext, span: Span) -> NDArray[np.float32]:
+    """Return log-probabilities (nats) at each continuation token: (tokens, vocabulary).
+
+    Raises:
+        ArmError: if llama.cpp fails, or a logit is not finite.
+    """
+    tokens, start = fed(span), len(span.context) - 1
+    table: NDArray[np.float32] | None = None
+    for position, logits in rows_alone(context, tokens, start):
+        facts = read_rows(logits)
+        if not facts.finite.all():
+            context.clear(wipe=True)
+            at = position + int(facts.finite.argmin())
+            raise not_finite("The span", at, len(tokens))
+        if table is None:
+            table = np.empty((len(tokens) - start, logits.shape[1]), dtype=np.float32)
+        table[position - start : position - start + len(logits)] = log_softmax(logits, facts)
+    if table is None:
+        raise ArmError("A span without a continuation has nothing to predict.")
+    return table
+
+
+def broken_position(context: LlamaContext, tokens: Sequence[int]) -> int | None:
+    """Return the first position of a sequence whose logits are not finite, fed alone.
+
+    The context is wiped if there is one.
+    """
+    for position, logits in rows_alone(context, tokens, 0):
+        finite = read_rows(logits).finite
+        if not finite.all():
+            context.clear(wipe=True)
+            return position + int(finite.argmin())
+    return None
+
+
+def not_finite(name: str, position: int | None, count: int) -> ArmError:
+    """Return the error of a sequence whose logits are not finite.
+
+    Args:
+        name: what it is, to begin a sentence with.
+        position: the token that they follow; ``None`` if it is fine alone.
+        count: tokens of the sequence.
+    """
+    where = (
+        "only beside other sequences" if position is None else f"after token {position} of {count}"
+    )
+    return ArmError(
+        f"{name}: llama.cpp gave logits that are not finite, {where} (counted from 0). It does "
+        "not show its layers, so this cannot be traced further here. Check the file, or try "
+        "another GGUF type."
+    )
