@@ -102,17 +102,22 @@ def _interval(ratios: tuple[float, ...], units: tuple[float, ...]) -> Interval |
     return interval and replace(interval, method=f"{interval.method}, {len(units)} launches")
 
 
-def verdict_of(interval: Interval, direction: Direction) -> Verdict:
+def verdict_of(interval: Interval, direction: Direction, same: float = 1.0) -> Verdict:
     """Return what the interval of a ratio says, given which way is better.
+
+    Args:
+        interval: of candidate against baseline.
+        direction: which way is better.
+        same: what it is where nothing differs: 1 for ratios, 0 for differences.
 
     Raises:
         ValueError: if neither way is better.
     """
     if direction is Direction.NEUTRAL:
         raise ValueError("a metric without a better direction has no verdict")
-    if interval.low <= 1 <= interval.high:
+    if interval.low <= same <= interval.high:
         return Verdict.NO_DIFFERENCE_SHOWN
-    smaller = interval.high < 1
+    smaller = interval.high < same
     return Verdict.BETTER if smaller == (direction is Direction.LOWER) else Verdict.WORSE
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from leanboard.metrics.distributions import normal_quantile, t_quantile
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 """Raised whenever the same samples would give another value, interval or verdict."""
 
 MIN_UNITS = 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from leanboard.metrics import (
+    chance,
     energy,
     idealized,
     latency,
@@ -24,6 +25,7 @@ METRICS: tuple[Metric, ...] = (
     *memory.METRICS,
     *energy.METRICS,
     *quality.METRICS,
+    *chance.METRICS,
     *overhead.METRICS,
     *roofline.METRICS,
     *idealized.METRICS,

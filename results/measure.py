@@ -5,10 +5,8 @@ The runner calls this once, when the record is written; ``verify`` calls it agai
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from leanboard.metrics import intervals
 from leanboard.metrics.comparison import compare, ratio_provenance
 from leanboard.metrics.intervals import METHOD_VERSION
 from leanboard.metrics.lossless import lossless
@@ -18,19 +16,16 @@ from leanboard.metrics.registry import METRICS
 from leanboard.metrics.roofline import Bound, bound_of
 from leanboard.metrics.stability import judge
 from leanboard.metrics.summary import summarise
-from leanboard.metrics.trace import Observation, Provenance, RequestObservation
-from leanboard.results.schema import (
-    Cause,
-    Comparison,
-    Interval,
-    Measurement,
-    RunPhase,
-    Stability,
+from leanboard.metrics.trace import (
+    AnswerObservation,
+    Observation,
+    Provenance,
+    RequestObservation,
 )
+from leanboard.results.schema import Cause, Comparison, Measurement, RunPhase, Stability
+from leanboard.results.score_comparisons import score_comparisons
+from leanboard.results.stored import fits_in_a_record, stored_interval
 from leanboard.results.traces import kind_of
-
-INLINE_SAMPLES = 512
-"""Longest list of samples that a record holds itself; longer ones stay in the traces."""
 
 LOSSLESS = "lossless"
 
@@ -46,13 +41,16 @@ def comparisons(
     """Return every paired metric of a candidate against its baseline, and whether it is lossless.
 
     ``lossless`` has the statistic ``agreement``: the share of prompts whose greedy output equals
-    the baseline's token for token; its reason names the first difference.
+    the baseline's token for token; its reason names the first difference. What scored answers give
+    says :func:`leanboard.results.score_comparisons.score_comparisons`.
 
     Args:
         candidate: observation of an arm with techniques.
         baseline: observation of the arm without, from the same block.
         baseline_run: run id of the baseline.
     """
+    if isinstance(candidate, AnswerObservation) and isinstance(baseline, AnswerObservation):
+        return score_comparisons(candidate, baseline, baseline_run)
     ratios = [
         _ratio(metric, candidate, baseline, baseline_run)
         for metric in _metrics_of(candidate)
@@ -93,7 +91,8 @@ def _measurement(metric: Metric, observation: Observation) -> Measurement:
     drawn = metric.reduce(observation)
     estimate = summarise(metric, drawn)
     samples = drawn if isinstance(drawn, Samples) else None
-    inline = samples if samples is not None and _fits_in_a_record(samples) else None
+    fits = samples is not None and fits_in_a_record(samples.values, samples.weights or ())
+    inline = samples if fits else None
     return Measurement(
         value=estimate.value,
         unit=metric.unit,
@@ -101,17 +100,12 @@ def _measurement(metric: Metric, observation: Observation) -> Measurement:
         summary=metric.summary.value,
         provenance=None if samples is None else samples.provenance,
         method_version=METHOD_VERSION,
-        interval=_interval(estimate.interval),
+        interval=stored_interval(estimate.interval),
         stderr=estimate.stderr,
         samples=None if inline is None else inline.values,
         weights=None if inline is None else inline.weights,
         reason=estimate.reason,
     )
-
-
-def _fits_in_a_record(samples: Samples) -> bool:
-    numbers = (*samples.values, *(samples.weights or ()))
-    return len(samples.values) <= INLINE_SAMPLES and all(map(math.isfinite, numbers))
 
 
 def _ratio(
@@ -124,7 +118,7 @@ def _ratio(
         statistic="ratio",
         baseline_run=baseline_run,
         value=estimate.value,
-        interval=_interval(estimate.interval),
+        interval=stored_interval(estimate.interval),
         n=estimate.n,
         launches=estimate.launches,
         pairs=estimate.ratios if known else None,
@@ -159,12 +153,4 @@ def _agreement(
         provenance=None if value is None else Provenance.MEASURED,
         method_version=METHOD_VERSION,
         reason=reason,
-    )
-
-
-def _interval(interval: intervals.Interval | None) -> Interval | None:
-    if interval is None:
-        return None
-    return Interval(
-        low=interval.low, high=interval.high, level=interval.level, method=interval.method
     )

@@ -18,13 +18,13 @@ from leanboard.metrics.trace import (
     RoundTrace,
 )
 from leanboard.results.measure import (
-    INLINE_SAMPLES,
     LOSSLESS,
     comparisons,
     measurements,
     stability,
 )
 from leanboard.results.schema import Comparison
+from leanboard.results.stored import INLINE_SAMPLES
 
 BASELINE = "20261120T120000Z-00000000"
 

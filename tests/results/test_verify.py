@@ -17,8 +17,8 @@ from leanboard.metrics.trace import RoundTrace
 from leanboard.results.commands import verify
 from leanboard.results.document import json_text
 from leanboard.results.identity import content_hash
-from leanboard.results.measure import INLINE_SAMPLES
 from leanboard.results.store import Store, traces_path
+from leanboard.results.stored import INLINE_SAMPLES
 from leanboard.results.verify import Verified, verify_paths, verify_record
 
 Fields = dict[str, Any]

@@ -1,0 +1,78 @@
+"""Quality and cost in one number. All of them take values that were measured elsewhere."""
+
+from __future__ import annotations
+
+_SECONDS_PER_HOUR = 3600.0
+
+
+def intelligence_per_watt(accuracy: float, mean_power_w: float) -> float:
+    """Return mean accuracy / mean power, in 1/W.
+
+    Source: Intelligence per Watt (2025), arXiv:2511.07885.
+
+    Raises:
+        ValueError: if power is not above 0.
+    """
+    return accuracy / _positive(mean_power_w, "power")
+
+
+def intelligence_per_joule(accuracy: float, energy_per_request_j: float) -> float:
+    """Return mean accuracy / mean energy of a request, in 1/J.
+
+    Source: Intelligence per Watt (2025), arXiv:2511.07885.
+
+    Raises:
+        ValueError: if energy is not above 0.
+    """
+    return accuracy / _positive(energy_per_request_j, "energy")
+
+
+def per_correct(amount_per_request: float, accuracy: float) -> float:
+    """Return what a right answer takes: amount of a request / share of right answers.
+
+    With a request an attempt, 1 / accuracy attempts are made for a right answer on average.
+
+    Args:
+        amount_per_request: seconds, joules or money of one request.
+        accuracy: share of right answers.
+
+    Raises:
+        ValueError: if accuracy is not above 0: no attempt succeeds.
+    """
+    return amount_per_request / _positive(accuracy, "accuracy")
+
+
+def cost_of_pass(price_per_hour: float, seconds_per_request: float, accuracy: float) -> float:
+    """Return the money that a right answer costs, in the price's currency.
+
+    Price of an attempt / share of right answers, with an attempt priced by the hour of the machine.
+
+    Source: Cost-of-Pass: an economic framework for evaluating language models, arXiv:2504.13359.
+
+    Raises:
+        ValueError: if accuracy is not above 0, or a price or time is negative.
+    """
+    if price_per_hour < 0 or seconds_per_request < 0:
+        raise ValueError("a price and a time cannot be negative")
+    return per_correct(price_per_hour * seconds_per_request / _SECONDS_PER_HOUR, accuracy)
+
+
+def compression_rate(size_ratio: float, score_ratio: float) -> float:
+    """Return (size_o / size_c) x (score_c / score_o): above 1 if more bytes went than score.
+
+    Args:
+        size_ratio: bytes of the weights, candidate / baseline.
+        score_ratio: score, candidate / baseline.
+
+    Source: EfficientLLM's model compression rate (MCR), arXiv:2505.13840.
+
+    Raises:
+        ValueError: if the size is not above 0.
+    """
+    return score_ratio / _positive(size_ratio, "size")
+
+
+def _positive(value: float, name: str) -> float:
+    if value <= 0:
+        raise ValueError(f"{name} must be above 0, it is {value}")
+    return value
