@@ -78,11 +78,11 @@ class Prediction:
 
     def __add__(self, other: Prediction) -> Prediction:
         """Return the prediction of two pieces of one span."""
-        known = self.nearness is not None and other.nearness is not None
+        near, further = self.nearness, other.nearness
         return Prediction(
             self.loglikelihood + other.loglikelihood,
             self.is_greedy and other.is_greedy,
-            self.nearness + other.nearness if known else None,
+            None if near is None or further is None else near + further,
         )
 
 

@@ -193,7 +193,8 @@ def kl_divergence(p: Doubles, q: Doubles) -> Doubles:
     p, q = (part - log_sum(part)[:, None] for part in (p, q))
     difference = np.zeros_like(p)
     np.subtract(p, q, out=difference, where=p > -np.inf)
-    return np.sum(np.exp(p) * difference, axis=1)
+    divergence: Doubles = (np.exp(p) * difference).sum(axis=1)
+    return divergence
 
 
 def gathered(log_probabilities: Floats, ids: NDArray[np.int32]) -> tuple[Doubles, Doubles]:

@@ -57,6 +57,9 @@ REQUEST = st.builds(
     accepted=st.none() | WHOLE,
     target_forwards=st.none() | WHOLE,
     error=st.none() | st.text(),
+    launch=WHOLE,
+    client_s=st.none() | REAL,
+    tie_gap_nats=st.none() | REAL,
 )
 STEP = st.builds(
     StepTrace,
@@ -82,6 +85,11 @@ ANSWER = st.builds(
     loglikelihoods=tuples(REAL),
     tokens=WHOLE,
     text_bytes=WHOLE,
+    stratum=st.text(),
+    output_ids=tuples(TOKEN),
+    kl_nats=st.none() | REAL,
+    agreeing=st.none() | WHOLE,
+    kl_rest=st.none() | REAL,
 )
 COMMON = {
     "series": tuples(
@@ -173,7 +181,10 @@ def rewritten(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-@pytest.mark.parametrize("column", ["encoded_s", "drafted", "accepted", "target_forwards", "error"])
+@pytest.mark.parametrize(
+    "column",
+    ["encoded_s", "drafted", "accepted", "target_forwards", "error", "client_s", "tie_gap_nats"],
+)
 def test_an_optional_column_that_came_after_the_file_is_none(column: str) -> None:
     table = pq.read_table(BytesIO(to_parquet(request_observation())))
     back = from_parquet(rewritten(table.drop_columns([column])))
