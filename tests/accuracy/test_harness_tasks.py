@@ -17,8 +17,8 @@ from leanboard.metrics.trace import AnswerObservation
 from leanboard.results.errors import ArmError, ConfigError
 from leanboard.runners.accuracy.adapter import EngineLM
 from leanboard.runners.accuracy.harness import HarnessTask
-from leanboard.runners.accuracy.offline import choose
 from leanboard.runners.accuracy.score import plan_tasks, score
+from leanboard.runners.accuracy.selection import choose
 from leanboard.runners.accuracy.settings import AccuracyConfig
 
 CONFIG = AccuracyConfig(
@@ -84,7 +84,7 @@ def test_each_answer_is_lm_evals_sample_of_the_same_item(make_data: MakeData) ->
     (task,) = prepare(make_data(), tasks=("hellaswag",))
     answers = score(task, FakeEngine()).answers
     samples = harness_result(task, FakeEngine())["samples"]["hellaswag"]
-    for answer, index, sample in zip(answers, task.indices, samples, strict=True):
+    for answer, index, sample in zip(answers, task.parts[0].indices, samples, strict=True):
         assert answer.item_id == str(index) == str(sample["doc"]["ind"])
         assert answer.scores == {"acc": sample["acc"], "acc_norm": sample["acc_norm"]}
         assert list(answer.loglikelihoods) == [r[0] for r in sample["filtered_resps"]]
@@ -136,7 +136,7 @@ def test_a_limit_beyond_the_split_is_the_whole_split(make_data: MakeData) -> Non
 def test_the_same_items_give_the_same_identity(make_data: MakeData) -> None:
     one, two = prepare(make_data("one")), prepare(make_data("two"))
     assert [task.identity for task in one] == [task.identity for task in two]
-    assert [task.indices for task in one] == [task.indices for task in two]
+    assert [task.parts[0].indices for task in one] == [task.parts[0].indices for task in two]
 
 
 def test_the_data_hash_changes_with_a_chosen_item_and_not_with_others(make_data: MakeData) -> None:

@@ -60,7 +60,9 @@ def prepare(tmp_path: Path) -> Prepare:
         config = AccuracyConfig(
             "hub", **defaults | settings, source="hub", tasks=(name,), text=None
         )
-        return prepare_hub(name, config, TaskManager(include_defaults=False, include_path=tmp_path))
+        (asked,) = config.asked()
+        manager = TaskManager(include_defaults=False, include_path=tmp_path)
+        return prepare_hub(asked, config, None, manager)
 
     return prepare
 
@@ -72,7 +74,7 @@ def test_a_task_by_name_is_scored_on_the_chosen_items_of_its_split(prepare: Prep
     assert task.identity.task_version == "3.0"
     assert (task.identity.limit, task.size) == (3, 3)
     answers = score(task, FakeEngine()).answers
-    assert [answer.item_id for answer in answers] == [str(index) for index in task.indices]
+    assert [answer.item_id for answer in answers] == [str(index) for index in task.parts[0].indices]
     for answer in answers:
         best = max(range(2), key=answer.loglikelihoods.__getitem__)
         assert answer.scores == {"acc": float(best == int(answer.item_id) % 2)}
@@ -135,7 +137,10 @@ def test_items_that_are_not_text_and_numbers_are_refused(prepare: Prepare) -> No
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"output_type": "generate_until", "doc_to_choice": None}, "generating text"),
+        (
+            {"output_type": "generate_until", "doc_to_choice": None, "repeats": 4},
+            "several times, of answers that are sampled",
+        ),
         (
             {"metric_list": [{"metric": "f1", "aggregation": "f1", "higher_is_better": True}]},
             "no metric that is an average",

@@ -11,7 +11,7 @@ import pytest
 
 from leanboard.runners import config
 from leanboard.runners.accuracy.harness import HarnessTask
-from leanboard.runners.accuracy.offline import OFFLINE
+from leanboard.runners.accuracy.registry import OFFLINE
 from leanboard.runners.accuracy.score import plan_tasks, score
 from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.backends.base import Device

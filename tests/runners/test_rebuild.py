@@ -57,11 +57,8 @@ def test_an_accuracy_record_scores_its_task_and_times_nothing() -> None:
     record = make_record(kind="accuracy", task=make_task("hellaswag", limit=30))
     spec = rebuild(record, STORE)
     assert spec.workloads == ()
-    assert (spec.accuracy.tasks, spec.accuracy.limit, spec.accuracy.text) == (
-        ("hellaswag",),
-        30,
-        None,
-    )
+    (asked,) = spec.accuracy.asked()
+    assert (asked.name, spec.accuracy.limit, spec.accuracy.text) == ("hellaswag", 30, None)
 
 
 def test_a_model_of_a_hub_is_fetched_with_permission_only() -> None:
@@ -182,7 +179,7 @@ HOSTILE: Mapping[str, tuple[Record, str]] = {
     ),
     "a task that is not offline": (
         make_record(kind="accuracy", task=make_task("evil")),
-        "no task 'evil'",
+        "no offline task 'evil'",
     ),
     "another text": (
         make_record(
