@@ -22,6 +22,8 @@ from leanboard.metrics.metric import (
 from leanboard.metrics.trace import AnswerObservation, AnswerTrace, Observation, Provenance
 
 _ANSWERS = frozenset({Kind.ANSWERS})
+# How many words the harness counts in a text stands beside the scores of its item.
+_WORDS = "words"
 _NOT_ANSWERS = Missing("the observation holds no scored answers")
 
 
@@ -44,6 +46,24 @@ def score(name: str) -> Reduce:
         return Samples(values, Provenance.MEASURED, stderr=standard_error(values))
 
     return reduce
+
+
+def target_nll(observation: Observation) -> Samples | Missing:
+    """Return the negative log-likelihood (nats) of each item's one continuation."""
+    if not isinstance(observation, AnswerObservation):
+        return _NOT_ANSWERS
+    answers = observation.answers
+    if not answers or any(len(a.loglikelihoods) != 1 or a.tokens for a in answers):
+        return Missing("the items do not ask for one continuation each")
+    nats = tuple(-a.loglikelihoods[0] for a in answers)
+    bad = sum(not math.isfinite(value) for value in nats)
+    if bad:
+        return Missing(f"{bad} of {len(nats)} log-likelihoods are not finite")
+    return Samples(nats, Provenance.MEASURED, weights=(1.0,) * len(nats))
+
+
+def _words(answer: AnswerTrace) -> int:
+    return int(answer.scores.get(_WORDS, 0))
 
 
 def nll_per(count: Callable[[AnswerTrace], int], unit: str, scale: float = 1.0) -> Reduce:
@@ -71,7 +91,10 @@ def nll_per(count: Callable[[AnswerTrace], int], unit: str, scale: float = 1.0) 
     return reduce
 
 
-def _score(name: str, label: str, doc: str, *, headline: bool = False) -> Metric:
+def _score(
+    name: str, label: str, doc: str, *, of: str | None = None, headline: bool = False
+) -> Metric:
+    """Make the metric of a per-item score; ``of`` is the harness's name for it if it differs."""
     return Metric(
         name=name,
         unit="1",
@@ -82,7 +105,7 @@ def _score(name: str, label: str, doc: str, *, headline: bool = False) -> Metric
         source="lm-evaluation-harness",
         kinds=_ANSWERS,
         summary=Summary.MEAN,
-        reduce=score(name),
+        reduce=score(name if of is None else of),
         headline=headline,
     )
 
@@ -116,7 +139,9 @@ METRICS: tuple[Metric, ...] = (
     _score(
         "acc",
         "Accuracy",
-        "Share of items whose right choice has the highest log-likelihood.",
+        "Share of items whose right choice has the highest log-likelihood, or whose one "
+        "continuation greedy decoding gives; for truthfulqa_mc2 the probability that the true "
+        "answers get among all answers.",
         headline=True,
     ),
     _score(
@@ -130,6 +155,19 @@ METRICS: tuple[Metric, ...] = (
         "Exact match",
         "Share of items whose generated answer, filtered as the task says, equals the reference.",
     ),
+    _score(
+        "exact_match_strict",
+        "Exact match, strict",
+        "Share of items whose answer, found behind the marks that the examples have (gsm8k: "
+        "####), equals the reference.",
+        of="exact_match,strict-match",
+    ),
+    _score(
+        "exact_match_flexible",
+        "Exact match, flexible",
+        "Share of items whose last number, wherever it stands, equals the reference.",
+        of="exact_match,flexible-extract",
+    ),
     _rolling(
         "perplexity",
         "1",
@@ -137,6 +175,31 @@ METRICS: tuple[Metric, ...] = (
         "exp(total negative log-likelihood in nats / tokens). Depends on the tokenizer.",
         summary=Summary.EXP_RATIO_OF_SUMS,
         reduce=nll_per(lambda a: a.tokens, "tokens"),
+    ),
+    _rolling(
+        "target_perplexity",
+        "1",
+        "Perplexity of the continuation",
+        "exp(mean negative log-likelihood in nats of an item's one continuation, whatever its "
+        "number of tokens); lm-eval calls it perplexity (lambada_openai).",
+        summary=Summary.EXP_RATIO_OF_SUMS,
+        reduce=target_nll,
+    ),
+    _rolling(
+        "word_perplexity",
+        "1",
+        "Perplexity a word",
+        "exp(total negative log-likelihood in nats / words, as the task counts them).",
+        summary=Summary.EXP_RATIO_OF_SUMS,
+        reduce=nll_per(_words, "words"),
+    ),
+    _rolling(
+        "byte_perplexity",
+        "1",
+        "Perplexity a byte",
+        "exp(total negative log-likelihood in nats / UTF-8 bytes).",
+        summary=Summary.EXP_RATIO_OF_SUMS,
+        reduce=nll_per(lambda a: a.text_bytes, "bytes"),
     ),
     _rolling(
         "bits_per_byte",

@@ -100,6 +100,15 @@ def choices(name: str, scores: Sequence[float]) -> AnswerObservation:
     return AnswerObservation(answers=answers)
 
 
+def instructions(name: str) -> AnswerObservation:
+    return AnswerObservation(
+        answers=tuple(
+            AnswerTrace(str(i), {name: share, "instructions": count})
+            for i, (count, share) in enumerate(FOLLOWED)
+        )
+    )
+
+
 # Five requests, t0 = 0, first tokens at 1, 2, 3, 4, 9 s.
 FIVE_FIRST = requests([request(i, [t]) for i, t in enumerate([3.0, 1.0, 9.0, 2.0, 4.0])])
 # Five requests of three tokens: t1 = 1, tn = 1 + 2 x TPOT.
@@ -141,6 +150,21 @@ TEXT = AnswerObservation(
         AnswerTrace("1", {}, (-10.0, -20.0), tokens=20, text_bytes=60),
     )
 )
+# Pages of 12 and 8 words, as the harness counts them.
+PAGES = AnswerObservation(
+    answers=(
+        AnswerTrace("0", {"words": 12.0}, (-30.0,), tokens=10, text_bytes=40),
+        AnswerTrace("1", {"words": 8.0}, (-20.0,), tokens=20, text_bytes=60),
+    )
+)
+# One continuation each, of any number of tokens.
+LAST_WORDS = AnswerObservation(
+    answers=tuple(
+        AnswerTrace(str(i), {"acc": 0.0}, (nats,)) for i, nats in enumerate([-1.0, -2.0, -6.0])
+    )
+)
+# Items of 3, 1 and 2 instructions, of which 2, 1 and 0 are followed.
+FOLLOWED = tuple(zip([3.0, 1.0, 2.0], [2 / 3, 1.0, 0.0], strict=True))
 TWO_WINDOWS = (window(30.0, 2.0), window(60.0, 4.0, requests=4, output_tokens=25))
 IDLE = window(20.0, 10.0, Phase.IDLE, requests=0, output_tokens=0)
 
@@ -222,6 +246,31 @@ EXAMPLES: Mapping[str, tuple[Observation, float]] = {
     "acc_norm": (choices("acc_norm", [0.0, 1.0, 0.0, 0.0]), 0.25),
     # 2 of 5
     "exact_match": (choices("exact_match", [1.0, 0.0, 0.0, 1.0, 0.0]), 0.4),
+    # (1 / 4 + 1 / 2) / 2
+    "chance": (
+        AnswerObservation(
+            answers=(
+                AnswerTrace("0", {"acc": 1.0}, (-1.0, -2.0, -3.0, -4.0)),
+                AnswerTrace("1", {"acc": 0.0}, (-1.0, -2.0)),
+            )
+        ),
+        0.375,
+    ),
+    # 3 of 4
+    "exact_match_strict": (choices("exact_match,strict-match", [1.0, 1.0, 0.0, 1.0]), 0.75),
+    # 1 of 2
+    "exact_match_flexible": (choices("exact_match,flexible-extract", [0.0, 1.0]), 0.5),
+    # 1 of 4, 2 of 4
+    "prompt_level_strict_acc": (choices("prompt_level_strict_acc", [1.0, 0.0, 0.0, 0.0]), 0.25),
+    "prompt_level_loose_acc": (choices("prompt_level_loose_acc", [1.0, 0.0, 1.0, 0.0]), 0.5),
+    # (2 + 1 + 0) / (3 + 1 + 2)
+    "inst_level_strict_acc": (instructions("inst_level_strict_acc"), 0.5),
+    "inst_level_loose_acc": (instructions("inst_level_loose_acc"), 0.5),
+    # exp((1 + 2 + 6) / 3)
+    "target_perplexity": (LAST_WORDS, math.exp(3.0)),
+    # exp((30 + 20) / (12 + 8)), exp((30 + 20) / (40 + 60))
+    "word_perplexity": (PAGES, math.exp(2.5)),
+    "byte_perplexity": (PAGES, math.exp(0.5)),
     # 30 + 30 nats over 10 + 20 tokens: exp(2)
     "perplexity": (TEXT, math.exp(2.0)),
     # 60 nats / ln 2 over 40 + 60 bytes
@@ -492,6 +541,19 @@ class TestQuality:
             answers=(AnswerTrace("0", {"acc": 1.0}), AnswerTrace("1", {"f1": 1.0}))
         )
         assert reason("acc", partial) == "1 of 2 items have no acc"
+
+    def test_items_without_a_count_of_instructions_have_no_share_of_them(self) -> None:
+        bare = choices("inst_level_strict_acc", [1.0])
+        assert reason("inst_level_strict_acc", bare) == "the task gives no inst_level_strict_acc"
+
+    def test_choices_and_texts_have_no_perplexity_of_a_continuation(self) -> None:
+        four = AnswerObservation(answers=(AnswerTrace("0", {}, (-1.0, -2.0)),))
+        for observation in (four, PAGES, AnswerObservation()):
+            assert "one continuation" in reason("target_perplexity", observation)
+
+    def test_a_continuation_that_is_impossible_is_a_reason_not_a_number(self) -> None:
+        broken = AnswerObservation(answers=(AnswerTrace("0", {}, (-math.inf,)),))
+        assert reason("target_perplexity", broken) == "1 of 1 log-likelihoods are not finite"
 
     def test_choices_have_no_perplexity(self) -> None:
         assert "no running text" in reason("perplexity", EXAMPLES["acc"][0])
