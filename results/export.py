@@ -16,11 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leanboard.metrics.registry import METRICS
+from leanboard.results.derived_columns import DERIVED
 from leanboard.results.files import write_failed, write_whole
+from leanboard.results.gates import GATE_COLUMNS, GATE_DOCS, gate_cells
 from leanboard.results.reliability import COLUMNS, DOCS, UNITS, reliability_cells
 from leanboard.results.schema import AccuracyCell, Measurement, Record
 from leanboard.results.store import Entry, Loaded
-from leanboard.results.table import ACCURACY, Row, table
+from leanboard.results.table import Row, table
 
 Cells = dict[str, Any]
 
@@ -69,6 +71,7 @@ _WIDE = {
     "error": _TEXT,
     **COLUMNS,
     "quality_ranked": _FLAG,
+    **GATE_COLUMNS,
     "warnings": _TEXT,
     "started_at": _TEXT,
     "licence": _TEXT,
@@ -191,6 +194,7 @@ def _wide_row(row: Row) -> Cells:
         "workload": row.workload,
         "error": None if error is None else error.message,
         "quality_ranked": row.quality_ranked,
+        **gate_cells(row.gate),
         "warnings": "; ".join(row.warnings),
     }
     for name in _metric_columns([row]):
@@ -206,8 +210,9 @@ def _metric_columns(rows: Iterable[Row]) -> set[str]:
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    """Return the names in the registry's order, then the others by name."""
-    known = {metric.name: place for place, metric in enumerate(METRICS)}
+    """Return the names in the registry's order, what is derived, then the others by name."""
+    ordered = [*(metric.name for metric in METRICS), *DERIVED]
+    known = {name: place for place, name in enumerate(ordered)}
     return sorted(names, key=lambda name: (known.get(name, len(known)), name))
 
 
@@ -217,18 +222,19 @@ def _dictionary(rows: Sequence[Row]) -> list[Cells]:
         m.name: {"unit": m.unit, "direction": m.direction.value, "doc": m.doc, "source": m.source}
         for m in METRICS
     }
-    described[ACCURACY] = {
-        "unit": "1",
-        "direction": "higher",
-        "doc": "Unweighted mean over the tasks of acc_norm, or acc where a task has no acc_norm.",
-        "source": "lm-evaluation-harness scores",
-    }
+    for name, column in DERIVED.items():
+        described[name] = {
+            "unit": column.unit,
+            "direction": column.direction.value,
+            "doc": column.doc,
+            "source": column.source,
+        }
     columns = {name: m.unit for row in rows for name, m in row.measurements.items()}
     for name in columns.keys() - described.keys():
         task, _, metric = name.rpartition(".")
         base = described.get(metric, {"direction": "", "doc": "", "source": ""})
         described[name] = {**base, "unit": columns[name], "doc": f"On {task}: {base['doc']}"}
-    for name, doc in DOCS.items():
+    for name, doc in {**DOCS, **GATE_DOCS}.items():
         plain = {"unit": UNITS.get(name, ""), "direction": "", "doc": doc, "source": "leanboard"}
         described.setdefault(name, plain)
     return [{"metric": name, **described[name]} for name in _in_order(described)]

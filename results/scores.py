@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from leanboard.metrics.trace import weakest
 from leanboard.results.identity import digest
+from leanboard.results.macro_scores import MacroScores, macro_scores
 from leanboard.results.schema import (
     AccuracyCell,
     Measurement,
@@ -20,8 +20,8 @@ from leanboard.results.schema import (
     Status,
     Task,
 )
+from leanboard.results.task_scores import known_scores, task_of, task_scores
 
-_PRIMARY = ("acc_norm", "acc")
 _ITEMS = ("split", "data_hash", "limit", "seed")
 
 
@@ -32,12 +32,12 @@ class ArmScores:
     Args:
         records: one scoring run a task, on the items of the group, ordered by the task's name.
         measurements: scores as ``<task>.<metric>``; null where the arm has other items only.
-        accuracy: unweighted mean of the primary metrics over the tasks of the group.
+        macro: averages of the primary scores over the tasks of the group.
     """
 
     records: tuple[Record, ...]
     measurements: Mapping[str, Measurement]
-    accuracy: Measurement
+    macro: MacroScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,13 @@ class Group:
         arms: scoring runs by arm, oldest first.
         ruling: by name, the variant of each task that is shown.
         tasks: names of the tasks that the mean is over: the baseline's, or else the most.
+        runs: the same scoring runs by id.
     """
 
     arms: Mapping[str, Sequence[Record]]
     ruling: Mapping[str, Task]
     tasks: tuple[str, ...]
+    runs: Mapping[str, Record]
 
 
 def groups(scored: Iterable[Record]) -> dict[str, Group]:
@@ -72,18 +74,19 @@ def groups(scored: Iterable[Record]) -> dict[str, Group]:
 def arm_scores(group: Group | None, cell: PerformanceCell, machine: str) -> ArmScores:
     """Return the scores of the cell's arm, preferring those of a machine."""
     if group is None:
-        return ArmScores((), {}, _mean({}, (), cell))
+        return ArmScores((), {}, macro_scores({}, (), cell))
     scored = group.arms.get(arm_key(cell), ())
     chosen = _chosen([r for r in scored if _rules(r, group.ruling)], machine)
     shown: dict[str, Measurement] = {}
     for record in chosen:
-        shown |= {f"{_task(record).name}.{name}": m for name, m in _known(record).items()}
+        shown |= {f"{task_of(record).name}.{name}": m for name, m in known_scores(record).items()}
     for record in _chosen([r for r in scored if not _rules(r, group.ruling)], machine):
-        task = _task(record)
+        task = task_of(record)
         reason = _otherwise(task, group.ruling[task.name])
-        for name, measured in _known(record).items():
+        for name, measured in known_scores(record).items():
             shown.setdefault(f"{task.name}.{name}", _gap(measured, reason))
-    return ArmScores(chosen, shown, _mean(_primary(chosen), group.tasks, cell))
+    macro = macro_scores(task_scores(chosen, group.runs), group.tasks, cell)
+    return ArmScores(chosen, shown, macro)
 
 
 def group_key(cell: PerformanceCell | AccuracyCell) -> str:
@@ -115,13 +118,14 @@ def _group(records: Sequence[Record]) -> Group:
     for position, record in enumerate(records):
         arm, ok = arm_key(record.cell), record.status is Status.OK
         arms.setdefault(arm, []).append(record)
-        standing = standings.setdefault(_variant(_task(record)), _Standing(_task(record)))
+        standing = standings.setdefault(_variant(task_of(record)), _Standing(task_of(record)))
         standing.newest = max(standing.newest, (ok, position))
         if ok:
             standing.arms.add(arm)
     ranked = sorted(standings.values(), key=lambda s: (len(s.arms), s.newest))
     ruling = {standing.task.name: standing.task for standing in ranked}
-    return Group(arms, ruling, _tasks(arms.values(), ruling))
+    runs = {record.run_id: record for record in records}
+    return Group(arms, ruling, _tasks(arms.values(), ruling), runs)
 
 
 def _tasks(arms: Iterable[Sequence[Record]], ruling: Mapping[str, Task]) -> tuple[str, ...]:
@@ -129,13 +133,13 @@ def _tasks(arms: Iterable[Sequence[Record]], ruling: Mapping[str, Task]) -> tupl
     ranked = [
         (not records[0].cell.techniques, len(names), names)
         for records in arms
-        if (names := tuple(sorted(_primary(r for r in records if _rules(r, ruling)))))
+        if (names := tuple(sorted(task_scores((r for r in records if _rules(r, ruling)), {}))))
     ]
     return max(ranked, default=(False, 0, ()))[2]
 
 
 def _rules(record: Record, ruling: Mapping[str, Task]) -> bool:
-    task = _task(record)
+    task = task_of(record)
     return _variant(task) == _variant(ruling[task.name])
 
 
@@ -147,7 +151,7 @@ def _chosen(scored: Iterable[Record], machine: str) -> tuple[Record, ...]:
     """Choose one scoring run a task: a good one, then this machine, then the latest."""
     best: dict[str, Record] = {}
     for record in scored:
-        name = _task(record).name
+        name = task_of(record).name
         if name not in best or _usability(record, machine) >= _usability(best[name], machine):
             best[name] = record
     return tuple(best[name] for name in sorted(best))
@@ -155,29 +159,6 @@ def _chosen(scored: Iterable[Record], machine: str) -> tuple[Record, ...]:
 
 def _usability(record: Record, machine: str) -> tuple[bool, bool]:
     return record.status is Status.OK, record.machine_id == machine
-
-
-def _task(record: Record) -> Task:
-    if not isinstance(record.cell, AccuracyCell):
-        message = f"run {record.run_id} is no scoring run"
-        raise TypeError(message)
-    return record.cell.task
-
-
-def _known(record: Record) -> dict[str, Measurement]:
-    return {name: m for name, m in record.measurements.items() if m.value is not None}
-
-
-def _primary(records: Iterable[Record]) -> dict[str, tuple[str, Measurement]]:
-    """Return, by task, the name and the measurement of its primary metric."""
-    found = {}
-    for record in records:
-        known = _known(record)
-        name = next((name for name in _PRIMARY if name in known), None)
-        if name is not None:
-            task = _task(record).name
-            found[task] = (f"{task}.{name}", known[name])
-    return found
 
 
 def _otherwise(task: Task, ruling: Task) -> str:
@@ -204,34 +185,4 @@ def _gap(measured: Measurement, reason: str) -> Measurement:
         provenance=None,
         method_version=measured.method_version,
         reason=reason,
-    )
-
-
-def _mean(
-    primary: Mapping[str, tuple[str, Measurement]], tasks: Sequence[str], cell: PerformanceCell
-) -> Measurement:
-    missing = [task for task in tasks if task not in primary]
-    used = [primary[task] for task in tasks if task in primary]
-    values = [m.value for _, m in used if m.value is not None]
-    sources = [m.provenance for _, m in used if m.provenance is not None]
-    if cell.model.weights_origin == "random":
-        return _no_accuracy("the weights are random")
-    if missing:
-        return _no_accuracy(f"this arm lacks {', '.join(missing)} on the items of the others")
-    if not values:
-        return _no_accuracy("no task with accuracy was scored for this arm")
-    return Measurement(
-        value=sum(values) / len(values),
-        unit="1",
-        n=sum(m.n for _, m in used),
-        summary=f"mean of {', '.join(name for name, _ in used)}",
-        provenance=weakest(sources) if sources else None,
-        method_version=max(m.method_version for _, m in used),
-        reason="no interval: a derived mean over tasks",
-    )
-
-
-def _no_accuracy(reason: str) -> Measurement:
-    return Measurement(
-        value=None, unit="1", n=0, summary="mean", provenance=None, method_version=1, reason=reason
     )

@@ -1,4 +1,4 @@
-"""How an estimate is stored in a record."""
+"""How an estimate is stored in a record, and read from it again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from collections.abc import Sequence
 
 from leanboard.metrics import intervals
-from leanboard.results.schema import Interval
+from leanboard.metrics.intervals import METHOD_VERSION
+from leanboard.metrics.summary import Estimate
+from leanboard.metrics.trace import Provenance
+from leanboard.results.schema import Comparison, Interval, Measurement
 
 INLINE_SAMPLES = 512
 """Longest list of samples that a record holds itself; longer ones stay in the traces."""
@@ -24,3 +27,30 @@ def stored_interval(interval: intervals.Interval | None) -> Interval | None:
     return Interval(
         low=interval.low, high=interval.high, level=interval.level, method=interval.method
     )
+
+
+def estimate_of(found: Measurement | Comparison) -> Estimate:
+    """Return a stored number as an estimate that more can be derived from."""
+    ends = found.interval
+    interval = ends and intervals.Interval(ends.low, ends.high, ends.method, ends.level)
+    return Estimate(found.value, found.n, interval, found.stderr, found.reason)
+
+
+def derived(found: Estimate, unit: str, summary: str, provenance: Provenance | None) -> Measurement:
+    """Return a number that was derived from stored ones, as tables show it."""
+    return Measurement(
+        value=found.value,
+        unit=unit,
+        n=found.n,
+        summary=summary,
+        provenance=provenance,
+        method_version=METHOD_VERSION,
+        interval=stored_interval(found.interval),
+        stderr=found.stderr,
+        reason=found.reason,
+    )
+
+
+def absent(unit: str, summary: str, reason: str) -> Measurement:
+    """Return the gap that stands for a number that cannot be derived."""
+    return derived(Estimate(None, 0, reason=reason), unit, summary, None)

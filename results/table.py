@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
+from leanboard.metrics.gate import Gate
+from leanboard.results.derive import Joined, derived_columns
+from leanboard.results.gates import REQUANTISED, gate_of
 from leanboard.results.reliability import Reliability, causes, reliability_of
 from leanboard.results.schema import (
     AccuracyCell,
@@ -16,9 +19,8 @@ from leanboard.results.schema import (
 )
 from leanboard.results.scores import Group, arm_scores, group_key, groups
 from leanboard.results.store import Entry, Origin
+from leanboard.results.task_scores import task_of
 
-ACCURACY = "accuracy"
-REQUANTISED = "requantised"
 ELSEWHERE = "scored on another machine"
 
 
@@ -32,9 +34,10 @@ class Row:
         origin: ``published`` or ``local``; the accuracy records have the same origin.
         accuracy_records: the latest usable scoring run a task, ordered by the task's name; all
             arms of a model, backend and device were scored on the same items.
-        measurements: metrics of the record by name, scores as ``<task>.<metric>``, and
-            ``accuracy``, the unweighted mean of the tasks' primary metrics.
+        measurements: metrics of the record by name, scores as ``<task>.<metric>``, and what
+            is derived from both (``DERIVED``), such as ``accuracy``.
         warnings: those of all these records, and ``scored on another machine``.
+        gate: whether enough of the baseline's accuracy is kept.
     """
 
     record: Record
@@ -43,6 +46,7 @@ class Row:
     accuracy_records: tuple[Record, ...]
     measurements: Mapping[str, Measurement]
     warnings: tuple[str, ...]
+    gate: Gate
 
     @property
     def label(self) -> str:
@@ -96,10 +100,16 @@ class Row:
         return causes(self.record)
 
     def comparison(self, metric: str) -> Comparison | None:
-        """Return the comparison with the baseline of the same block, if there is one."""
-        records = (self.record, *self.accuracy_records)
-        found = (c for record in records for c in record.comparisons if c.metric == metric)
-        return next(found, None)
+        """Return the comparison of the timed run with the baseline of its block, if there is one.
+
+        A score (``<task>.<metric>``) has its difference to the baseline's, paired over items.
+        """
+        task, _, name = metric.rpartition(".")
+        if not task:
+            return next((c for c in self.record.comparisons if c.metric == metric), None)
+        scored = (r for r in self.accuracy_records if task_of(r).name == task)
+        found = (c for r in scored for c in r.comparisons if c.metric == name)
+        return next((c for c in found if c.statistic == "difference"), None)
 
 
 def table(entries: Iterable[Entry]) -> tuple[Row, ...]:
@@ -120,8 +130,9 @@ def table(entries: Iterable[Entry]) -> tuple[Row, ...]:
             key = (record.machine_id, record.cell_id, entry.origin)
             latest[key] = (entry, record.cell)
     known = {origin: groups(records) for origin, records in scored.items()}
+    runs = {(e.record.machine_id, e.record.run_id): e.record for e in ordered}
     rows = [
-        _row(entry, cell, known.get(entry.origin, {}).get(group_key(cell)))
+        _row(entry, cell, known.get(entry.origin, {}).get(group_key(cell)), runs)
         for entry, cell in latest.values()
     ]
     return tuple(sorted(rows, key=_row_order))
@@ -145,11 +156,17 @@ def _row_order(row: Row) -> tuple[str | bool, ...]:
     )
 
 
-def _row(entry: Entry, cell: PerformanceCell, group: Group | None) -> Row:
+def _row(
+    entry: Entry, cell: PerformanceCell, group: Group | None, runs: Mapping[tuple[str, str], Record]
+) -> Row:
     record = entry.record
     scores = arm_scores(group, cell, record.machine_id)
-    measured = {**record.measurements, **scores.measurements, ACCURACY: scores.accuracy}
+    compared = next((c.baseline_run for c in record.comparisons), "")
+    baseline = runs.get((record.machine_id, compared))
+    joined = Joined(record, scores.records, scores.macro, baseline)
+    measured = {**record.measurements, **scores.measurements, **derived_columns(joined)}
     warnings = dict.fromkeys(w for part in (record, *scores.records) for w in part.warnings)
+    gate = gate_of(scores.macro, warnings)
     if any(score.machine_id != record.machine_id for score in scores.records):
         warnings[ELSEWHERE] = None
-    return Row(record, cell, entry.origin, scores.records, measured, tuple(warnings))
+    return Row(record, cell, entry.origin, scores.records, measured, tuple(warnings), gate)

@@ -22,6 +22,9 @@ from leanboard.results.verify_samples import read_observation
 NO_COMPARISON = "no comparison"
 """How the warning begins that says why a run was compared with nothing."""
 
+SCORES_COMPARED_SINCE = 3
+"""First method version whose scores are compared with the baseline's, item by item."""
+
 
 def comparison_messages(path: Path, candidate: Observation, record: Record) -> Iterator[str]:
     """Yield what is wrong with a record's comparisons.
@@ -83,7 +86,7 @@ def _compared(
 def _unfit(other: Record, record: Record) -> Iterator[str]:
     """Yield why a run cannot be the baseline of a record."""
     if other.block.block_id != record.block.block_id:
-        yield "it is of another block, so the rounds were not interleaved"
+        yield from _elsewhere(other, record)
     if not other.block.baseline:
         yield f"it is the arm '{other.block.arm}', not the baseline of its block"
     if other.machine_id != record.machine_id:
@@ -94,19 +97,38 @@ def _unfit(other: Record, record: Record) -> Iterator[str]:
         yield "its cell differs in more than the techniques"
 
 
+def _elsewhere(other: Record, record: Record) -> Iterator[str]:
+    """Yield why a run of another block cannot be the baseline; scores only need the same software.
+
+    A run that was interrupted after its baseline was scored goes on in a block of its own.
+    """
+    if isinstance(record.cell, PerformanceCell):
+        yield "it is of another block, so the rounds were not interleaved"
+    elif other.software_id != record.software_id:
+        yield "it is of another block, and was scored with other software"
+
+
 def _asked(record: Record) -> str:
     """Return the identity of a record's cell without its techniques."""
     return cell_id(record.cell.model_copy(update={"techniques": ()}))
 
 
 def _lacking(path: Path, record: Record) -> Iterator[str]:
-    timed = record.status is Status.OK and isinstance(record.cell, PerformanceCell)
     told = any(warning.startswith(NO_COMPARISON) for warning in record.warnings)
-    if not timed or told or record.block.baseline:
+    if not _is_compared(record) or told or record.block.baseline:
         return
     for other in _others(path):
-        if not list(_unfit(other, record)):
+        together = other.block.block_id == record.block.block_id
+        if together and not list(_unfit(other, record)):
             yield f"it has no comparisons, but its baseline is in the store: run {other.run_id}"
+
+
+def _is_compared(record: Record) -> bool:
+    """Whether a run like this one has comparisons; scores had none before a later method."""
+    if isinstance(record.cell, PerformanceCell):
+        return record.status is Status.OK
+    versions = [measured.method_version for measured in record.measurements.values()]
+    return record.status is Status.OK and min(versions, default=0) >= SCORES_COMPARED_SINCE
 
 
 def _others(path: Path) -> Iterator[Record]:

@@ -9,8 +9,9 @@ from leanboard.leaderboard.format import Scale, scale_for
 from leanboard.metrics.metric import Direction, Metric, Role
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.trace import Provenance
+from leanboard.results.derived_columns import ACCURACY
 from leanboard.results.schema import Measurement
-from leanboard.results.table import ACCURACY, Row
+from leanboard.results.table import Row
 
 ARROWS = {Direction.LOWER: "\u2193", Direction.HIGHER: "\u2191", Direction.NEUTRAL: ""}
 BETTER = {

@@ -17,8 +17,8 @@ from leanboard.leaderboard.columns import Column, first_axis
 from leanboard.leaderboard.labels import with_labels
 from leanboard.metrics.metric import Direction, Role
 from leanboard.metrics.pareto import pareto_front
+from leanboard.results.derived_columns import ACCURACY
 from leanboard.results.schema import Status
-from leanboard.results.table import ACCURACY
 
 UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked"
 UNSTABLE = "the run is unstable: shown, on no front"

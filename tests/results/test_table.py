@@ -103,7 +103,9 @@ def test_accuracy_is_the_plain_mean_of_the_tasks_primary_scores() -> None:
     mean = row.measurements["accuracy"]
     parts = [value(row, "arc_easy.acc_norm"), value(row, "hellaswag.acc_norm")]
     assert mean.value == pytest.approx(sum(parts) / 2)
-    assert (mean.n, mean.interval) == (100, None)
+    assert (mean.n, mean.reason) == (100, None)
+    assert mean.interval is not None
+    assert mean.interval.method == "square-and-add over tasks"
     assert mean.summary == "mean of arc_easy.acc_norm, hellaswag.acc_norm"
     assert mean.provenance is Provenance.MEASURED
     assert value(row, "squad-passages.bits_per_byte") > 0
