@@ -55,7 +55,8 @@ class Lossless:
         first: the first difference, in the order of the baseline's prompts; one that is no tie,
             if there is such a one.
         ties: number of the differing prompts whose outputs all part from the baseline's at a tie.
-        gaps_known: whether every difference was judged, so that no tie is overlooked.
+        judged: whether the baseline was asked how near a difference is to a tie; one that it was
+            not asked about is none.
     """
 
     identical: bool
@@ -63,7 +64,7 @@ class Lossless:
     differing: int
     first: Difference | None
     ties: int = 0
-    gaps_known: bool = False
+    judged: bool = False
 
     @property
     def answer(self) -> Literal["yes", "yes up to ties", "no"]:
@@ -116,7 +117,7 @@ def lossless(candidate: RequestObservation, baseline: RequestObservation) -> Los
         differing=len(differing),
         first=next((d for d in every if not d.is_tie), every[0] if every else None),
         ties=sum(all(d.is_tie for d in differences) for differences in differing),
-        gaps_known=bool(every) and all(d.gap_nats is not None for d in every),
+        judged=any(d.gap_nats is not None for d in every),
     )
 
 

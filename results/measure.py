@@ -9,8 +9,7 @@ from collections.abc import Mapping
 
 from leanboard.metrics.comparison import compare, ratio_provenance
 from leanboard.metrics.intervals import METHOD_VERSION
-from leanboard.metrics.lossless import lossless
-from leanboard.metrics.metric import Kind, Metric, Missing, Samples, Verdict
+from leanboard.metrics.metric import Kind, Metric, Samples
 from leanboard.metrics.pairs import paired_ratios
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.roofline import Bound, bound_of
@@ -19,15 +18,13 @@ from leanboard.metrics.summary import summarise
 from leanboard.metrics.trace import (
     AnswerObservation,
     Observation,
-    Provenance,
     RequestObservation,
 )
+from leanboard.results.output_comparisons import output_comparisons
 from leanboard.results.schema import Cause, Comparison, Measurement, RunPhase, Stability
 from leanboard.results.score_comparisons import score_comparisons
 from leanboard.results.stored import fits_in_a_record, stored_interval
 from leanboard.results.traces import kind_of
-
-LOSSLESS = "lossless"
 
 
 def measurements(observation: Observation) -> dict[str, Measurement]:
@@ -40,9 +37,8 @@ def comparisons(
 ) -> tuple[Comparison, ...]:
     """Return every paired metric of a candidate against its baseline, and whether it is lossless.
 
-    ``lossless`` has the statistic ``agreement``: the share of prompts whose greedy output equals
-    the baseline's token for token; its reason names the first difference. What scored answers give
-    says :func:`leanboard.results.score_comparisons.score_comparisons`.
+    What timed outputs give says :func:`leanboard.results.output_comparisons.output_comparisons`,
+    what scored answers give :func:`leanboard.results.score_comparisons.score_comparisons`.
 
     Args:
         candidate: observation of an arm with techniques.
@@ -57,7 +53,7 @@ def comparisons(
         if metric.paired
     ]
     if isinstance(candidate, RequestObservation) and isinstance(baseline, RequestObservation):
-        ratios.append(_agreement(candidate, baseline, baseline_run))
+        ratios.extend(output_comparisons(candidate, baseline, baseline_run))
     return tuple(ratios)
 
 
@@ -126,31 +122,4 @@ def _ratio(
         provenance=ratio_provenance(metric, candidate, baseline) if known else None,
         method_version=METHOD_VERSION,
         reason=estimate.reason,
-    )
-
-
-def _agreement(
-    candidate: RequestObservation, baseline: RequestObservation, baseline_run: str
-) -> Comparison:
-    found = lossless(candidate, baseline)
-    if isinstance(found, Missing):
-        value, n, reason = None, 0, found.reason
-    else:
-        value, n, reason = 1 - found.differing / found.prompts, found.prompts, None
-        if found.first is not None:
-            where = f"first on prompt {found.first.prompt_id} at token {found.first.position}"
-            reason = f"{found.differing} of {found.prompts} outputs differ, {where}"
-    # Another output is not a worse one: scores say that.
-    same = value is not None and reason is None
-    return Comparison(
-        metric=LOSSLESS,
-        statistic="agreement",
-        baseline_run=baseline_run,
-        value=value,
-        interval=None,
-        n=n,
-        verdict=Verdict.NO_DIFFERENCE_SHOWN if same else Verdict.UNDECIDED,
-        provenance=None if value is None else Provenance.MEASURED,
-        method_version=METHOD_VERSION,
-        reason=reason,
     )

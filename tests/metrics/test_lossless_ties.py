@@ -86,7 +86,7 @@ def test_equal_outputs_are_lossless() -> None:
     found = lossless(BASELINE, BASELINE)
     assert isinstance(found, Lossless)
     assert found.answer == "yes"
-    assert (found.ties, found.gaps_known) == (0, False)
+    assert (found.ties, found.judged) == (0, False)
 
 
 def test_outputs_that_only_part_at_ties_are_lossless_up_to_ties() -> None:
@@ -99,7 +99,7 @@ def test_outputs_that_only_part_at_ties_are_lossless_up_to_ties() -> None:
 def test_one_difference_that_is_no_tie_is_a_no_and_comes_first() -> None:
     found = judged({AT_B: 0.0, AT_C: 2 * TIE_NATS})
     assert found.answer == "no"
-    assert (found.differing, found.ties, found.gaps_known) == (2, 1, True)
+    assert (found.differing, found.ties, found.judged) == (2, 1, True)
     assert found.first == Difference("c", 0, 2 * TIE_NATS)
 
 
@@ -107,7 +107,7 @@ def test_one_difference_that_is_no_tie_is_a_no_and_comes_first() -> None:
 def test_a_difference_that_was_not_judged_is_no_tie(gaps: dict[Parting, float]) -> None:
     found = judged(gaps)
     assert found.answer == "no"
-    assert not found.gaps_known
+    assert found.judged == bool(gaps)
 
 
 def test_a_prompt_is_a_tie_only_if_each_of_its_outputs_is() -> None:

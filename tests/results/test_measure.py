@@ -18,11 +18,11 @@ from leanboard.metrics.trace import (
     RoundTrace,
 )
 from leanboard.results.measure import (
-    LOSSLESS,
     comparisons,
     measurements,
     stability,
 )
+from leanboard.results.output_comparisons import LOSSLESS
 from leanboard.results.schema import Comparison
 from leanboard.results.stored import INLINE_SAMPLES
 
