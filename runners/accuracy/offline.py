@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leanboard.results.errors import ConfigError
+from leanboard.runners.accuracy.choices import Asked
 from leanboard.runners.accuracy.item_files import read_lines, read_packaged
 from leanboard.runners.accuracy.registry import OFFLINE, Examples, OfflineTask
-from leanboard.runners.accuracy.settings import Asked
 
 if TYPE_CHECKING:
     import datasets
