@@ -27,4 +27,4 @@ def mcnemar_p(gained: int, lost: int) -> float:
         below += term
         term = term * (n - k) // (k + 1)
     # Whole numbers until the last division: there may be thousands of items.
-    return min(1.0, 2 * below / 2**n)
+    return min(1.0, 2 * below / (1 << n))

@@ -177,5 +177,4 @@ def _judged(found: ScoreEstimate, items: PairedItems, direction: Direction) -> S
 
 def _few(items: PairedItems) -> str | None:
     n, needed = len(items.candidate), MIN_ITEMS if items.weights is None else MIN_UNITS
-    what = "items" if items.weights is None else "windows"
-    return None if n >= needed else f"a verdict needs {needed} {what}, there are {n}"
+    return None if n >= needed else f"a verdict needs {needed} items, there are {n}"

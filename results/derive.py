@@ -17,7 +17,7 @@ from leanboard.results.derived_columns import ACCURACY, DERIVED
 from leanboard.results.macro_scores import BASELINE, MacroScores
 from leanboard.results.schema import Measurement, Record
 from leanboard.results.stored import absent, derived, estimate_of
-from leanboard.results.task_scores import task_of
+from leanboard.results.task_scores import TaskScore, task_of
 
 NEVER_COMPARED = "joules that were not measured are shown, never compared"
 _NO_INTERVAL = "no interval: derived from two measurements"
@@ -121,7 +121,7 @@ def _compression_rate(joined: Joined) -> Measurement:
     ours, theirs = sizes
     if ours is None or theirs is None or ours.value is None or not theirs.value:
         return absent(unit, summary, "the weights of both arms are not known")
-    size_ratio, ends = ours.value / theirs.value, ratio.interval
+    size_ratio, ends = ours.value / theirs.value, estimate_of(ratio).interval
     found = Estimate(
         formulas.compression_rate(size_ratio, ratio.value),
         ratio.n,
@@ -148,9 +148,7 @@ def _brittleness(joined: Joined) -> dict[str, Measurement]:
         return {name: absent("1", summary, reason) for name in _BRITTLENESS}
     found = brittleness(
         {
-            task.task: Domain(
-                task.score.value, task.baseline.value, task.ratio and task.ratio.stderr
-            )
+            task.task: Domain(task.score.value, task.baseline.value, _ratio_stderr(task))
             for task in macro.tasks
             if task.score.value is not None
             and task.baseline is not None
@@ -169,6 +167,10 @@ def _brittleness(joined: Joined) -> dict[str, Measurement]:
         )
         for name, value, reason in zip(_BRITTLENESS, values, reasons, strict=True)
     }
+
+
+def _ratio_stderr(task: TaskScore) -> float | None:
+    return None if task.ratio is None else task.ratio.stderr
 
 
 def _changes(joined: Joined) -> dict[str, Measurement]:

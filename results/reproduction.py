@@ -121,7 +121,7 @@ def _cases(published: Record, fresh: Record) -> Iterator[Case]:
         yield Case(
             metric=comparison.metric,
             statistic=comparison.statistic,
-            rule=ratio_rule(comparison.statistic, comparison.provenance),
+            rule=_comparison_rule(published, comparison),
             published=reading_of(comparison),
             fresh=reading_of(found.get(key)),
         )
@@ -134,6 +134,13 @@ def _cases(published: Record, fresh: Record) -> Iterator[Case]:
             published=reading_of(measurement),
             fresh=reading_of(again),
         )
+
+
+def _comparison_rule(record: Record, comparison: Comparison) -> Rule | Missing:
+    # The same items are scored again: how sure one is of other items says nothing of a change.
+    if isinstance(record.cell, AccuracyCell) and comparison.statistic == "ratio":
+        return Missing("it follows from the answers of both arms, which are judged by themselves")
+    return ratio_rule(comparison.statistic, comparison.provenance)
 
 
 def _value_rule(name: str, then: Measurement, now: Measurement | None) -> Rule | Missing:

@@ -31,9 +31,13 @@ def stored_interval(interval: intervals.Interval | None) -> Interval | None:
 
 def estimate_of(found: Measurement | Comparison) -> Estimate:
     """Return a stored number as an estimate that more can be derived from."""
-    ends = found.interval
-    interval = ends and intervals.Interval(ends.low, ends.high, ends.method, ends.level)
-    return Estimate(found.value, found.n, interval, found.stderr, found.reason)
+    return Estimate(found.value, found.n, _read(found.interval), found.stderr, found.reason)
+
+
+def _read(interval: Interval | None) -> intervals.Interval | None:
+    if interval is None:
+        return None
+    return intervals.Interval(interval.low, interval.high, interval.method, interval.level)
 
 
 def derived(found: Estimate, unit: str, summary: str, provenance: Provenance | None) -> Measurement:

@@ -137,7 +137,7 @@ def test_windows_that_are_all_equal_show_no_difference_and_have_no_interval() ->
 def test_few_windows_have_no_verdict() -> None:
     found = compared("bits_per_byte", text([6, 8], [3, 4]), text([6, 8], [3, 4]))
     assert found["ratio"].verdict is Verdict.UNDECIDED
-    assert found["ratio"].reason == "a verdict needs 5 windows, there are 2"
+    assert found["ratio"].reason == "a verdict needs 5 items, there are 2"
 
 
 def test_shares_that_all_differ_alike_have_no_verdict() -> None:

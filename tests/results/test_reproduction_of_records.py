@@ -160,6 +160,16 @@ def test_a_score_is_judged_by_its_items() -> None:
     assert found.outcome is Outcome.DRIFTED
 
 
+def test_a_score_against_its_baseline_is_judged_by_the_score_alone() -> None:
+    baseline = make_run(kind="accuracy")
+    record = make_run(kind="accuracy", techniques=["bf16"], baseline=baseline).record
+    found = compared(record, record)
+    ratio = next(j for j in found.judgements if j.case.statistic == "ratio")
+    assert ratio.outcome is Outcome.NOT_COMPARABLE
+    assert "judged by themselves" in (ratio.reason or "")
+    assert found.outcome is Outcome.REPRODUCED
+
+
 def test_a_run_that_fails_now_has_drifted_and_says_why() -> None:
     failed = make_run(techniques=["bf16"], status="failed", error="out of memory").record
     found = compared(pair(0).record, failed)
