@@ -19,8 +19,9 @@ from leanboard.metrics.trace import RequestObservation
 TIE_NATS = 1e-3
 """Largest gap between the log-probabilities of two tokens that are a tie.
 
-A few times what float32 loses by summing in another order; a lower precision may lose more, and
-then says no where the gap on the record lets one see a near tie.
+Far above what float32 was seen to lose between decoding with a cache and scoring at once (3e-5
+over 149 tokens of SmolLM2-135M), far below what weights of 8 bits change. A lower precision loses
+more: then near ties are a no, and the gap on the record lets one see them.
 """
 
 Ids = tuple[int, ...]
