@@ -28,6 +28,7 @@ class Delay:
     conflicts: ClassVar[frozenset[str]] = frozenset()
     simulates: ClassVar[frozenset[str]] = frozenset()
     quantises: ClassVar[bool] = False
+    shares_prefixes: ClassVar[bool] = True
 
     share: float = 0.05
 

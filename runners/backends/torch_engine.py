@@ -21,7 +21,7 @@ from leanboard.runners.backends.base import (
 from leanboard.runners.backends.torch_bytes import cache_bytes, weight_bytes
 from leanboard.runners.backends.torch_cuda_memory import CudaMemory, cuda_memory
 from leanboard.runners.backends.torch_loading import TorchTarget, torch_failures
-from leanboard.runners.backends.torch_scoring import score_spans
+from leanboard.runners.backends.torch_scoring import SpanScorer
 from leanboard.runners.backends.torch_timing import (
     ClientTime,
     Clock,
@@ -47,6 +47,8 @@ class TransformersEngine:
         tokenizer: PreTrainedTokenizerBase,
         clock: Clock = time.perf_counter,
         watch: Callable[[torch.device], CudaMemory | None] = cuda_memory,
+        *,
+        shares_prefixes: bool = True,
     ) -> None:
         """Wrap a target whose techniques are applied.
 
@@ -55,6 +57,7 @@ class TransformersEngine:
             tokenizer: its tokenizer.
             clock: seconds; ``time.perf_counter`` outside tests.
             watch: gives what watches the memory of the model's device.
+            shares_prefixes: whether tokens that texts begin with may be computed once to score.
         """
         self._target = target
         self._tokenizer = tokenizer
@@ -77,6 +80,9 @@ class TransformersEngine:
             max_length=config.max_position_embeddings,
             # Of any text: what comes first is put there by the tokenizer.
             adds_bos=first in tokenizer("a")["input_ids"][:1],
+        )
+        self._scorer = SpanScorer(
+            target, max_length=self.vocabulary.max_length, shares_prefixes=shares_prefixes
         )
 
     def generate(self, requests: Sequence[Request]) -> list[RequestTrace]:
@@ -128,16 +134,12 @@ class TransformersEngine:
         ]
 
     def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
-        """Score the spans; yield each with its place in the list."""
+        """Score the spans; yield each with its place in the list, as batches are done.
+
+        Whole spans through ``new_cache`` where a technique gives one.
+        """
         with torch_failures("scoring"):
-            yield from enumerate(
-                score_spans(
-                    self._target.model,
-                    spans,
-                    max_length=self.vocabulary.max_length,
-                    vocabulary=self.vocabulary.size,
-                )
-            )
+            yield from self._scorer.scores(spans)
 
     def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
         """Answer the requests; yield each with its place in the list as soon as it has ended."""
@@ -147,11 +149,12 @@ class TransformersEngine:
 
     def log_probabilities(self, span: Span) -> NDArray[np.float32]:
         """Return log-probabilities (nats) at each continuation token: (tokens, vocabulary)."""
-        raise NotImplementedError
+        with torch_failures("scoring"):
+            return self._scorer.log_probabilities(span)
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader must know of how it scored."""
-        return ()
+        return self._scorer.notes()
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text; special tokens in it are honoured, none are added."""
@@ -176,10 +179,11 @@ class TransformersEngine:
         """Return ``weight_bytes`` and, of the last generation, its cache and its GPU memory.
 
         ``kv_bytes`` and ``kv_tokens``; on a GPU ``peak_allocated_bytes``, ``peak_reserved_bytes``
-        and, if the driver says it, ``process_memory_bytes``.
+        and, if the driver says it, ``process_memory_bytes``. After scoring, ``scored_tokens`` and
+        ``scored_tokens_plain``.
         """
         stored = Quantity(weight_bytes(self._target.model), "B", Provenance.COUNTED)
-        return {"weight_bytes": stored, **self._kv, **self._gpu_facts}
+        return {"weight_bytes": stored, **self._kv, **self._gpu_facts, **self._scorer.facts()}
 
     def _mark(self) -> float:
         if self._device.type == "cuda":

@@ -19,7 +19,7 @@ from leanboard.runners.backends.base import ModelFiles
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import Cache, PreTrainedTokenizerBase
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -36,11 +36,13 @@ class TorchTarget:
 
     Args:
         reload: reads the model from its files again, as it was first loaded.
+        new_cache: gives an empty key-value cache through which spans are scored.
     """
 
     model: torch.nn.Module
     reload: Callable[[], torch.nn.Module]
     generation: dict[str, Any] = field(default_factory=dict)
+    new_cache: Callable[[], Cache] | None = None
 
     def restore(self, names: list[str]) -> None:
         """Read these modules' parameters again from the checkpoint, replacing what is there.
@@ -132,11 +134,21 @@ def torch_failures(doing: str) -> Iterator[None]:
     except MemoryError as error:
         raise OutOfMemoryError(f"Out of memory while {doing}.") from error
     except RuntimeError as error:
-        # torch.OutOfMemoryError (CUDA) is a RuntimeError; the CPU allocator only has a text.
         said = str(error).strip().split("\n")[0]
-        if "out of memory" in said or "can't allocate memory" in said:
+        if is_out_of_memory(error):
             raise OutOfMemoryError(f"Out of memory while {doing}: {said}") from error
         raise ArmError(f"torch failed while {doing}: {said}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of torch's says that memory ran out.
+
+    ``torch.OutOfMemoryError`` (CUDA) is a RuntimeError; the CPU allocator only has a text.
+    """
+    said = str(error).strip().split("\n")[0]
+    return (
+        isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+    )
 
 
 @contextmanager

@@ -1,110 +1,182 @@
-"""Log-likelihoods of continuations, through the same modules that generate."""
+"""Log-likelihoods of continuations, through the same modules that generate.
+
+The same reading as lm-evaluation-harness's ``HFLM``; log-softmax is float32.
+"""
 
 from __future__ import annotations
 
-import inspect
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.results.errors import ArmError
 from leanboard.runners.backends.base import Span, SpanScore
+from leanboard.runners.backends.torch_exactness import ExactnessCheck, why_not_shared
+from leanboard.runners.backends.torch_finite import first_not_finite
+from leanboard.runners.backends.torch_loading import TorchTarget, is_out_of_memory
+from leanboard.runners.backends.torch_plan import (
+    Group,
+    Row,
+    fed,
+    plan_shared,
+    plan_whole,
+)
+from leanboard.runners.backends.torch_rows import RowRunner
+from leanboard.runners.backends.torch_served import ServedScorer
 
 if TYPE_CHECKING:
-    import torch
-
-TOKENS_A_BATCH = 2048
-LOGITS_A_BATCH = 2**26
+    import numpy as np
+    from numpy.typing import NDArray
 
 
-def score_spans(
-    model: torch.nn.Module, spans: Sequence[Span], *, max_length: int, vocabulary: int
-) -> list[SpanScore]:
-    """Return the score of each span, in the order of the spans.
+_Batch = tuple[Group, Sequence[Row], dict[int, SpanScore]]
+_REFUSALS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What a model's own code may raise at a cache, a mask or positions that it does not expect."""
 
-    Whole sequences run in batches of similar length, without a key-value cache (a technique that
-    replaces the cache changes nothing here), padded on the right, where a causal model does not
-    look. Logits are computed at the positions of the continuations only; log-softmax is float32.
-    The same reading as lm-evaluation-harness's ``HFLM``.
 
-    Raises:
-        ArmError: if a span is longer than the context window: nothing is cut off silently.
+class SpanScorer:
+    """Scores spans with a model; what they begin with is computed once where that is exact.
+
+    Whether it is, is tried: spans of the first batch of each kind are scored alone too. If they
+    differ by more than rounding, everything is scored whole, and ``notes`` says so.
     """
-    for span in spans:
-        _check(span, max_length)
-    scores: dict[int, SpanScore] = {}
-    for batch in _batches(spans, vocabulary):
-        scores.update(zip(batch, _score(model, [spans[i] for i in batch]), strict=True))
-    return [scores[i] for i in range(len(spans))]
 
+    def __init__(
+        self, target: TorchTarget, *, max_length: int, shares_prefixes: bool = True
+    ) -> None:
+        """Take a target whose techniques are applied.
 
-def _check(span: Span, max_length: int) -> None:
-    if not span.context or not span.continuation:
-        raise ArmError("A span to score needs at least one context and one continuation token.")
-    tokens = _fed(span)
-    if tokens > max_length:
+        Args:
+            target: the model; where it has ``new_cache``, spans are scored as they are served.
+            max_length: tokens that the model can be fed.
+            shares_prefixes: whether the techniques admit that keys and values are reused.
+        """
+        self._target = target
+        self._max_length = max_length
+        self._whole = None if shares_prefixes else "a technique makes reuse of prefixes inexact"
+        self._runner = RowRunner(target.model)
+        self._served = None
+        if target.new_cache is not None:
+            self._served = ServedScorer(target.model, target.new_cache)
+        self._notes: dict[str, None] = {}
+        self._plain_tokens = 0
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader must know of how spans were scored."""
+        return tuple(self._notes)
+
+    def facts(self) -> Mapping[str, Quantity]:
+        """Return the tokens fed for scores, and how many it were if each span were fed alone.
+
+        Padding does not count; the check of exactness does.
+        """
+        if self._plain_tokens == 0:
+            return {}
+        fed_tokens = self._runner.fed_tokens
+        if self._served is not None:
+            fed_tokens += self._served.fed_tokens
+        return {
+            "scored_tokens": Quantity(fed_tokens, "tok", Provenance.COUNTED),
+            "scored_tokens_plain": Quantity(self._plain_tokens, "tok", Provenance.COUNTED),
+        }
+
+    def scores(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
+        """Yield each span's score with its place, as batches are done.
+
+        Raises:
+            ArmError: if a span does not fit the window, or a logit is not finite.
+        """
+        for span in spans:
+            self._check_fit(span)
+        for place, score in self._found(spans):
+            self._check_finite(spans[place], score.loglikelihood)
+            self._plain_tokens += len(fed(spans[place]))
+            yield place, score
+
+    def _found(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
+        if self._served is None:
+            return self._rows(spans)
+        self._notes["scored as served: through the technique's cache, token by token"] = None
+        return self._served.scores(spans)
+
+    def log_probabilities(self, span: Span) -> NDArray[np.float32]:
+        """Return the log-probabilities (nats) at each token: (tokens, vocabulary).
+
+        Raises:
+            ArmError: if the span does not fit the window, or a logit is not finite.
+        """
+        self._check_fit(span)
+        reader = self._served if self._served is not None else self._runner
+        table = reader.table(span)
+        # A sum, since one NaN makes it one; a token that is ruled out has -inf.
+        self._check_finite(span, float(table.max(axis=1).sum()))
+        return table
+
+    def _check_fit(self, span: Span) -> None:
+        if not span.context or not span.continuation:
+            raise ArmError("A span to score needs at least one context and one continuation token.")
+        tokens = len(fed(span))
+        if tokens > self._max_length:
+            raise ArmError(
+                f"A span of {tokens} tokens does not fit the model's window of "
+                f"{self._max_length}. Score shorter texts, or give a smaller window."
+            )
+
+    def _check_finite(self, span: Span, nats: float) -> None:
+        if math.isfinite(nats):
+            return
+        module = first_not_finite(self._target.model, fed(span))
+        where = (
+            f"the first output that is not finite is that of {module}"
+            if module is not None
+            else "no module gives it when the sequence is fed alone"
+        )
         raise ArmError(
-            f"A span of {tokens} tokens does not fit the model's window of {max_length}. "
-            "Score shorter texts, or give a smaller window."
+            f"The model gave a log-likelihood of {nats}: {where}. A technique or a dtype that "
+            "overflows makes such numbers; try another dtype, or leave the technique out."
         )
 
+    def _rows(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
+        """Score by a plan; go on whole where the check finds that sharing is not exact."""
+        groups = self._plan(spans)
+        tokens = sum(group.tokens for group in groups)
+        check = ExactnessCheck(self._target.model, self._runner, spans, tokens)
+        left = dict.fromkeys(range(len(spans)))
+        batches = self._batches(groups)
+        while (batch := self._next(batches)) is not None:
+            group, rows, found = batch
+            differs = check.differs(group, rows, found)
+            if differs is not None:
+                self._whole = differs
+                break
+            for place, score in found.items():
+                del left[place]
+                yield place, score
+        if self._whole is not None:
+            self._notes[f"scored whole: {self._whole}"] = None
+        for _, _, found in self._batches([plan_whole(spans, list(left))]):
+            yield from found.items()
 
-def _fed(span: Span) -> int:
-    """Return how many tokens are fed: the last one is only predicted."""
-    return len(span.context) + len(span.continuation) - 1
+    def _plan(self, spans: Sequence[Span]) -> list[Group]:
+        if self._whole is None:
+            self._whole = why_not_shared(self._target.model)
+        if self._whole is None:
+            return plan_shared(spans)
+        return [plan_whole(spans, range(len(spans)))]
 
+    def _batches(self, groups: Sequence[Group]) -> Iterator[_Batch]:
+        for group in groups:
+            for rows, found in self._runner.scores(group):
+                yield group, rows, found
 
-def _batches(spans: Sequence[Span], vocabulary: int) -> Iterator[list[int]]:
-    """Group the spans, longest first, under a budget of tokens and of logits."""
-    order = sorted(range(len(spans)), key=lambda i: (-_fed(spans[i]), i))
-    batch: list[int] = []
-    longest = first_kept = 0
-    for i in order:
-        start = len(spans[i].context) - 1
-        if batch:
-            rows, kept = len(batch) + 1, longest - min(first_kept, start)
-            if rows * longest > TOKENS_A_BATCH or rows * kept * vocabulary > LOGITS_A_BATCH:
-                yield batch
-                batch = []
-        if not batch:
-            longest, first_kept = _fed(spans[i]), start
-        batch.append(i)
-        first_kept = min(first_kept, start)
-    if batch:
-        yield batch
-
-
-def _score(model: torch.nn.Module, spans: Sequence[Span]) -> list[SpanScore]:
-    import torch
-
-    width = max(_fed(span) for span in spans)
-    kept = sorted({p for span in spans for p in range(len(span.context) - 1, _fed(span))})
-    rows = [(*span.context, *span.continuation)[:-1] for span in spans]
-    padded = [row + (0,) * (width - len(row)) for row in rows]
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        logits = _logits(model, torch.tensor(padded, device=device), kept)
-        return [
-            _read(logits[row], bisect_left(kept, len(span.context) - 1), span.continuation)
-            for row, span in enumerate(spans)
-        ]
-
-
-def _logits(model: torch.nn.Module, ids: torch.Tensor, kept: list[int]) -> torch.Tensor:
-    """Return logits (batch, kept, vocabulary) at the kept positions."""
-    import torch
-
-    positions = torch.tensor(kept, device=ids.device)
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        return model(input_ids=ids, use_cache=False, logits_to_keep=positions).logits
-    return model(input_ids=ids, use_cache=False).logits[:, positions]
-
-
-def _read(logits: torch.Tensor, start: int, continuation: tuple[int, ...]) -> SpanScore:
-    import torch
-
-    log_probabilities = logits[start : start + len(continuation)].float().log_softmax(dim=-1)
-    targets = torch.tensor(continuation, device=logits.device)
-    total = log_probabilities.gather(1, targets[:, None]).double().sum()
-    greedy = bool((log_probabilities.argmax(dim=-1) == targets).all())
-    return SpanScore(loglikelihood=float(total), is_greedy=greedy)
+    def _next(self, batches: Iterator[_Batch]) -> _Batch | None:
+        """Return the next batch; ``None`` after the last, and where sharing cannot be done."""
+        try:
+            return next(batches, None)
+        except _REFUSALS as error:
+            if self._whole is not None or is_out_of_memory(error):
+                raise
+            # Were it for another reason, whole sequences would fail too.
+            self._whole = f"the model takes no shared prefixes ({error})"
+            return None

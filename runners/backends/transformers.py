@@ -92,7 +92,8 @@ class TransformersBackend:
             tokenizer = load_tokenizer(model)
             for technique in techniques:
                 stack.enter_context(technique.apply(target))
-            yield TransformersEngine(target, tokenizer)
+            shares = all(technique.shares_prefixes for technique in techniques)
+            yield TransformersEngine(target, tokenizer, shares_prefixes=shares)
 
     def _check_supported(self, technique: Technique) -> None:
         if self.name not in technique.backends:

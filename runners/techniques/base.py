@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from transformers import Cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,11 @@ class Target(Protocol):
     model: torch.nn.Module
     generation: dict[str, Any]
     """Keyword arguments that every ``generate`` call receives."""
+    new_cache: Callable[[], Cache] | None
+    """Gives the empty key-value cache that spans are scored through, token by token.
+
+    For a technique whose effect is only in its cache (rounding, dropping); else ``None``.
+    """
 
     def restore(self, names: list[str]) -> None:
         """Read these modules' parameters again from the checkpoint, replacing what is there.
@@ -46,6 +53,8 @@ class Technique(Protocol):
         conflicts: names of techniques that it cannot be combined with.
         simulates: metrics that it only simulates and must not be credited with.
         quantises: whether it rounds the weights (a quantised origin then warns ``requantised``).
+        shares_prefixes: whether keys and values of tokens that several texts begin with may be
+            computed once; no, where they depend on what follows, or on how many were fed at once.
     """
 
     version: ClassVar[int]
@@ -53,6 +62,7 @@ class Technique(Protocol):
     conflicts: ClassVar[frozenset[str]]
     simulates: ClassVar[frozenset[str]]
     quantises: ClassVar[bool]
+    shares_prefixes: ClassVar[bool]
 
     def load_options(self) -> LoadOptions:
         """Return what the backend must know before it loads."""

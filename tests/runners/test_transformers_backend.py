@@ -21,6 +21,7 @@ from leanboard.results.errors import (
     UnsupportedError,
 )
 from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, in_order
+from leanboard.runners.backends.torch_batches import Room
 from leanboard.runners.backends.torch_bytes import stored_bytes, weight_bytes
 from leanboard.runners.backends.torch_engine import TransformersEngine
 from leanboard.runners.backends.torch_loading import (
@@ -29,7 +30,6 @@ from leanboard.runners.backends.torch_loading import (
     load_tokenizer,
     torch_failures,
 )
-from leanboard.runners.backends.torch_scoring import score_spans
 from leanboard.runners.backends.torch_timing import (
     ClientTime,
     CommitTimes,
@@ -296,7 +296,7 @@ def test_log_likelihoods_equal_a_plain_forward_of_each_span(engine):
 def test_scores_do_not_depend_on_how_the_spans_are_batched(engine, monkeypatch):
     spans = spans_of(engine)
     together = in_order(engine.loglikelihood(spans))
-    monkeypatch.setattr("leanboard.runners.backends.torch_scoring.TOKENS_A_BATCH", 1)
+    monkeypatch.setattr(engine._scorer._runner, "room", Room(1, 1))
     for one, other in zip(together, in_order(engine.loglikelihood(spans)), strict=True):
         assert one.loglikelihood == pytest.approx(other.loglikelihood, abs=1e-4)
 
@@ -308,24 +308,6 @@ def test_what_the_model_generated_is_greedy_and_something_else_is_not(engine):
     greedy, changed = in_order(engine.loglikelihood([Span(prompt, output), Span(prompt, other)]))
     assert (greedy.is_greedy, changed.is_greedy) == (True, False)
     assert greedy.loglikelihood > changed.loglikelihood
-
-
-def test_scores_without_logits_to_keep_are_the_same(engine):
-    class Plain(torch.nn.Module):
-        """A model of the old kind, which always computes every logit."""
-
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, input_ids, use_cache):
-            return self.inner(input_ids=input_ids, use_cache=use_cache)
-
-    spans = spans_of(engine)
-    expected = in_order(engine.loglikelihood(spans))
-    plain = score_spans(Plain(engine._target.model), spans, max_length=512, vocabulary=264)
-    for one, other in zip(expected, plain, strict=True):
-        assert one.loglikelihood == pytest.approx(other.loglikelihood, abs=1e-4)
 
 
 def test_a_span_longer_than_the_window_is_an_error_and_never_cut(engine):

@@ -31,6 +31,7 @@ class StaticCache:
     conflicts: ClassVar[frozenset[str]] = frozenset({"prompt-lookup"})
     simulates: ClassVar[frozenset[str]] = frozenset()
     quantises: ClassVar[bool] = False
+    shares_prefixes: ClassVar[bool] = True
 
     compile: bool = False
     max_cache_len: int | None = None

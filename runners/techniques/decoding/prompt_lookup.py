@@ -30,6 +30,7 @@ class PromptLookup:
     conflicts: ClassVar[frozenset[str]] = frozenset({"static-cache"})
     simulates: ClassVar[frozenset[str]] = frozenset()
     quantises: ClassVar[bool] = False
+    shares_prefixes: ClassVar[bool] = True
 
     num_tokens: int = 5
     max_ngram_size: int = 2

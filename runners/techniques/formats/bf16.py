@@ -24,6 +24,7 @@ class BFloat16:
     conflicts: ClassVar[frozenset[str]] = frozenset()
     simulates: ClassVar[frozenset[str]] = frozenset()
     quantises: ClassVar[bool] = False
+    shares_prefixes: ClassVar[bool] = True
 
     def load_options(self) -> LoadOptions:
         """Ask for bfloat16 weights."""

@@ -29,6 +29,7 @@ class Gguf:
     conflicts: ClassVar[frozenset[str]] = frozenset()
     simulates: ClassVar[frozenset[str]] = frozenset()
     quantises: ClassVar[bool] = True
+    shares_prefixes: ClassVar[bool] = True
 
     type: str
 

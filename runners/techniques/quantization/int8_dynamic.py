@@ -31,6 +31,7 @@ class Int8Dynamic:
     conflicts: ClassVar[frozenset[str]] = frozenset({"int8-weight-only"})
     simulates: ClassVar[frozenset[str]] = frozenset()
     quantises: ClassVar[bool] = True
+    shares_prefixes: ClassVar[bool] = True
 
     lm_head: bool = False
     reduce_range: bool | None = None

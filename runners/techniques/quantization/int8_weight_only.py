@@ -30,6 +30,7 @@ class Int8WeightOnly:
     conflicts: ClassVar[frozenset[str]] = frozenset({"int8-dynamic"})
     simulates: ClassVar[frozenset[str]] = frozenset()
     quantises: ClassVar[bool] = True
+    shares_prefixes: ClassVar[bool] = True
 
     lm_head: bool = False
 

@@ -1,0 +1,146 @@
+"""Which rows run together: little padding, within what memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from leanboard.runners.backends.torch_plan import Row
+
+if TYPE_CHECKING:
+    import torch
+
+CALL_COSTS = 36
+"""Padding tokens that a forward less is worth: weights are read once a forward."""
+
+_CPU_TOKENS, _CPU_BYTES = 1024, 256 * 2**20
+_GPU_TOKENS, _GPU_BYTES = 16384, 8 * 2**30
+_LIVE_ACTIVATIONS = 8
+"""Tensors as wide as the hidden state that a layer holds at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes that a forward needs, estimated from the model's configuration.
+
+    Args:
+        token: activations of a token that is fed.
+        kept: keys and values of a token that is kept, all layers.
+        seen: keys and values of a token in one layer, repeated for every head.
+        mask: one entry of the attention mask.
+        logits: the logits of a token, and what reading them takes.
+    """
+
+    token: int
+    kept: int
+    seen: int
+    mask: int
+    logits: int
+
+    def of(self, rows: Sequence[Row], trunk: int) -> int:
+        """Return the bytes of a batch after a trunk of so many tokens."""
+        stem, tail = width(rows)
+        keys = trunk + stem + tail
+        masked = 0 if all(row.is_chain for row in rows) and not stem else tail * keys
+        reads = sum(len({n for read in row.reads for n in read.nodes}) for row in rows)
+        per_row = max(stem, tail) * self.token + stem * self.kept
+        per_row += keys * self.seen + masked * self.mask
+        return len(rows) * per_row + reads * self.logits
+
+
+def sizes_of(model: torch.nn.Module) -> Sizes:
+    """Estimate the bytes of a model's forward."""
+    config: Any = model.config.get_text_config()
+    item = next(model.parameters()).element_size()
+    heads = getattr(config, "num_attention_heads", 1)
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    return Sizes(
+        token=(_LIVE_ACTIVATIONS * config.hidden_size + 3 * inner) * item,
+        kept=2 * config.num_hidden_layers * kv_heads * head_dim * item,
+        seen=2 * (heads + kv_heads) * head_dim * item,
+        mask=item,
+        logits=config.vocab_size * item,
+    )
+
+
+class Room:
+    """How large a batch may be: what did not fit is not tried again at once.
+
+    Attributes:
+        tokens: padded tokens of a forward at most; more would not be faster.
+        bytes: of a batch at most, unless it is a single row.
+    """
+
+    def __init__(self, tokens: int, most_bytes: int) -> None:
+        self.tokens = tokens
+        self.bytes = most_bytes
+        self._most_bytes = most_bytes
+
+    def shrink(self) -> None:
+        """Halve it: a batch ran out of memory."""
+        self.bytes = max(1, self.bytes // 2)
+
+    def grow(self) -> bool:
+        """Double it, up to the bound, and return whether it grew: a batch went well."""
+        before, self.bytes = self.bytes, min(self._most_bytes, 2 * self.bytes)
+        return self.bytes > before
+
+
+def room_on(device: torch.device) -> Room:
+    """Return the room that a device gives: on a GPU at most half of what is free now."""
+    if device.type != "cuda":
+        return Room(_CPU_TOKENS, _CPU_BYTES)
+    import torch
+
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return Room(_GPU_TOKENS, min(_GPU_BYTES, free_bytes // 2))
+
+
+def in_order_of_size(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with those of like shape next to each other, the longest first."""
+    return sorted(
+        rows,
+        key=lambda row: (-len(row.stem), row.is_chain, -len(row.tail), row.reads[0].place),
+    )
+
+
+def width(rows: Sequence[Row]) -> tuple[int, int]:
+    """Return the padded lengths of stem and tail."""
+    return max(len(row.stem) for row in rows), max(len(row.tail) for row in rows)
+
+
+def cut(rows: Sequence[Row], trunk: int, sizes: Sizes, room: Room) -> list[Sequence[Row]]:
+    """Cut rows, given in order of size, into batches: least padding for few forwards.
+
+    The least cost of the first n rows follows from that of fewer (dynamic programming).
+    """
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for stop in range(1, len(rows) + 1):
+        ways = []
+        for start in range(stop - 1, -1, -1):
+            batch = rows[start:stop]
+            stem, tail = width(batch)
+            alone = len(batch) == 1
+            if not alone and not _together(batch, stem, tail, room):
+                break
+            if not alone and sizes.of(batch, trunk) > room.bytes:
+                break
+            ways.append((best[start][0] + len(batch) * (stem + tail) + CALL_COSTS, start))
+        best.append(min(ways))
+    batches: list[Sequence[Row]] = []
+    stop = len(rows)
+    while stop > 0:
+        start = best[stop][1]
+        batches.append(rows[start:stop])
+        stop = start
+    return batches[::-1]
+
+
+def _together(batch: Sequence[Row], stem: int, tail: int, room: Room) -> bool:
+    """Return whether rows are of one kind, and few enough."""
+    first, last = batch[0], batch[-1]
+    alike = (not first.stem) == (not last.stem) and first.is_chain == last.is_chain
+    return alike and len(batch) * max(stem, tail) <= room.tokens
