@@ -16,6 +16,7 @@ from leanboard.metrics.trace import (
     RoundTrace,
 )
 from leanboard.results.errors import LeanboardError
+from leanboard.results.schema import Times
 from leanboard.runners.backends.base import Vocabulary
 from leanboard.runners.block import Arm
 from leanboard.runners.isolate import Worker
@@ -128,6 +129,16 @@ class RunningArm:
                 self.fail(error)
         finally:
             worker.pause()
+
+    def times(self, started: Started, measure_s: float | None) -> Times:
+        """Return when a piece of work was done, and what its parts took."""
+        load_s = self.facts.get("load_s")
+        return Times(
+            started_at=started.at,
+            finished_at=started.until_now(),
+            load_s=None if load_s is None else load_s.value,
+            measure_s=measure_s,
+        )
 
     def batch_s(self, workload: str, launch: int) -> list[float]:
         """Return how long each batch of a launch took, warm-ups included, in order."""

@@ -58,10 +58,16 @@ class History:
             key, parts = _key_and_parts(record)
             if record.times.load_s is not None:
                 loads[key].append(record.times.load_s)
-            if record.times.measure_s is not None and parts > 0:
+            if record.times.measure_s is not None and parts > 0 and not _served(record):
                 timed = isinstance(record.cell, PerformanceCell)
                 (batches if timed else items)[key].append(record.times.measure_s / parts)
         return cls(*(_medians(seen) for seen in (loads, batches, items)))
+
+
+def _served(record: Record) -> bool:
+    """Whether some of its answers were not scored but kept from an earlier run."""
+    cached = record.facts.get("answers_cached")
+    return isinstance(cached, dict) and cached.get("value") != 0
 
 
 def _key_and_parts(record: Record) -> tuple[Key, int]:

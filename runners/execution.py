@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from leanboard.metrics.energy_coverage import missing_windows
-from leanboard.metrics.trace import AnswerObservation, Provenance, Quantity, RequestObservation
+from leanboard.metrics.lossless import partings, with_tie_gaps
+from leanboard.metrics.trace import Quantity, RequestObservation
 from leanboard.results.measure import comparisons
-from leanboard.results.schema import Environment, Record, Sampling, Times
+from leanboard.results.schema import Environment, Record, Sampling
 from leanboard.results.store import Store, place_of
-from leanboard.runners.accuracy.score import score
+from leanboard.runners.accuracy.fidelity import tie_gaps
 from leanboard.runners.accuracy.tasks import PreparedTask
-from leanboard.runners.arms import RunningArm, Started
+from leanboard.runners.accuracy.tasks import Progress as Share
+from leanboard.runners.arms import RunningArm
 from leanboard.runners.block import Block, PreparedWorkload
 from leanboard.runners.energy.probes import Probe, choose_probe
 from leanboard.runners.estimate import Estimate
@@ -27,6 +29,7 @@ from leanboard.runners.progress import Progress
 from leanboard.runners.recording import BlockRun, Finished, Recorder, new_run_id
 from leanboard.runners.remote import RemoteEngine
 from leanboard.runners.rounds import Instruments
+from leanboard.runners.scoring import Scoring
 from leanboard.runners.timing import Timing
 from leanboard.runners.todo import Todo
 from leanboard.runners.work import roofline_facts
@@ -76,6 +79,9 @@ class Execution:
         run = BlockRun(block_id, [arm.arm for arm in self._arms], todo.timed)
         environment = _with_energy(context.environment, self._probe)
         self._recorder = Recorder(block, run, environment, context.store)
+        self._scoring = Scoring(
+            block, environment, context.store.root, self._finished, context.progress.say
+        )
         self._records: list[Record] = []
         self._told_s = 0.0
 
@@ -124,7 +130,8 @@ class Execution:
             baseline = self._timed(arms[0], workload, sampling)
             self._write(baseline)
             for arm in arms[1:]:
-                self._write(_compared(self._timed(arm, workload, sampling), baseline))
+                candidate = self._timed(arm, workload, sampling)
+                self._write(_compared(self._judged(candidate, baseline, workload), baseline))
 
     def _timed(self, arm: RunningArm, workload: PreparedWorkload, sampling: Sampling) -> Finished:
         name = workload.config.name
@@ -135,12 +142,30 @@ class Execution:
             arm=arm.arm,
             observation=observation if observation.requests else None,
             error=arm.failure(name, sampling.rounds),
-            times=_times(arm, arm.started, arm.measured_s.get(name)),
+            times=arm.times(arm.started, arm.measured_s.get(name)),
             warnings=_warnings(arm, name, observation),
             sampling=sampling,
             threads=arm.threads,
             libraries=arm.libraries,
         )
+
+    def _judged(
+        self, candidate: Finished, baseline: Finished, workload: PreparedWorkload
+    ) -> Finished:
+        """Ask the baseline how near a tie its outputs are left, if it is still loaded."""
+        arm = self._arms[0]
+        seen, theirs = candidate.observation, baseline.observation
+        if not isinstance(seen, RequestObservation) or not isinstance(theirs, RequestObservation):
+            return candidate
+        parted = partings(seen, theirs)
+        if not parted or arm.process is None or arm.vocabulary is None:
+            return candidate
+        prompts = {prompt.prompt_id: prompt.text for prompt in workload.prompts.prompts}
+        with arm.awake("ties") as worker:
+            engine = RemoteEngine(worker, arm.vocabulary, self._block.spec.procedure.timeout_s)
+            judged = with_tie_gaps(seen, theirs, tie_gaps(engine, parted, prompts))
+            return replace(candidate, observation=judged)
+        return candidate
 
     def _roofline(self, arm: RunningArm) -> dict[str, Quantity]:
         spec = self._block.spec
@@ -155,44 +180,24 @@ class Execution:
     def _score(self, arm: RunningArm) -> None:
         """Score a loaded arm on each of its tasks that is left, and record it."""
         for task in self._to_score.pop(arm.label, ()):
-            started = Started.now()
-            observation = self._answers(arm, task)
-            error = None if observation is not None else arm.refused.get(_key(task), arm.error)
-            self._write(
-                Finished(
-                    run_id=new_run_id(started.at),
-                    cell=self._block.accuracy_cell(arm.arm, task),
-                    arm=arm.arm,
-                    observation=observation,
-                    error=error,
-                    times=_times(arm, started, time.perf_counter() - started.clock_s),
-                    threads=arm.threads,
-                    libraries=arm.libraries,
-                )
-            )
+            self._write(self._scoring.score(arm, task, self._shares(arm, task)))
 
-    def _answers(self, arm: RunningArm, task: PreparedTask) -> AnswerObservation | None:
-        """Score one task; ``None`` if the arm cannot, and then the arm knows why."""
-        if not arm.can(_key(task)) or arm.vocabulary is None:
-            return None
-        spec = self._block.spec
-        seconds = self._estimate.score_s(spec, arm.arm.spec, task.identity.name, task.size)
+    def _shares(self, arm: RunningArm, task: PreparedTask) -> Share:
+        """Return what is told how much of a task is done, and advances the run by as much."""
+        spec, name = self._block.spec, task.identity.name
+        seconds = self._estimate.score_s(spec, arm.arm.spec, name, task.size)
         share_done = 0.0
 
         def progress(done: int, total: int) -> None:
             nonlocal share_done
-            self._advance(seconds * (done / total - share_done), arm, task.identity.name)
+            self._advance(seconds * (done / total - share_done), arm, name)
             share_done = done / total
 
-        with arm.awake(_key(task)) as worker:
-            unknown = worker.call("reset_peak", spec.procedure.timeout_s)["peak_unknown"]
-            engine = RemoteEngine(worker, arm.vocabulary, spec.procedure.timeout_s)
-            answered = score(task, engine, progress)
-            reading = worker.call("read_memory", spec.procedure.timeout_s)["memory"]
-            # On a GPU the host's resident set is not what the arm needs.
-            known = unknown is None and reading is not None and spec.device.kind == "cpu"
-            return _with_peak(answered, reading["peak"]) if known else answered
-        return None
+        return progress
+
+    def _finished(self, cell_id: str) -> Path | None:
+        location = self._context.journal.finished.get(cell_id)
+        return None if location is None else self._context.store.root / location
 
     def _write(self, finished: Finished) -> None:
         record = self._recorder.write(finished)
@@ -246,22 +251,3 @@ def _compared(candidate: Finished, baseline: Finished) -> Finished:
         return candidate
     found = comparisons(candidate.observation, baseline.observation, baseline.run_id)
     return replace(candidate, comparisons=found)
-
-
-def _key(task: PreparedTask) -> str:
-    return f"task {task.identity.name}"
-
-
-def _with_peak(observation: AnswerObservation, peak_bytes: int) -> AnswerObservation:
-    peak = Quantity(peak_bytes, "B", Provenance.MEASURED)
-    return replace(observation, facts={**observation.facts, "scoring_peak_memory_bytes": peak})
-
-
-def _times(arm: RunningArm, started: Started, measure_s: float | None) -> Times:
-    load_s = arm.facts.get("load_s")
-    return Times(
-        started_at=started.at,
-        finished_at=started.until_now(),
-        load_s=None if load_s is None else load_s.value,
-        measure_s=measure_s,
-    )

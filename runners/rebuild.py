@@ -90,6 +90,8 @@ def rebuild(
 
 def _places(store: Path, cache: Path | None) -> Iterator[str]:
     yield f"store={hydra_value(str(store))}"
+    # An answer from the cache would reproduce itself.
+    yield "accuracy.reuse=false"
     if cache is not None:
         yield f"cache={hydra_value(str(cache))}"
 

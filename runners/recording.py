@@ -83,6 +83,14 @@ def warnings_of(block: Block, arm: Arm) -> tuple[str, ...]:
     return (REQUANTISED.format(origin=origin),) if requantised else ()
 
 
+def arm_environment(
+    environment: Environment, threads: Mapping[str, int], libraries: Mapping[str, str]
+) -> Environment:
+    """Return the environment with what only the arm's process knows."""
+    known = {"threads": {**environment.threads, **threads}, "libraries": dict(libraries)}
+    return environment.model_copy(update=known)
+
+
 @dataclass(frozen=True, slots=True)
 class BlockRun:
     """One execution of a block.
@@ -142,16 +150,8 @@ class Recorder:
                 arms=tuple(arm.label for arm in together),
                 suite=self._block.spec.suite,
             ),
-            "environment": self._around(finished),
+            "environment": arm_environment(self._environment, finished.threads, finished.libraries),
         }
-
-    def _around(self, finished: Finished) -> Environment:
-        """Return the environment with what only the arm's process knows."""
-        known = {
-            "threads": {**self._environment.threads, **finished.threads},
-            "libraries": dict(finished.libraries),
-        }
-        return self._environment.model_copy(update=known)
 
     def _outcome_fields(self, finished: Finished) -> dict[str, Any]:
         error = finished.error

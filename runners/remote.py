@@ -51,8 +51,7 @@ class RemoteEngine:
 
     def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
         """Score the spans, each with its place in the list, as they come."""
-        plain = [[span.context, span.continuation] for span in spans]
-        for place, value, greedy in self._stream("loglikelihood", spans=plain):
+        for place, value, greedy in self._stream("loglikelihood", **wire.spans_to_wire(spans)):
             yield place, SpanScore(value, greedy)
 
     def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
@@ -65,12 +64,13 @@ class RemoteEngine:
         self, spans: Sequence[Span], keep: Path | None, against: Path | None
     ) -> Predictions | Missing:
         """Score the spans beside the baseline's predictions, or keep them, as they come."""
-        plain = [[span.context, span.continuation] for span in spans]
         files = {
             name: None if path is None else str(path.absolute())
             for name, path in (("keep", keep), ("against", against))
         }
-        begun = self._worker.call("predict", self._timeout_s, spans=plain, **files)
+        begun = self._worker.call(
+            "predict", self._timeout_s, **wire.spans_to_wire(spans), **files
+        )
         if begun["unfit"] is not None:
             return Missing(begun["unfit"])
         return (wire.prediction_from_wire(item) for item in self._come())
@@ -119,5 +119,5 @@ class RemoteEngine:
         return text
 
     def facts(self) -> Mapping[str, Quantity]:
-        """Nothing: the worker reports facts with its answers."""
-        return {}
+        """Return what the worker's engine can count."""
+        return wire.facts_from_wire(self._worker.call("facts", self._timeout_s)["facts"])

@@ -74,10 +74,20 @@ def trace_from_wire(plain: Mapping[str, Any]) -> RequestTrace:
     )
 
 
-def span_from_wire(plain: Sequence[Sequence[int]]) -> Span:
-    """Return a span from its JSON form: context and continuation."""
-    context, continuation = plain
-    return Span(tuple(context), tuple(continuation))
+def spans_to_wire(spans: Sequence[Span]) -> Message:
+    """Return the JSON form of spans: each context once, and each span with its context's place."""
+    contexts = list(dict.fromkeys(span.context for span in spans))
+    place = {context: number for number, context in enumerate(contexts)}
+    return {
+        "contexts": contexts,
+        "spans": [[place[span.context], span.continuation] for span in spans],
+    }
+
+
+def spans_from_wire(plain: Mapping[str, Any]) -> list[Span]:
+    """Return spans from their JSON form; equal contexts are one tuple."""
+    contexts = [tuple(context) for context in plain["contexts"]]
+    return [Span(contexts[place], tuple(tokens)) for place, tokens in plain["spans"]]
 
 
 def until_request_from_wire(plain: Sequence[Any]) -> UntilRequest:

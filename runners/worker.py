@@ -112,7 +112,7 @@ class Session:
 
     def loglikelihood(self, message: wire.Message) -> wire.Message:
         """Begin to score spans of tokens; ``more`` gives the scores."""
-        spans = [wire.span_from_wire(span) for span in message["spans"]]
+        spans = wire.spans_from_wire(message)
         found = self.engine.loglikelihood(spans)
         self._stream = ([i, score.loglikelihood, score.is_greedy] for i, score in found)
         return {}
@@ -128,7 +128,7 @@ class Session:
         """Begin to score spans beside the baseline's predictions; ``more`` gives the scores."""
         from leanboard.runners.accuracy.fidelity import LocalPredictor
 
-        spans = [wire.span_from_wire(span) for span in message["spans"]]
+        spans = wire.spans_from_wire(message)
         keep, against = (wire.path_from_wire(message[name]) for name in ("keep", "against"))
         found = LocalPredictor(self.engine).predict(spans, keep, against)
         if isinstance(found, Missing):
@@ -156,6 +156,10 @@ class Session:
             if time.monotonic() >= until_s:
                 return {"items": items, "ended": False, "notes": self.engine.notes()}
         return {"items": items, "ended": True, "notes": self.engine.notes()}
+
+    def facts(self, _: wire.Message) -> wire.Message:
+        """Return what the engine can count."""
+        return {"facts": wire.facts_to_wire(self.engine.facts())}
 
     def settle(self, _: wire.Message) -> wire.Message:
         """Hand back what earlier work left, so that the peak of memory is of the work to come."""
@@ -191,6 +195,7 @@ _OPERATIONS: dict[str, Callable[[Session, wire.Message], wire.Message]] = {
     "predict": Session.predict,
     "log_probabilities_of": Session.log_probabilities_of,
     "more": Session.more,
+    "facts": Session.facts,
     "settle": Session.settle,
     "reset_peak": Session.reset_peak,
     "read_memory": Session.read_memory,

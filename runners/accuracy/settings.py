@@ -59,6 +59,8 @@ class AccuracyConfig:
             ``--apply_chat_template`` does (examples and question in one turn of the user).
         system: system prompt, with a chat template only.
         nltk_data: folder of nltk's data, which ifeval needs; ``None`` searches nltk's own places.
+        reuse: whether an answer that the very same arm gave to the very same request in an earlier
+            run may be taken from the cache; times never are.
 
     Raises:
         ConfigError: if a value does not fit, with what would.
@@ -76,6 +78,7 @@ class AccuracyConfig:
     chat_template: bool = False
     system: str | None = None
     nltk_data: str | None = None
+    reuse: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", choices(self.tasks))
@@ -86,10 +89,10 @@ class AccuracyConfig:
         _at_least("num_fewshot", self.num_fewshot, 0)
         _at_least("seed", self.seed, 0)
         check_source("the config", self.source)
-        if not isinstance(self.chat_template, bool):
-            raise ConfigError(
-                f"accuracy.chat_template is {self.chat_template!r}; it can be: true, false."
-            )
+        for name in ("chat_template", "reuse"):
+            if not isinstance(getattr(self, name), bool):
+                given = getattr(self, name)
+                raise ConfigError(f"accuracy.{name} is {given!r}; it can be: true, false.")
         if self.system is not None and not self.chat_template:
             raise ConfigError(
                 "accuracy.system is a turn of a chat: it needs accuracy.chat_template=true."
