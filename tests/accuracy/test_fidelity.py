@@ -28,7 +28,7 @@ from leanboard.runners.accuracy.fidelity import (
     predictor,
     tie_gaps,
 )
-from leanboard.runners.accuracy.reference import kl_divergence, spread
+from leanboard.runners.accuracy.reference import KEPT_TOKENS, kl_divergence, spread
 from leanboard.runners.accuracy.rolling import TextTask, prepare_text
 from leanboard.runners.accuracy.settings import TextConfig
 from leanboard.runners.accuracy.tasks import BaselinePredictions, no_progress
@@ -43,7 +43,7 @@ POOL = Pool(
     "package:made==1",
 )
 TASK = prepare_text(TextConfig("squad-passages", bytes=400, window_bytes=100), POOL)
-SIZE = 700
+SIZE = 2_000
 
 
 def engine(noise: float = 0.0) -> FakeEngine:
@@ -105,7 +105,7 @@ def test_a_text_is_scored_beside_the_baselines_predictions(tmp_path: Path, reach
         assert a.kl_nats is not None
         assert 0.9 * whole < a.kl_nats < whole
         assert a.agreeing == int((p.argmax(axis=1) == q.argmax(axis=1)).sum())
-        rest = np.sort(np.exp(p.astype(np.float64)), axis=1)[:, :-128].sum()
+        rest = np.sort(np.exp(p.astype(np.float64)), axis=1)[:, :-KEPT_TOKENS].sum()
         assert a.kl_rest == pytest.approx(float(rest), rel=1e-5)
     assert 0 < sum(a.agreeing or 0 for a in answers) < sum(a.tokens for a in answers)
 
@@ -118,7 +118,7 @@ def test_the_error_of_the_bounded_predictions_is_stated(tmp_path: Path) -> None:
     p, q = (np.concatenate(rows_of(engine(noise))).astype(np.float64) for noise in (0.0, 0.5))
     at = spread(len(p))
     facts = reading.facts
-    assert facts["kl_kept_tokens"] == Quantity(128, "tok", Provenance.COUNTED)
+    assert facts["kl_kept_tokens"] == Quantity(KEPT_TOKENS, "tok", Provenance.COUNTED)
     assert facts["kl_whole_tokens"] == Quantity(32, "tok", Provenance.COUNTED)
     whole = float(kl_divergence(p[at], q[at]).mean())
     assert facts["kl_whole"].value == pytest.approx(whole, rel=1e-6)
@@ -203,7 +203,7 @@ def test_log_probabilities_of_another_shape_are_refused(tmp_path: Path) -> None:
         def log_probabilities(self, span: Span) -> NDArray[np.float32]:
             return super().log_probabilities(span)[:, :-1]
 
-    with pytest.raises(ArmError, match=r"shape \(\d+, 699\) where \(\d+, 700\) were asked for"):
+    with pytest.raises(ArmError, match=r"shape \(\d+, 1999\) where \(\d+, 2000\) were asked for"):
         TASK.answers(
             Odd(size=SIZE), no_progress, BaselinePredictions(keep=tmp_path / "reference.npz")
         )

@@ -48,7 +48,6 @@ def kept(rows: np.ndarray) -> Reference:
 @pytest.fixture
 def two_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT_TOKENS", 2)
-    monkeypatch.setattr(module, "WHOLE_VOCABULARY", 3)
 
 
 P = [0.125, 0.5, 0.125, 0.25]
@@ -98,7 +97,7 @@ def test_the_order_of_kept_tokens_is_by_probability_and_then_by_id() -> None:
 
 
 def test_the_same_predictions_diverge_by_exactly_nothing() -> None:
-    rows = random_logs(1, 40, 1000)
+    rows = random_logs(1, 40, 2000)
     found = compare(kept(rows), 0, rows)
     assert not found.kl_nats.any()
     assert not found.whole_nats.any()
@@ -149,16 +148,16 @@ def test_whole_distributions_are_kept_at_the_middles_of_equal_stretches() -> Non
     assert spread(0).tolist() == []
 
 
-def test_a_token_costs_about_a_kibibyte() -> None:
-    found = kept(random_logs(1, 10, 1000))
+def test_a_token_costs_about_four_kibibytes() -> None:
+    found = kept(random_logs(1, 10, 2000))
     assert found.ids.shape == (10, KEPT_TOKENS)
     each = (found.ids.nbytes + found.kept.nbytes + found.rest.nbytes) / 10
-    assert each == 8 * KEPT_TOKENS + 8 == 1032
+    assert each == 8 * KEPT_TOKENS + 8 == 4104
 
 
 @pytest.mark.parametrize("wrong", [math.nan, 5.0])
 def test_numbers_that_are_no_log_probabilities_are_refused(wrong: float) -> None:
-    rows = random_logs(1, 4, 300)
+    rows = random_logs(1, 4, 800)
     broken = rows.copy()
     broken[2, 7] = wrong
     with pytest.raises(ArmError, match="do not sum to 1"):
@@ -167,14 +166,14 @@ def test_numbers_that_are_no_log_probabilities_are_refused(wrong: float) -> None
         compare(kept(rows), 0, broken)
 
 
-ROWS = random_logs(1, 40, 300)
+ROWS = random_logs(1, 40, 800)
 
 
 def test_a_reference_comes_back_from_its_file(tmp_path: Path) -> None:
     written = kept(ROWS)
     path = tmp_path / "deep" / "reference.npz"
     written.write(path)
-    found = read(path, spans_of(40), 300)
+    found = read(path, spans_of(40), 800)
     assert isinstance(found, Reference)
     assert found.windows == written.windows
     for name in ("ids", "kept", "rest", "whole_at", "whole"):
@@ -184,7 +183,7 @@ def test_a_reference_comes_back_from_its_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_no_reference(tmp_path: Path) -> None:
-    found = read(tmp_path / "none.npz", spans_of(40), 300)
+    found = read(tmp_path / "none.npz", spans_of(40), 800)
     assert found == Missing("the baseline's predictions were not kept")
 
 
@@ -192,7 +191,7 @@ def test_a_reference_of_other_tokens_or_another_vocabulary_is_refused(tmp_path: 
     path = tmp_path / "reference.npz"
     kept(ROWS).write(path)
     reason = "the baseline's predictions are of another text or another tokenizer"
-    assert read(path, [Span((1,), tuple(range(40)))], 300) == Missing(reason)
+    assert read(path, [Span((1,), tuple(range(40)))], 800) == Missing(reason)
     assert read(path, spans_of(40), 301) == Missing(reason)
 
 
@@ -210,7 +209,7 @@ def changed(name: str, at: tuple[int, ...], value: float) -> Reference:
         changed("kept", (3, 0), 800.0),
         changed("rest", (3,), -0.5),
         changed("rest", (3,), math.nan),
-        changed("ids", (3, 0), 300),
+        changed("ids", (3, 0), 800),
         changed("ids", (3, 0), -1),
         changed("whole", (0, 0), 0.0),
         changed("whole", (0, 0), math.nan),
@@ -226,7 +225,7 @@ def test_a_reference_that_is_not_what_it_should_be_is_refused(
 ) -> None:
     path = tmp_path / "reference.npz"
     damaged.write(path)
-    assert read(path, spans_of(40), 300) == Missing("the baseline's predictions are damaged")
+    assert read(path, spans_of(40), 800) == Missing("the baseline's predictions are damaged")
 
 
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
@@ -235,12 +234,12 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for data in (b"", b"no archive", whole[: len(whole) // 2], _flipped(whole)):
         path.write_bytes(data)
-        found = read(path, spans_of(40), 300)
+        found = read(path, spans_of(40), 800)
         assert isinstance(found, Missing)
         assert found.reason.startswith("the baseline's predictions cannot be read (")
     with path.open("wb") as file:
         np.save(file, ROWS)
-    assert isinstance(read(path, spans_of(40), 300), Missing)
+    assert isinstance(read(path, spans_of(40), 800), Missing)
 
 
 def _flipped(data: bytes) -> bytes:
@@ -252,7 +251,7 @@ def test_a_file_that_holds_code_is_never_run(tmp_path: Path) -> None:
     path = tmp_path / "reference.npz"
     arrays = {"format": np.array([print], dtype=object), "windows": np.array("x")}
     np.savez(path, allow_pickle=True, **arrays)
-    found = read(path, spans_of(40), 300)
+    found = read(path, spans_of(40), 800)
     assert found == Missing("the baseline's predictions cannot be read (ValueError)")
 
 
@@ -264,7 +263,7 @@ def test_a_reference_of_another_format_is_refused(
     kept(ROWS).write(path)
     monkeypatch.undo()
     reason = "the baseline's predictions were kept by another leanboard"
-    assert read(path, spans_of(40), 300) == Missing(reason)
+    assert read(path, spans_of(40), 800) == Missing(reason)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
