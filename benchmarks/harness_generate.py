@@ -216,6 +216,8 @@ def loaded() -> Iterator[TransformersEngine]:
     (spec,) = blocks(["backend=transformers", "workload=chat", "hardware=cpu", "accuracy=none"])
     files = prepare_model(spec.model, spec.cache, print).files
     with spec.build_backend().load(files, (), spec.device) as engine:
+        if not isinstance(engine, TransformersEngine):
+            raise TypeError(f"the backend gives a {type(engine).__name__}")
         yield engine
 
 

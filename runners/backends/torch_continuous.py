@@ -122,9 +122,10 @@ class ContinuousBatch:
         pairs = zip(min(prompts), max(prompts), strict=False)
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         self._shared = min(shared, min(map(len, prompts)) - 1)
-        self._prefix = GrowingCache(self.windows)
         # Without anything in common one token is read all the same: it tells the cache's shape.
-        self._feed(self._prefix, [prompts[0][: max(self._shared, 1)]])
+        first = prompts[0][: max(self._shared, 1)]
+        self._prefix = GrowingCache(self.windows, 1, len(first))
+        self._feed(self._prefix, [first])
         self._cache = self._prefix.like()
         self._next = torch.empty(0, dtype=torch.long, device=self._device)
 
@@ -187,7 +188,6 @@ class ContinuousBatch:
             logits = self._forward(cache, part)
         return logits
 
-    @torch.no_grad()
     def _forward(self, cache: GrowingCache, ids: torch.Tensor) -> torch.Tensor:
         """Feed tokens (rows, tokens); return the logits behind the last: (rows, vocabulary)."""
         layout, device = cache.layout, ids.device
@@ -198,14 +198,15 @@ class ContinuousBatch:
             mask = (torch.arange(layout.first, end, device=device) >= starts).long()
         positions = torch.arange(layout.end, end, device=device) - starts
         last = {"logits_to_keep": 1} if self._can_keep_last else {}
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions.clamp(min=0),
-            past_key_values=cache,
-            use_cache=True,
-            **last,
-        )
+        with torch.no_grad():
+            output = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions.clamp(min=0),
+                past_key_values=cache,
+                use_cache=True,
+                **last,
+            )
         cache.advance(ids.shape[1])
         logits: torch.Tensor = output.logits[:, -1]
         return logits

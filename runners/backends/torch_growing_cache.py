@@ -49,11 +49,13 @@ class GrowingLayer(CacheLayerMixin):  # type: ignore[misc]
     Args:
         layout: shared by all layers; it moves on once a forward has gone through all of them.
         window: tokens that a query sees, itself included; ``None`` for all.
+        columns: tokens that it has room for at first.
     """
 
-    def __init__(self, layout: Layout, window: int | None) -> None:
+    def __init__(self, layout: Layout, window: int | None, columns: int) -> None:
         """Begin without storage; the first keys and values say its shape."""
         super().__init__()
+        self.columns = columns
         self.layout = layout
         self.window = window
 
@@ -63,10 +65,9 @@ class GrowingLayer(CacheLayerMixin):  # type: ignore[misc]
         return self.window is not None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Make storage of the shape of these states, with room to spare."""
-        columns = self.layout.end + key_states.shape[-2] + SPARE_COLUMNS
-        self.keys = _room(key_states, self.layout.rows, columns)
-        self.values = _room(value_states, self.layout.rows, columns)
+        """Make storage for states of this kind."""
+        self.keys = _room(key_states, self.layout.rows, self.columns)
+        self.values = _room(value_states, self.layout.rows, self.columns)
         self.is_initialized = True
 
     def update(
@@ -75,18 +76,21 @@ class GrowingLayer(CacheLayerMixin):  # type: ignore[misc]
         """Write the states behind what is there; return views of all that a query may see."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        rows, end = self.layout.rows, self.layout.end + key_states.shape[-2]
-        _, hidden = self.get_mask_sizes(key_states.shape[-2])
-        seen = slice(self.layout.first + hidden, end)
-        self.keys[:rows, :, self.layout.end : end] = key_states
-        self.values[:rows, :, self.layout.end : end] = value_states
+        held, rows = self.layout.end, self.layout.rows
+        hidden = self._hidden()
+        new = slice(held, held + key_states.shape[-2])
+        seen = slice(self.layout.first + hidden, new.stop)
+        self.keys[:rows, :, new] = key_states
+        self.values[:rows, :, new] = value_states
         return self.keys[:rows, :, seen], self.values[:rows, :, seen]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Return how many columns the queries are given, and how many before them they are not."""
-        held = self.get_seq_length()
-        hidden = 0 if self.window is None else max(held - self.window + 1, 0)
-        return held + query_length - hidden, hidden
+        hidden = self._hidden()
+        return self.get_seq_length() + query_length - hidden, hidden
+
+    def _hidden(self) -> int:
+        return 0 if self.window is None else max(self.get_seq_length() - self.window + 1, 0)
 
     def get_seq_length(self) -> int:
         """Return the tokens of the longest row."""
@@ -104,15 +108,17 @@ class GrowingCache(Cache):  # type: ignore[misc]
         layout: the part of the storage that is in use.
     """
 
-    def __init__(self, windows: Sequence[int | None], starts: Sequence[int] = (0,)) -> None:
-        """Begin empty.
+    def __init__(self, windows: Sequence[int | None], rows: int, columns: int) -> None:
+        """Begin empty, with room for so many rows of so many tokens.
 
         Args:
             windows: for each layer the tokens that a query sees; ``None`` for all.
-            starts: for each row the column where its tokens are going to begin.
+            rows: rows, all in use.
+            columns: tokens of a row; ``reserve`` makes room for more.
         """
-        self.layout = Layout(starts=list(starts))
-        super().__init__(layers=[GrowingLayer(self.layout, window) for window in windows])
+        self.layout = Layout(starts=[0] * rows)
+        layers = [GrowingLayer(self.layout, window, columns) for window in windows]
+        super().__init__(layers=layers)
 
     @property
     def bytes_a_token(self) -> int:
@@ -129,7 +135,7 @@ class GrowingCache(Cache):  # type: ignore[misc]
 
     def like(self) -> GrowingCache:
         """Return an empty cache for the same model, without rows."""
-        fresh = GrowingCache([layer.window for layer in self.layers], starts=())
+        fresh = GrowingCache([layer.window for layer in self.layers], 0, 0)
         for mine, other in zip(fresh.layers, self.layers, strict=True):
             mine.keys, mine.values = _room(other.keys, 0, 0), _room(other.values, 0, 0)
             mine.is_initialized = True
@@ -164,9 +170,9 @@ class GrowingCache(Cache):  # type: ignore[misc]
         changed meanwhile.
         """
         free = slice(self.layout.rows, self.layout.rows + rows)
-        part = GrowingCache([layer.window for layer in self.layers], starts=())
+        part = GrowingCache([layer.window for layer in self.layers], rows, 0)
         part.layout.end = self.layout.end - tokens
-        part.layout.starts.extend([part.layout.end] * rows)
+        part.layout.starts[:] = [part.layout.end] * rows
         for mine, whole in zip(part.layers, self.layers, strict=True):
             mine.keys, mine.values = whole.keys[free], whole.values[free]
             mine.is_initialized = True

@@ -192,13 +192,14 @@ def test_what_all_prompts_begin_with_is_read_once(model, recorded):
     assert recorder.shapes == [(1, 40), (4, 6)]
 
 
-def test_long_prompts_are_read_in_parts(model, recorded):
-    requests = [UntilRequest(prompt, 3, ()) for prompt in prompts_of([100, 30, 20])]
+@pytest.mark.parametrize("shared", [0, 200])
+def test_long_prompts_are_read_in_parts(model, recorded, shared):
+    requests = [UntilRequest(prompt, 3, ()) for prompt in prompts_of([100, 30, 20], shared)]
     expected = [generated(model, request) for request in requests]
     recorder = recorded()
     assert together(model, requests, WIDE) == expected
     assert max(rows * tokens for rows, tokens in recorder.shapes) <= WIDE.prefill_tokens
-    assert (1, 64) in recorder.shapes
+    assert recorder.shapes.count((1, 64)) == (1 if shared == 0 else 4)
 
 
 def test_no_step_is_spent_on_a_row_that_has_ended(model, recorded):
