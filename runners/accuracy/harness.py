@@ -6,8 +6,8 @@ items come from is replaced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -99,15 +99,10 @@ class HarnessTask:
         responses = _ask(lm, self.harness.OUTPUT_TYPE, requests)
         for request, response in zip(requests, responses, strict=True):
             request.resps, request.filtered_resps = [response], {}
-        places = {id(request): place for place, request in enumerate(requests)}
-        found: list[AnswerTrace] = []
         with repeatable():
             for part in self.parts:
                 part.harness.apply_filters()
-                for item, (index, asked) in enumerate(_by_item(part)):
-                    trace = _Item(lm, part, item, index, asked, places[id(asked[0])])
-                    found.append(trace.answer())
-        return tuple(found)
+            return tuple(_answer(lm, item) for item in _items(self.parts))
 
 
 def _ask(lm: EngineLM, kind: str, requests: list[Instance]) -> Sequence[object]:
@@ -118,66 +113,63 @@ def _ask(lm: EngineLM, kind: str, requests: list[Instance]) -> Sequence[object]:
     return lm.loglikelihood(requests)
 
 
-def _by_item(part: Part) -> list[tuple[int, list[Instance]]]:
-    by_item: dict[int, list[Instance]] = {index: [] for index in part.indices}
-    for request in part.harness.instances:
-        by_item[request.doc_id].append(request)
-    return [(i, sorted(asked, key=lambda r: r.idx)) for i, asked in by_item.items()]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Item:
-    """One item with what was asked and answered."""
+    """One item that was asked: its part, its place in the split, and its requests.
 
-    lm: EngineLM
+    ``first`` is the place of the first of them among all that was asked.
+    """
+
     part: Part
-    item: int
     index: int
+    stratum: str
     asked: Sequence[Instance]
-    place: int
+    first: int
 
-    def answer(self) -> AnswerTrace:
-        """Return its trace."""
-        kind = self.part.harness.OUTPUT_TYPE
-        found = self._scored()
-        item_id, stratum = self.part.item_id(self.index), self.part.strata[self.item]
-        first = self.asked[0]
-        if kind == OPEN:
-            ids = self.lm.answers[self.place].output_ids
-            return AnswerTrace(item_id, found.scores, stratum=stratum, output_ids=ids)
-        if kind != ROLLING:
-            choices = tuple(request.resps[0][0] for request in self.asked)
-            return AnswerTrace(item_id, found.scores, choices, stratum=stratum)
-        return AnswerTrace(
-            item_id,
-            found.scores,
-            (first.resps[0],),
-            tokens=len(self.lm.tok_encode(first.args[0], add_special_tokens=False)),
-            text_bytes=found.text_bytes or len(first.args[0].encode()),
-            stratum=stratum,
-        )
 
-    def _scored(self) -> ItemScores:
-        """Score it behind each of the task's filters; of several, a score's name says which."""
-        filters = list(self.asked[0].filtered_resps)
-        found = [
-            item_scores(
-                self.part.harness,
-                self.part.harness.process_results(
-                    self.asked[0].doc, [request.filtered_resps[name] for request in self.asked]
-                ),
-            )
-            for name in filters
-        ]
-        if len(filters) == 1:
-            return found[0]
-        return ItemScores(
-            {
-                f"{m},{name}": v
-                for name, s in zip(filters, found, strict=True)
-                for m, v in s.scores.items()
-            }
+def _items(parts: Sequence[Part]) -> Iterator[_Item]:
+    before = 0
+    for part in parts:
+        by_item: dict[int, list[tuple[int, Instance]]] = {index: [] for index in part.indices}
+        for place, request in enumerate(part.harness.instances, before):
+            by_item[request.doc_id].append((place, request))
+        for (index, asked), stratum in zip(by_item.items(), part.strata, strict=True):
+            ordered = sorted((request for _, request in asked), key=lambda request: request.idx)
+            yield _Item(part, index, stratum, ordered, asked[0][0])
+        before += len(part.harness.instances)
+
+
+def _answer(lm: EngineLM, item: _Item) -> AnswerTrace:
+    kind, found = item.part.harness.OUTPUT_TYPE, _scored(item)
+    plain = AnswerTrace(item.part.item_id(item.index), found.scores, stratum=item.stratum)
+    if kind == OPEN:
+        return replace(plain, output_ids=lm.answers[item.first].output_ids)
+    if kind != ROLLING:
+        return replace(plain, loglikelihoods=tuple(r.resps[0][0] for r in item.asked))
+    text = item.asked[0].args[0]
+    return replace(
+        plain,
+        loglikelihoods=(item.asked[0].resps[0],),
+        tokens=len(lm.tok_encode(text, add_special_tokens=False)),
+        text_bytes=found.text_bytes or len(text.encode()),
+    )
+
+
+def _scored(item: _Item) -> ItemScores:
+    """Score an item behind each of the task's filters; of several, a score's name says which."""
+    harness, document = item.part.harness, item.asked[0].doc
+    found = {
+        name: item_scores(
+            harness,
+            harness.process_results(document, [r.filtered_resps[name] for r in item.asked]),
         )
+        for name in item.asked[0].filtered_resps
+    }
+    if len(found) == 1:
+        return next(iter(found.values()))
+    return ItemScores(
+        {f"{score},{name}": v for name, of in found.items() for score, v in of.scores.items()}
+    )
 
 
 def prepared(

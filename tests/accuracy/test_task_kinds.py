@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from leanboard.metrics.metric import Missing
 from leanboard.metrics.registry import metric
 from leanboard.metrics.summary import summarise
 from leanboard.metrics.trace import AnswerObservation
-from leanboard.results.errors import ConfigError
+from leanboard.results.errors import ConfigError, MissingDependencyError
 from leanboard.runners.accuracy.adapter import EngineLM
 from leanboard.runners.accuracy.harness import HarnessTask
 from leanboard.runners.accuracy.instructions import repeatable
@@ -203,6 +204,15 @@ def test_missing_rules_for_sentences_are_told_before_lm_eval_looks_for_a_network
     rules = tmp_path / "nltk" / "tokenizers" / "punkt_tab" / "english"
     rules.mkdir(parents=True)
     assert plan("ifeval", task_data.ifeval, nltk_data=str(tmp_path / "nltk")).size == 10
+
+
+def test_a_missing_package_is_told_with_the_extra_that_brings_it(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda n: None if n == "langdetect" else found(n))
+    with pytest.raises(MissingDependencyError, match=r"langdetect: pip install 'leanboard\[acc"):
+        plan("ifeval", task_data.ifeval)
 
 
 def test_detecting_a_language_gives_the_same_answer_every_time() -> None:
