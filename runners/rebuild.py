@@ -83,7 +83,7 @@ def rebuild(
         _check_name("workload", cell.workload.name)
         _check_name("procedure", cell.procedure.name)
     else:
-        _check_task(cell.task, allow_model=allow_model)
+        _check_task(record, cell.task, allow_model=allow_model)
     (spec,) = blocks([*overrides(cell), *_places(store, cache)])
     return replace(spec, workloads=()) if isinstance(cell, AccuracyCell) else spec
 
@@ -221,7 +221,7 @@ def _menu_ids() -> frozenset[tuple[str, str]]:
     return frozenset((str(p.get("id")), str(p.get("revision"))) for p in plain if p.get("id"))
 
 
-def _check_task(task: Task, *, allow_model: bool) -> None:
+def _check_task(record: Record, task: Task, *, allow_model: bool) -> None:
     for knob, value in task.settings.items():
         _check_value(f"task.settings.{knob}", value)
     if task.harness == "leanboard":
@@ -230,6 +230,11 @@ def _check_task(task: Task, *, allow_model: bool) -> None:
             raise ConfigError(
                 f"the record scores the text '{task.name}'; here there is '{text['name']}'."
             )
+    elif task.data_source.startswith("dir:"):
+        raise ConfigError(
+            f"the record's task '{task.name}' was in a folder of the machine that measured it. If "
+            f"you have its files, put their folder for FOLDER: {run_command(record)}"
+        )
     elif not task.data_source.startswith("package:") and not allow_model:
         raise ConfigError(
             f"the record's task '{task.name}' takes its data from a hub. To fetch it because this "

@@ -13,7 +13,7 @@ from leanboard.runners.packages import has_pip
 EXTRAS = {
     "transformers": ("torch", "transformers", "torchao", "safetensors", "gguf"),
     "llamacpp": ("xllamacpp", "gguf"),
-    "accuracy": ("lm-eval", "datasets"),
+    "accuracy": ("lm-eval", "datasets", "nltk", "langdetect", "immutabledict"),
     "energy": ("codecarbon", "nvidia-ml-py"),
 }
 """Packages of each extra in pyproject that a measurement needs."""

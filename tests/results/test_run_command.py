@@ -96,6 +96,33 @@ def test_an_accuracy_record_asks_for_its_task() -> None:
     assert "workload" not in asked
 
 
+def test_a_split_that_is_not_the_first_is_asked_for_by_name() -> None:
+    task = make_task("arc_easy").model_copy(update={"split": "test"})
+    asked = overrides(make_record(kind="accuracy", task=task))
+    assert asked["accuracy.tasks"] == "[{arc_easy:{split:test}}]"
+    hub = task.model_copy(update={"data_source": "hub:allenai/ai2_arc"})
+    asked = overrides(make_record(kind="accuracy", task=hub))
+    assert (asked["accuracy.source"], asked["accuracy.tasks"]) == ("hub", "[arc_easy]")
+
+
+def test_a_directory_of_data_is_left_to_the_reader() -> None:
+    task = make_task("gsm8k").model_copy(
+        update={"split": "test", "data_source": "dir:gsm8k/test.jsonl"}
+    )
+    asked = overrides(make_record(kind="accuracy", task=task))
+    assert (asked["accuracy.source"], asked["accuracy.data_dir"]) == ("dir", "FOLDER")
+
+
+def test_a_chat_is_asked_for_with_its_system_prompt() -> None:
+    settings = {"adapter": 1, "chat_template": "0" * 64, "system": "Be brief: it's ${you}."}
+    task = make_task("arc_easy").model_copy(update={"settings": settings})
+    asked = overrides(make_record(kind="accuracy", task=task))
+    assert asked["accuracy.chat_template"] == "true"
+    assert asked["accuracy.system"] == hydra_value("Be brief: it's ${you}.")
+    plain = overrides(make_record(kind="accuracy", task=make_task("arc_easy")))
+    assert not {"accuracy.chat_template", "accuracy.system"} & set(plain)
+
+
 def test_a_text_record_asks_for_its_text_alone() -> None:
     config = TextConfig("squad-passages", bytes=300, window_bytes=256)
     pool = Pool((Passage("A title", "A text of a passage. " * 10),), "0" * 64, "package:made==1")

@@ -181,6 +181,13 @@ HOSTILE: Mapping[str, tuple[Record, str]] = {
         make_record(kind="accuracy", task=make_task("evil")),
         "no offline task 'evil'",
     ),
+    "a task of a folder": (
+        make_record(
+            kind="accuracy",
+            task=make_task("gsm8k").model_copy(update={"data_source": "dir:gsm8k/test.jsonl"}),
+        ),
+        "put their folder for FOLDER",
+    ),
     "another text": (
         make_record(
             kind="accuracy", task=make_task("evil").model_copy(update={"harness": "leanboard"})
