@@ -71,7 +71,7 @@ def log_probabilities(context: LlamaContext, span: Span) -> NDArray[np.float32]:
             raise not_finite("The span", at, len(tokens))
         if table is None:
             table = np.empty((len(tokens) - start, logits.shape[1]), dtype=np.float32)
-        table[position - start : position - start + len(logits)] = log_softmax(logits, facts)
+        log_softmax(logits, facts, out=table[position - start :][: len(logits)])
     if table is None:
         raise ArmError("A span without a continuation has nothing to predict.")
     return table

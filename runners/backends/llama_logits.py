@@ -36,24 +36,26 @@ def read_rows(logits: NDArray[np.float32]) -> RowFacts:
     facts = RowFacts(
         np.empty(count), np.empty(count, dtype=np.int64), np.empty(count, dtype=np.bool_)
     )
+    room = np.empty((min(_ROWS, count), logits.shape[1]), dtype=np.float32)
     for start in range(0, count, _ROWS):
         part = slice(start, start + _ROWS)
         rows = logits[part]
+        powers = room[: len(rows)]
         greedy = rows.argmax(axis=1)
         top = np.take_along_axis(rows, greedy[:, None], axis=1)
         # What is not finite is found here; it shall not warn as well.
         with np.errstate(invalid="ignore", over="ignore"):
-            sums = np.exp(rows - top).sum(axis=1)
+            np.exp(np.subtract(rows, top, out=powers), out=powers)
+            sums = powers.sum(axis=1)
             facts.log_sums[part] = top[:, 0].astype(np.float64) + np.log(sums, dtype=np.float64)
         facts.greedy[part] = greedy
         facts.finite[part] = np.isfinite(sums) & np.isfinite(rows.min(axis=1))
     return facts
 
 
-def log_softmax(logits: NDArray[np.float32], facts: RowFacts) -> NDArray[np.float32]:
-    """Return the log-probabilities (rows, vocabulary) of rows of logits."""
-    found: NDArray[np.float32] = logits - facts.log_sums[:, None].astype(np.float32)
-    return found
+def log_softmax(logits: NDArray[np.float32], facts: RowFacts, out: NDArray[np.float32]) -> None:
+    """Write the log-probabilities (rows, vocabulary) of rows of logits to ``out``."""
+    np.subtract(logits, facts.log_sums[:, None], out=out, casting="same_kind")
 
 
 def greedy_tokens(logits: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
