@@ -10,6 +10,7 @@ from leanboard.leaderboard.cells import BoardCell, cell_of
 from leanboard.leaderboard.columns import Column, columns_of
 from leanboard.leaderboard.doubt import in_one_process, unrest_of
 from leanboard.leaderboard.format import plural
+from leanboard.leaderboard.gate_marks import GateMark, gate_mark
 from leanboard.leaderboard.variants import Variant, variants
 from leanboard.results.reliability import Reliability
 from leanboard.results.schema import Record, Status
@@ -29,7 +30,8 @@ class BoardRow:
     ``label``, ``workload`` and ``backend`` are plain names, for filters; where a name stands for
     more than one thing, the ``_text`` beside it says which. ``unstable`` holds the causes, and is
     empty for a run that is not known to be unstable. ``one_process`` tells that it is compared with
-    its baseline by intervals that were taken within one process an arm.
+    its baseline by intervals that were taken within one process an arm. ``gate`` stands beside its
+    accuracy.
     """
 
     label: str
@@ -50,6 +52,7 @@ class BoardRow:
     stability: Reliability
     unstable: str
     one_process: bool
+    gate: GateMark
     href: str
     cells: tuple[BoardCell, ...]
 
@@ -131,6 +134,7 @@ def _line(row: Row, columns: Sequence[Column], variant: Variant, unrest: str) ->
         stability=row.stability,
         unstable=(row.causes or NO_CAUSE) if unstable else "",
         one_process=any(in_one_process(comparison) for comparison in record.comparisons),
+        gate=gate_mark(row.gate),
         href=run_href(record),
         cells=tuple(cell_of(row, column, unrest) for column in columns),
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leanboard.leaderboard.columns import Column, comparable
+from leanboard.leaderboard.columns import KL, Column, comparable
+from leanboard.leaderboard.divergence import bounds
 from leanboard.leaderboard.doubt import doubts_about, launches_of
 from leanboard.leaderboard.format import DASH, number, percent, plural, rounded, span
+from leanboard.leaderboard.gate_marks import gate_mark
 from leanboard.metrics.metric import Direction, Role, Verdict
 from leanboard.results.schema import Comparison, Interval, Measurement
 from leanboard.results.table import Row
@@ -134,13 +136,20 @@ def cell_of(row: Row, column: Column, unrest: str) -> BoardCell:
         estimate="" if solid else _provenance(measured),
         text=number(value * column.scale.factor),
         span="" if low is None or high is None else span(low, high, column.scale),
-        title=_title(measured, column),
+        title="; ".join(filter(None, (_title(measured, column), _beside(row, column)))),
         gain=gain_of(row.comparison(column.name), column.direction, column.role, unrest),
         unranked=column.role is Role.QUALITY and not row.quality_ranked,
         bar=round(max(0.0, value * width), 2),
         whisker_start=round(start, 2),
         whisker_width=round(max(MARK_WIDTH, end - start), 2),
     )
+
+
+def _beside(row: Row, column: Column) -> str:
+    """Return what a reader must know of a value beyond the value; empty for most."""
+    if column.gated:
+        return gate_mark(row.gate).title
+    return bounds(row.accuracy_records) if column.name == KL else ""
 
 
 def _sentence(comparison: Comparison, ratio: float) -> str:

@@ -1,4 +1,4 @@
-"""The metric columns of the board: the registry's metrics, and the scores of each task."""
+"""The metric columns of the board: the registry's metrics, what is derived, each task's scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from leanboard.leaderboard.format import Scale, scale_for
 from leanboard.metrics.metric import Direction, Metric, Role
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.trace import Provenance
-from leanboard.results.derived_columns import ACCURACY
+from leanboard.results.derived_columns import ACCURACY, DERIVED, DerivedColumn
 from leanboard.results.schema import Measurement
 from leanboard.results.table import Row
 
@@ -20,14 +20,23 @@ BETTER = {
     Direction.NEUTRAL: "neither direction is better",
 }
 _BY_NAME = {metric.name: metric for metric in METRICS}
-_PLACES = {metric.name: place for place, metric in enumerate(METRICS)}
+_PLACES = {metric.name: (place, 1) for place, metric in enumerate(METRICS)}
+# What is derived stands before the scores that most of it is derived from.
+_PLACES |= {name: (_PLACES["acc"][0], place - len(DERIVED)) for place, name in enumerate(DERIVED)}
+_LAST = len(METRICS), 0
 _ESTIMATES = (Provenance.MODELLED, Provenance.SIMULATED)
+KL = "kl_to_baseline"
+_HEADLINES = (ACCURACY, KL, "top1_agreement")
+# The baseline's less likely tokens are taken as one outcome: that never makes the KL larger.
+_AT_LEAST = ", at least"
 _SHORT = {
     "ttft_s": "TTFT",
     "tpot_s": "TPOT",
     "itl_p95_s": "ITL p95",
     "decode_tokens_per_s": "Decode",
     "energy_per_output_token_j": "Energy / token",
+    ACCURACY: "Accuracy",
+    KL: f"KL{_AT_LEAST}",
 }
 
 
@@ -45,8 +54,10 @@ class Column:
         direction: which way is better.
         role: what the metric is about.
         shown: whether the table shows it unasked.
-        largest: largest value or interval end of those that have a bar; estimates have none.
+        largest: largest value or interval end of those that have a bar; estimates have none. 0
+            where no value has one, since bars start at 0 and some value is below.
         axis: whether it can be an axis of a trade-off plot.
+        gated: whether the gate's mark stands beside its values.
     """
 
     name: str
@@ -60,6 +71,7 @@ class Column:
     shown: bool
     largest: float
     axis: bool
+    gated: bool
 
 
 def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
@@ -67,9 +79,12 @@ def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
     found: dict[str, list[Measurement]] = {}
     for row in rows:
         for name, measurement in row.measurements.items():
-            if measurement.value is not None and _base(name) is not None:
+            if measurement.value is not None:
                 found.setdefault(name, []).append(measurement)
-    return tuple(_column(name, found[name]) for name in sorted(found, key=_place))
+    meanings = {
+        name: meaning for name in sorted(found, key=place_of) if (meaning := meaning_of(name))
+    }
+    return tuple(_column(name, meaning, found[name]) for name, meaning in meanings.items())
 
 
 def comparable(measurement: Measurement, role: Role) -> bool:
@@ -80,79 +95,64 @@ def comparable(measurement: Measurement, role: Role) -> bool:
 
 
 def label_of(name: str) -> str:
-    """Return the human title of a measurement; its own name where the registry has none."""
-    if name == ACCURACY:
-        return "Accuracy, mean of tasks"
-    base = _base(name)
-    if base is None:
+    """Return the human title of a measurement; its own name where it is not known."""
+    meaning = meaning_of(name)
+    if meaning is None:
         return name
     task = name.rpartition(".")[0]
-    return f"{base.label} \u00b7 {task}" if task else base.label
+    label = meaning.label + (_AT_LEAST if name == KL else "")
+    return f"{label} \u00b7 {task}" if task else label
 
 
 def scale_of(name: str, unit: str, values: Iterable[float]) -> Scale:
     """Return the scale of a measurement's values; the metric says what a latency is."""
-    base = _base(name)
-    per_token = base is not None and base.name == "kv_bytes_per_token"
     scale = scale_for(unit, values)
+    per_token = name.rpartition(".")[2] == "kv_bytes_per_token"
     return Scale(scale.factor, f"{scale.suffix}/tok") if per_token else scale
 
 
-def place_of(name: str) -> tuple[int, str]:
-    """Return where a measurement stands in the registry's order."""
-    return _place(name)
+def place_of(name: str) -> tuple[tuple[int, int], str]:
+    """Return where a measurement stands: in the registry's order, what is derived before scores."""
+    return _PLACES.get(name.rpartition(".")[2], _LAST), name
 
 
-def _base(name: str) -> Metric | None:
-    """Return the registry's metric behind a name, which may carry a task in front."""
-    if name == ACCURACY:
-        return _BY_NAME["acc_norm"]
-    return _BY_NAME.get(name.rpartition(".")[2])
+def meaning_of(name: str) -> Metric | DerivedColumn | None:
+    """Return what a name stands for, which may carry a task in front; ``None`` if not known."""
+    return DERIVED.get(name) or _BY_NAME.get(name.rpartition(".")[2])
 
 
-def _place(name: str) -> tuple[int, str]:
-    base = name.rpartition(".")[2]
-    first = _PLACES["acc"] if name == ACCURACY else _PLACES.get(base, len(_PLACES))
-    return first, "" if name == ACCURACY else name
-
-
-def _column(name: str, measured: Sequence[Measurement]) -> Column:
-    metric = _BY_NAME.get(name.rpartition(".")[2], _BY_NAME["acc_norm"])
+def _column(name: str, meaning: Metric | DerivedColumn, measured: Sequence[Measurement]) -> Column:
     values = [m.value for m in measured if m.value is not None]
-    solid = [m for m in measured if comparable(m, metric.role)]
-    ends = [m.interval.high for m in solid if m.interval is not None]
-    drawn = [m.value for m in solid if m.value is not None]
     unit = measured[0].unit
-    axis = metric.direction is not Direction.NEUTRAL
+    axis = meaning.direction is not Direction.NEUTRAL
     return Column(
         name=name,
         label=label_of(name),
-        short=_short(name, metric),
-        doc=_MEAN_DOC if name == ACCURACY else metric.doc,
+        short=_SHORT.get(name, label_of(name)),
+        doc=meaning.doc,
         unit=unit,
         scale=scale_of(name, unit, values),
-        direction=metric.direction,
-        role=metric.role,
-        shown=_shown(name, metric),
-        largest=max([*drawn, *ends], default=0.0),
-        axis=axis and any(comparable(m, metric.role) for m in measured),
+        direction=meaning.direction,
+        role=meaning.role,
+        shown=_shown(name, meaning),
+        largest=_largest([m for m in measured if comparable(m, meaning.role)]),
+        axis=axis and any(comparable(m, meaning.role) for m in measured),
+        gated=name == ACCURACY,
     )
 
 
-_MEAN_DOC = "Unweighted mean over the tasks of acc_norm, or acc where a task has no acc_norm."
+def _largest(solid: Sequence[Measurement]) -> float:
+    drawn = [m.value for m in solid if m.value is not None]
+    for end in (m.interval for m in solid if m.interval is not None):
+        drawn += [end.low, end.high]
+    return max(drawn) if drawn and min(drawn) >= 0 else 0.0
 
 
-def _short(name: str, metric: Metric) -> str:
-    if name == ACCURACY:
-        return "Accuracy"
-    task = name.rpartition(".")[0]
-    return f"{metric.label} \u00b7 {task}" if task else _SHORT.get(name, metric.label)
-
-
-def _shown(name: str, metric: Metric) -> bool:
-    """Show the headline metrics; of the scores of single tasks only those of running text."""
-    a_share_of_one_task = "." in name and metric.direction is Direction.HIGHER
-    return name == ACCURACY or (metric.headline and not a_share_of_one_task)
+def _shown(name: str, meaning: Metric | DerivedColumn) -> bool:
+    """Show the headline metrics; scores of single tasks are asked for, or on the run's page."""
+    if isinstance(meaning, Metric):
+        return meaning.headline and "." not in name
+    return name in _HEADLINES
 
 
 Choose = Callable[[Column], bool]

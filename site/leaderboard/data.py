@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from leanboard.leaderboard.board import FILTERS, Board
 from leanboard.leaderboard.cells import BAR_WIDTH, DOUBT, GLYPHS, MARK_WIDTH, BoardCell
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
+from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
+from leanboard.leaderboard.gate_marks import SIGNS
 from leanboard.leaderboard.tradeoff import ESTIMATE, UNRANKED, UNSTABLE
 
 Json = dict[str, object]
@@ -37,6 +39,7 @@ def _data(board: Board) -> Json:
         "status": [line.status.value for line in lines],
         "reason": [line.reason for line in lines],
         "unstable": [line.unstable for line in lines],
+        "gate": [line.gate.text for line in lines],
     }
     return {
         "barWidth": BAR_WIDTH,
@@ -46,10 +49,12 @@ def _data(board: Board) -> Json:
         "unstableRun": UNSTABLE,
         "estimate": ESTIMATE,
         "doubt": DOUBT,
+        "gates": {SIGNS[verdict]: css for verdict, css in GATE_CLASSES.items()},
         "glyphs": {verdict.value: glyph for verdict, glyph in GLYPHS.items()},
         "rows": len(lines),
         "href": [line.href for line in lines],
         "baseline": [int(line.baseline) for line in lines],
+        "gateTitle": _dictionary([line.gate.title if line.gate.text else "" for line in lines]),
         "ranked": [int(line.ranked) for line in lines],
         "texts": {name: _dictionary(values) for name, values in texts.items()},
         "metrics": [_metric(column) for column in board.columns],
@@ -72,6 +77,7 @@ def _metric(column: Column) -> Json:
         "role": column.role.value,
         "shown": int(column.shown),
         "axis": int(column.axis),
+        "gated": int(column.gated),
         "largest": column.largest,
     }
 

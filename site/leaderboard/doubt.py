@@ -12,10 +12,11 @@ ONE_PROCESS = "one process an arm: what differs between processes is not in this
 def launches_of(comparison: Comparison) -> int:
     """Return the launches that a ratio comes from; 0 where there are none.
 
-    Records that are older than launches name none, and their runs had one process an arm.
+    Records that are older than launches name none, and their runs had one process an arm. What has
+    a standard error is over scored items, and no launch is in it.
     """
-    one = comparison.statistic == "ratio" and comparison.interval is not None
-    return max(comparison.launches, int(one))
+    timed = comparison.statistic == "ratio" and comparison.stderr is None
+    return max(comparison.launches, int(timed and comparison.interval is not None))
 
 
 def in_one_process(comparison: Comparison) -> bool:

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 from leanboard.leaderboard.board import Board, BoardRow, choices_of
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
-from leanboard.leaderboard.format import plural
+from leanboard.leaderboard.format import plural, share
+from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
 from leanboard.leaderboard.tradeoff import UNRANKED, default_tradeoff
 from leanboard.metrics.comparison import MIN_LAUNCHES, MIN_ROUNDS
+from leanboard.metrics.fidelity import LENGTH_HIGH, LENGTH_LOW
+from leanboard.metrics.gate import THRESHOLD, GateVerdict
+from leanboard.metrics.item_bootstrap import DRAWS, MIN_ITEMS
+from leanboard.metrics.lossless import TIE_NATS
 from leanboard.metrics.metric import Direction, Role
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.stability import CHECKS
 from leanboard.metrics.trace import Provenance
+from leanboard.results.derived_columns import DERIVED
 from leanboard.results.reliability import Reliability
 from leanboard.results.schema import Status
 
@@ -76,6 +82,7 @@ def leaderboard(site: Site) -> Context:
         "choices": choices_of(lines),
         "statuses": [status.value for status in Status],
         "unranked": UNRANKED,
+        **_gates(),
         "stabilities": _stabilities(shown),
         "one_process": plural(sum(line.one_process for line in shown), "row"),
         "summary": _summary(site),
@@ -104,7 +111,14 @@ def methodology(_: Site) -> Context:
             for role in Role
             if any(metric.role is role for metric in METRICS)
         ],
+        "derived": DERIVED,
         "better": BETTER,
+        **_gates(),
+        "draws": DRAWS,
+        "min_items": MIN_ITEMS,
+        "shortest": LENGTH_LOW,
+        "longest": LENGTH_HIGH,
+        "tie": TIE_NATS,
         "min_rounds": MIN_ROUNDS,
         "min_launches": MIN_LAUNCHES,
         "checks": [
@@ -130,6 +144,22 @@ PAGES: tuple[Page, ...] = (
 def in_order(pages: Sequence[Page]) -> list[Page]:
     """Return pages as the navigation lists them."""
     return sorted(pages, key=lambda page: (page.order, page.slug))
+
+
+_GATE_DOCS = {
+    GateVerdict.PASS: "the whole interval of the ratio reaches the threshold",
+    GateVerdict.FAIL: "all of it lies below",
+    GateVerdict.UNDECIDED: "it holds the threshold, and more items would decide",
+}
+
+
+def _gates() -> Context:
+    """Return the marks of gates, in words, and the threshold."""
+    marks = [
+        {"text": SIGNS[verdict], "css": CLASSES[verdict], "doc": _GATE_DOCS[verdict]}
+        for verdict in GateVerdict
+    ]
+    return {"gates": marks, "threshold": share(THRESHOLD)}
 
 
 def _only_modelled_joules(columns: Sequence[Column], lines: Sequence[BoardRow]) -> bool:

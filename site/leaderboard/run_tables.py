@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS
-from leanboard.leaderboard.columns import BETTER, label_of, place_of, scale_of
+from leanboard.leaderboard.columns import BETTER, label_of, meaning_of, place_of, scale_of
 from leanboard.leaderboard.doubt import doubts_about, launches_of
-from leanboard.leaderboard.format import DASH, number, quantity, span
+from leanboard.leaderboard.format import DASH, Scale, number, quantity, span
 from leanboard.metrics.metric import Metric, Role
 from leanboard.metrics.registry import METRICS
-from leanboard.results.schema import Comparison, Measurement, Record
+from leanboard.results.schema import Comparison, Interval, Measurement, Record
 
 _BY_NAME = {metric.name: metric for metric in METRICS}
 _OTHER = "other"
+_PLAIN = Scale(1.0, "")
 NO_REASON = "no reason given"
 ONE_VALUE = "one value"
 TOO_FEW = "too few independent samples for an interval"
@@ -76,7 +77,7 @@ def measured_groups(record: Record) -> tuple[Group, ...]:
         measurement, metric = record.measurements[name], _metric(name)
         if measurement.value is not None:
             about = _OTHER if metric is None else metric.role
-            groups[about].append(_measured(name, measurement, metric))
+            groups[about].append(measured_line(name, measurement))
     return tuple(Group(title, tuple(lines)) for title, lines in groups.items() if lines)
 
 
@@ -100,14 +101,16 @@ def compared(record: Record, unrest: str) -> tuple[Compared, ...]:
     return tuple(_compared(comparison, unrest) for comparison in record.comparisons)
 
 
-def _measured(name: str, measurement: Measurement, metric: Metric | None) -> Measured:
+def measured_line(name: str, measurement: Measurement) -> Measured:
+    """Return the line of a measurement that has a value."""
+    meaning = meaning_of(name)
     value = 0.0 if measurement.value is None else measurement.value
     scale = scale_of(name, measurement.unit, [value])
     interval = measurement.interval
     return Measured(
         name=name,
         label=label_of(name),
-        better="" if metric is None else BETTER[metric.direction],
+        better="" if meaning is None else BETTER[meaning.direction],
         value=quantity(measurement.value, measurement.unit, scale),
         interval=DASH if interval is None else span(interval.low, interval.high, scale),
         method=_no_interval(measurement) if interval is None else interval.method,
@@ -125,14 +128,14 @@ def _compared(comparison: Comparison, unrest: str) -> Compared:
     metric, interval = _metric(comparison.metric), comparison.interval
     doubts = doubts_about(comparison, None if metric is None else metric.role, unrest)
     launches = launches_of(comparison)
-    ends = "" if interval is None else f"{interval.low:.3f} \u2013 {interval.high:.3f}"
+    value = comparison.value
     verdict = f"{GLYPHS[comparison.verdict]} {comparison.verdict.value}{DOUBT if doubts else ''}"
     return Compared(
         name=comparison.metric,
         label=label_of(comparison.metric),
         statistic=comparison.statistic,
-        value=DASH if comparison.value is None else number(comparison.value, 3),
-        interval=ends or DASH,
+        value=DASH if value is None else number(value, _places(comparison)),
+        interval=DASH if interval is None else _ends(comparison, interval),
         n=f"{comparison.n:,}",
         launches=f"{launches:,}" if launches else DASH,
         verdict=verdict.lstrip(),
@@ -141,6 +144,17 @@ def _compared(comparison: Comparison, unrest: str) -> Compared:
         method="" if interval is None else interval.method,
         reason=comparison.reason or "",
     )
+
+
+def _places(comparison: Comparison) -> int | None:
+    """Return the decimals of a ratio; others need as many as they are small."""
+    return 3 if comparison.statistic == "ratio" else None
+
+
+def _ends(comparison: Comparison, interval: Interval) -> str:
+    if comparison.statistic == "ratio":
+        return f"{number(interval.low, 3)} \u2013 {number(interval.high, 3)}"
+    return span(interval.low, interval.high, _PLAIN)
 
 
 def _metric(name: str) -> Metric | None:

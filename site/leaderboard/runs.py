@@ -25,6 +25,7 @@ from leanboard.leaderboard.describe import (
 )
 from leanboard.leaderboard.doubt import unrest_of
 from leanboard.leaderboard.format import moment, plural, quantity
+from leanboard.leaderboard.quality import Quality, scored_quality, timed_quality
 from leanboard.leaderboard.roofline import PhaseLine, phase_lines
 from leanboard.leaderboard.run_tables import (
     Compared,
@@ -70,6 +71,7 @@ class RunPage:
     missed: tuple[Missed, ...]
     compared: tuple[Compared, ...]
     doubts: tuple[str, ...]
+    quality: Quality | None
     roofline: tuple[PhaseLine, ...]
     baseline_link: Link | None
     baseline_note: str
@@ -130,6 +132,7 @@ def run_page(
         missed=missed(record),
         compared=comparisons,
         doubts=tuple(dict.fromkeys(doubt for line in comparisons for doubt in line.doubts)),
+        quality=_quality(record, neighbours),
         roofline=phase_lines(record),
         baseline_link=_baseline(record, neighbours),
         baseline_note=_unjudged(baseline) if timed else "",
@@ -179,6 +182,13 @@ def _took(record: Record) -> tuple[Term, ...]:
     whole = (times.finished_at - times.started_at).total_seconds()
     parts = (("whole run", whole), ("load", times.load_s), ("measuring", times.measure_s))
     return tuple(Term(name, quantity(value, "s")) for name, value in parts if value is not None)
+
+
+def _quality(record: Record, neighbours: Neighbours) -> Quality | None:
+    if isinstance(record.cell, PerformanceCell):
+        row = neighbours.rows.get(run_place(record))
+        return timed_quality(record, row, neighbours.runs)
+    return scored_quality(record, neighbours.runs)
 
 
 def _baseline(record: Record, neighbours: Neighbours) -> Link | None:

@@ -280,7 +280,7 @@ def valid(fields: dict[str, Any]) -> bool:
 def poisoned(record: Record) -> tuple[Record, int]:
     """Return the record with a payload in every text and open mapping that the schema admits."""
     fields = record.model_dump(mode="json")
-    fields["facts"] = {"note": "x"}
+    fields["facts"] = {"note": "x", "kl_error": "x", "answers_cached": {"value": "x"}}
     fields["cell"]["backend"]["params"] = {"knob": "x", "deep": {"er": ["x"]}}
     fields["environment"]["settings"] = {"setting": "x"}
     planted = 0
@@ -305,12 +305,13 @@ def poisoned(record: Record) -> tuple[Record, int]:
 @pytest.fixture(scope="session")
 def poisoned_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("poisoned")
-    base = make_run()
+    base, scored = make_run(), make_run(kind="accuracy")
     runs = [
         base,
+        scored,
         make_run(techniques=["bf16"], baseline=base),
         make_run(techniques=["nf4"], status="failed"),
-        make_run(kind="accuracy"),
+        make_run(kind="accuracy", techniques=["bf16"], baseline=scored),
         make_run(kind="accuracy", task="squad-passages"),
     ]
     store = Store(root / "records", "local")

@@ -114,12 +114,20 @@ function drawCell(metric, cells, row) {
     cell.append(make("span", { class: "badge plain", title: LEANBOARD.unranked }, "not ranked"), " ");
   }
   if (cells.gain[row] !== null) cell.append(drawGain(cells, row), " ");
+  if (metric.gated) cell.append(...drawGate(row));
   cell.append(make("span", { class: "value" }, formatNumber(value * metric.factor)));
   const spanned = cells.low[row] !== null && cells.high[row] !== null;
   const span = spanned ? formatSpan(cells.low[row], cells.high[row], metric.factor) : "";
   cell.append(make("small", { class: "span" }, span));
-  if (!estimate) cell.append(drawBar(metric, value, cells, row, spanned));
+  if (!estimate && metric.largest > 0) cell.append(drawBar(metric, value, cells, row, spanned));
   return cell;
+}
+
+// The gate's mark: whether enough of the baseline's accuracy is kept.
+function drawGate(row) {
+  const text = textOf(LEANBOARD.texts.gate, row);
+  const title = textOf(LEANBOARD.gateTitle, row);
+  return text ? [make("span", { class: `badge ${LEANBOARD.gates[text]}`, title }, text), " "] : [];
 }
 
 function drawGain(cells, row) {
@@ -134,7 +142,7 @@ function drawGain(cells, row) {
 
 // A bar from zero to the value, and the interval as a dark stroke inside it.
 function drawBar(metric, value, cells, row, spanned) {
-  const scale = metric.largest > 0 ? LEANBOARD.barWidth / metric.largest : 0;
+  const scale = LEANBOARD.barWidth / metric.largest;
   const svg = make("svg", {
     class: "mini", viewBox: `0 0 ${LEANBOARD.barWidth} 5`, preserveAspectRatio: "none", "aria-hidden": "true",
   });
