@@ -9,7 +9,7 @@ from leanboard.leaderboard.board import Place
 from leanboard.leaderboard.columns import label_of
 from leanboard.leaderboard.describe import Section, Term
 from leanboard.leaderboard.divergence import fact
-from leanboard.leaderboard.format import number
+from leanboard.leaderboard.format import number, quantity
 from leanboard.leaderboard.gate_marks import gate_mark
 from leanboard.leaderboard.run_tables import NO_REASON, Measured, Missed, measured_line
 from leanboard.leaderboard.score_tables import (
@@ -139,6 +139,8 @@ def _how(record: Record) -> Section:
         _chat_template(task),
         Term("answers", _answers(record)),
         Term("tokens fed", _tokens(record)),
+        Term("peak memory", _peak_memory(record)),
+        Term("machine", record.machine_id),
         *(Term("note", warning) for warning in record.warnings),
     )
     if record.error is not None:
@@ -168,3 +170,9 @@ def _tokens(record: Record) -> str:
     if fed is None or plain is None:
         return NOT_NOTED
     return f"{number(fed, 0)}; each request by itself: {number(plain, 0)}"
+
+
+def _peak_memory(record: Record) -> str:
+    """Return the peak of the whole task; answers from an earlier run leave it unknown."""
+    found = fact(record.facts, "scoring_peak_memory_bytes")
+    return NOT_NOTED if found is None else quantity(found, "B")

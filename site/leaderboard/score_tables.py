@@ -14,7 +14,7 @@ from leanboard.leaderboard.gate_marks import GateMark, gate_mark, task_gate
 from leanboard.metrics.chance import CHANCE
 from leanboard.metrics.fidelity import OTHER
 from leanboard.metrics.metric import Direction, Role
-from leanboard.results.derived_columns import DERIVED
+from leanboard.results.derived_columns import ACCURACY, DERIVED
 from leanboard.results.gates import REQUANTISED
 from leanboard.results.schema import Comparison, Measurement, Record
 from leanboard.results.task_scores import known_scores, task_of, task_scores
@@ -110,13 +110,13 @@ def average_line(measured: Mapping[str, Measurement], gate: GateMark) -> ScoreLi
         measured: the measurements of the joined row.
         gate: that of the row.
     """
-    accuracy = measured["accuracy"]
+    accuracy = measured[ACCURACY]
     if accuracy.value is None:
         return None
     return ScoreLine(
-        name="accuracy",
-        label=label_of("accuracy"),
-        better=BETTER[DERIVED["accuracy"].direction],
+        name=ACCURACY,
+        label=label_of(ACCURACY),
+        better=BETTER[DERIVED[ACCURACY].direction],
         score=number(accuracy.value),
         interval=_ends(accuracy),
         n=f"{accuracy.n:,}",

@@ -75,6 +75,8 @@ def test_the_table_reads_the_same_with_and_without_javascript(
     rows = page.locator("#board tbody tr").all_inner_texts()
     assert rows == static.locator("#board tbody tr").all_inner_texts()
     assert len(rows) == 20
+    for gate in ("\u2713 pass", "\u2717 fail", "\u25d0 undecided"):
+        assert any(gate in row for row in rows)
     marks = "#plot .point"
     page.goto(demo.address("pareto.html"))
     static.goto(demo.address("pareto.html"))

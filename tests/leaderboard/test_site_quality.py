@@ -290,6 +290,7 @@ def test_how_a_task_was_scored_is_told_with_its_notes(demo: Demo) -> None:
     assert told["harness"] == "lm-eval 0.4.13, task version 1.0"
     assert told["answers"] == "388 scored in this run, 12 kept from an earlier one"
     assert told["tokens fed"] == "21,000; each request by itself: 64,000"
+    assert told["peak memory"] == "900 MiB"
     assert told["note"] == "scored whole: its cache cannot be shared"
     assert len(told["data hash"]) == 64
 
@@ -299,7 +300,7 @@ def test_what_an_older_scoring_run_did_not_note_is_said_to_be_so() -> None:
     found = scored_quality(make_run(kind="accuracy", task=task).record, {})
     assert found is not None
     told = {term.name: (term.text, term.code) for term in found.scoring[0].terms}
-    assert told["answers"] == told["tokens fed"] == (NOT_NOTED, False)
+    assert told["answers"] == told["tokens fed"] == told["peak memory"] == (NOT_NOTED, False)
     assert told["chat template"] == ("ab12", True)
     assert told["items"] == ("all of validation", False)
 

@@ -156,6 +156,7 @@ def scored(task: str, arm: str) -> AnswerObservation:
         "answers_scored": Quantity(ITEMS - 12, "1", Provenance.COUNTED),
         "scored_tokens": Quantity(21_000, "tok", Provenance.COUNTED),
         "scored_tokens_plain": Quantity(64_000, "tok", Provenance.COUNTED),
+        "scoring_peak_memory_bytes": Quantity(900 * 2**20, "B", Provenance.MEASURED),
     }
     if task == "squad-passages" and arm != "none":
         return _beside_the_baseline(replace(seen, facts={**facts, **KL_FACTS}), arm)
