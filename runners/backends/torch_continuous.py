@@ -86,6 +86,11 @@ class ContinuousBatch:
     _waiting: list[Row] = field(default_factory=list, init=False)
     _live: list[Row] = field(default_factory=list, init=False)
 
+    def __post_init__(self) -> None:
+        """Ask for the last logits only, where the model can be asked."""
+        takes = inspect.signature(self.model.forward).parameters
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+
     def answer(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
         """Yield each answer with the place of its request, as soon as it has ended.
 
@@ -197,7 +202,6 @@ class ContinuousBatch:
         if min(layout.starts) < max(layout.starts):
             mask = (torch.arange(layout.first, end, device=device) >= starts).long()
         positions = torch.arange(layout.end, end, device=device) - starts
-        last = {"logits_to_keep": 1} if self._can_keep_last else {}
         with torch.no_grad():
             output = self.model(
                 input_ids=ids,
@@ -205,15 +209,11 @@ class ContinuousBatch:
                 position_ids=positions.clamp(min=0),
                 past_key_values=cache,
                 use_cache=True,
-                **last,
+                **self._last,
             )
         cache.advance(ids.shape[1])
         logits: torch.Tensor = output.logits[:, -1]
         return logits
-
-    @property
-    def _can_keep_last(self) -> bool:
-        return "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
     def _take(self, logits: torch.Tensor, first: int) -> list[Row]:
         """Choose the next tokens of the rows from ``first`` on; return the rows that ended."""

@@ -57,11 +57,12 @@ class TransformersEngine:
             tokenizer: its tokenizer.
             clock: seconds; ``time.perf_counter`` outside tests.
             watch: gives what watches the memory of the model's device.
-            shares_prefixes: whether tokens that texts begin with may be computed once to score.
+            shares_prefixes: whether the techniques admit that keys and values are reused.
         """
         self._target = target
         self._tokenizer = tokenizer
         self._clock = clock
+        self._shares_prefixes = shares_prefixes
         self._device = next(target.model.parameters()).device
         self._gpu = watch(self._device)
         self._gpu_facts: dict[str, Quantity] = {}
@@ -134,17 +135,18 @@ class TransformersEngine:
         ]
 
     def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
-        """Score the spans; yield each with its place in the list, as batches are done.
-
-        Whole spans through ``new_cache`` where a technique gives one.
-        """
+        """Score the spans; yield each with its place in the list, as batches are done."""
         with torch_failures("scoring"):
             yield from self._scorer.scores(spans)
 
     def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
         """Answer the requests; yield each with its place in the list as soon as it has ended."""
         yield from answer_requests(
-            self._target, self._tokenizer, requests, max_length=self.vocabulary.max_length
+            self._target,
+            self._tokenizer,
+            requests,
+            max_length=self.vocabulary.max_length,
+            shares_prefixes=self._shares_prefixes,
         )
 
     def log_probabilities(self, span: Span) -> NDArray[np.float32]:

@@ -21,12 +21,20 @@ def answer_requests(
     requests: Sequence[UntilRequest],
     *,
     max_length: int,
+    shares_prefixes: bool = True,
 ) -> Iterator[tuple[int, UntilAnswer]]:
     """Answer the requests greedily; yield each with its place as soon as it has ended.
 
     The rows of a model that keeps nothing but keys and values go through its forward together and
     are replaced as they end. Where a technique changes how the model generates, or hooks into it,
     the answers come from ``generate`` with the technique's arguments, as it is timed.
+
+    Args:
+        target: the model as it is to be measured.
+        tokenizer: its tokenizer.
+        requests: in any order.
+        max_length: tokens that the model can be fed.
+        shares_prefixes: whether the techniques admit that keys and values are reused.
 
     Raises:
         ArmError: if a request does not fit the window, or a logit is not finite.
@@ -46,7 +54,8 @@ def answer_requests(
         return text
 
     ends = end_tokens(model, tokenizer)
-    windows = windows_of(model.config) if _is_bare(target) else None
+    bare = shares_prefixes and _is_bare(target)
+    windows = windows_of(model.config) if bare else None
     if windows is None:
         yield from generate_answers(target, requests, ends, decode)
     else:
@@ -76,6 +85,8 @@ def end_tokens(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase) -> fr
 
 def _is_bare(target: TorchTarget) -> bool:
     """Whether a plain forward is all that ``generate`` would do."""
-    takes = inspect.signature(target.model.forward).parameters
-    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in target.model.modules())
-    return not target.generation and not hooked and "position_ids" in takes
+    if target.generation or target.new_cache is not None:
+        return False
+    if any(m._forward_hooks or m._forward_pre_hooks for m in target.model.modules()):
+        return False
+    return "position_ids" in inspect.signature(target.model.forward).parameters

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from leanboard.results.errors import ArmError
 from leanboard.runners.backends.base import (
@@ -224,6 +225,16 @@ def test_a_model_that_something_hooks_into_is_answered_by_generate(engine, calls
     assert answers(engine, requests_of(engine)) == expected
     assert [call["rows"] for call in calls] == [1] * 5
     handle.remove()
+
+
+def test_techniques_that_admit_no_reuse_are_answered_by_generate(engine, calls):
+    expected = answers(engine, requests_of(engine))
+    engine._target.new_cache = DynamicCache
+    assert answers(engine, requests_of(engine)) == expected
+    engine._target.new_cache = None
+    apart = TransformersEngine(engine._target, engine._tokenizer, shares_prefixes=False)
+    assert answers(apart, requests_of(engine)) == expected
+    assert [call["rows"] for call in calls] == [1] * 10
 
 
 def test_another_dtype_is_answered_in_that_dtype(tiny_llama: ModelFiles):
