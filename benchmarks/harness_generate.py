@@ -28,7 +28,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from benchmarks.report import Line, write
-from leanboard.metrics.intervals import geometric_mean, log_ratio_interval
+from leanboard.metrics.signed_rank import ratio_centre, ratio_interval
 from leanboard.runners.backends.base import UntilAnswer, UntilRequest, in_order
 from leanboard.runners.backends.torch_engine import TransformersEngine
 from leanboard.runners.backends.until import Answer
@@ -193,7 +193,7 @@ def compare(sides: Sides, batches: Sequence[int], rounds: int) -> dict[str, Any]
 def lines(shots: str, found: dict[str, Any], peaks: dict[str, int]) -> Iterator[Line]:
     """Return the claims of one kind of prompt."""
     name, batch, ratios = SHOTS[shots], found["batch"], found["ratios"]
-    value, interval = geometric_mean(ratios), log_ratio_interval(ratios)
+    value, interval = ratio_centre(ratios), ratio_interval(ratios)
     if interval is None:
         yield Line(f"{name}: leanboard / HFLM (batch {batch}), tokens/s", f"{value:.2f}")
     else:

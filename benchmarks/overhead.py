@@ -28,7 +28,8 @@ from rich.console import Console
 
 from benchmarks.own_process import OwnProcess, Times
 from benchmarks.report import REPORTS, Line, write
-from leanboard.metrics.intervals import geometric_mean, log_ratio_interval
+from leanboard.metrics.intervals import geometric_mean
+from leanboard.metrics.signed_rank import ratio_centre, ratio_interval
 from leanboard.metrics.trace import RequestTrace
 from leanboard.runners.backends.base import Request
 from leanboard.runners.backends.llama_context import FLASH_ATTENTION, ContextShape
@@ -157,7 +158,7 @@ def together(block: Block, rounds: int) -> list[Times]:
 
 def line(claim: str, ratios: Sequence[float], *, bounded: bool) -> Line:
     """Return a ratio with its interval, and whether it keeps within the bounds."""
-    value, interval = geometric_mean(ratios), log_ratio_interval(ratios)
+    value, interval = ratio_centre(ratios), ratio_interval(ratios)
     if interval is None:
         return Line(claim, f"{value:.4f} (too few for an interval)")
     held = value <= MOST and interval.high <= MOST_AT_THE_UPPER_END

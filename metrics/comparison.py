@@ -1,10 +1,10 @@
 """A candidate against its baseline: one ratio a round, and what their interval says.
 
 What differs between two processes of the same arm (where memory lies, how threads fall) stays the
-same within each. So the independent unit is the launch, a pair of fresh processes: the interval is
-Student's on the mean log ratio of each launch (batch means). With one process an arm it is taken
-over rounds, widened for their autocorrelation, and its method says that it speaks for these two
-processes only.
+same within each. So the independent unit is the launch, a pair of fresh processes: value and
+interval are those of signed ranks over the mean log ratio of each launch (batch means). With one
+process an arm they are the geometric mean over rounds and Student's interval, widened for
+autocorrelation; its method says that it speaks for these two processes only.
 
 Source: Kalibera and Jones, Rigorous benchmarking in reasonable time (2013).
 """
@@ -14,21 +14,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from leanboard.metrics.autocorrelation import one_process_interval
-from leanboard.metrics.intervals import (
-    MIN_UNITS,
-    Interval,
-    geometric_mean,
-    log_ratio_interval,
-)
+from leanboard.metrics.intervals import Interval, geometric_mean
 from leanboard.metrics.metric import Direction, Metric, Missing, Samples, Verdict
 from leanboard.metrics.pairs import PairedRatios
+from leanboard.metrics.signed_rank import ratio_centre, ratio_interval
 from leanboard.metrics.trace import Observation, Provenance, weakest
 
 MIN_ROUNDS = 8
 """Fewest paired rounds for which a comparison gets an interval and a verdict."""
 
-MIN_LAUNCHES = MIN_UNITS
-"""Fewest launches, if there is more than one, for which it does."""
+MIN_LAUNCHES = 6
+"""Fewest launches, if there is more than one: signed ranks of fewer have no interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +32,8 @@ class RatioEstimate:
     """Candidate / baseline.
 
     Args:
-        value: geometric mean of the launches' geometric means, so that every launch weighs the
-            same however many rounds it has; ``None`` if there is no ratio.
+        value: middle of the launches' geometric means, so that every launch weighs the same however
+            many rounds it has; of one launch its geometric mean; ``None`` if there is no ratio.
         interval: 95% interval of it; ``None`` for fewer than ``MIN_ROUNDS`` rounds, and for
             several launches that are fewer than ``MIN_LAUNCHES``.
         n: number of paired rounds.
@@ -57,7 +53,7 @@ class RatioEstimate:
 
 
 def compare(metric: Metric, pairs: PairedRatios | Missing) -> RatioEstimate:
-    """Return the geometric mean of paired ratios, its interval and the verdict.
+    """Return the middle of paired ratios, its interval and the verdict.
 
     Raises:
         ValueError: if a ratio is not positive.
@@ -67,7 +63,7 @@ def compare(metric: Metric, pairs: PairedRatios | Missing) -> RatioEstimate:
         return RatioEstimate(None, None, 0, Verdict.UNDECIDED, reason=reason)
     units = pairs.by_launch() if pairs.launches else pairs.values
     found = RatioEstimate(
-        value=geometric_mean(units),
+        value=geometric_mean(units) if len(units) == 1 else ratio_centre(units),
         interval=None,
         n=len(pairs.values),
         verdict=Verdict.UNDECIDED,
@@ -98,7 +94,7 @@ def _too_few(pairs: PairedRatios, launches: int) -> str | None:
 def _interval(ratios: tuple[float, ...], units: tuple[float, ...]) -> Interval | None:
     if len(units) == 1:
         return one_process_interval(ratios)
-    interval = log_ratio_interval(units)
+    interval = ratio_interval(units)
     return interval and replace(interval, method=f"{interval.method}, {len(units)} launches")
 
 

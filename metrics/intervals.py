@@ -83,24 +83,6 @@ def logarithms(ratios: Sequence[float]) -> list[float]:
     return [math.log(r) for r in ratios]
 
 
-def log_ratio_interval(ratios: Sequence[float], level: float = LEVEL) -> Interval | None:
-    """Return the interval of a geometric mean: Student's on log ratios, taken back by exp.
-
-    Args:
-        ratios: one positive ratio an independent unit.
-        level: share of such intervals that hold the true ratio.
-
-    Source: Kalibera and Jones, Rigorous benchmarking in reasonable time (2013).
-
-    Raises:
-        ValueError: if a ratio is not positive.
-    """
-    inner = t_interval(logarithms(ratios), level)
-    if inner is None:
-        return None
-    return Interval(math.exp(inner.low), math.exp(inner.high), "t on log ratios", level)
-
-
 def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float]) -> float:
     """Return sum(numerators) / sum(denominators).
 

@@ -144,7 +144,7 @@ def test_a_comparison_tells_its_launches_and_how_its_interval_was_made() -> None
     fresh = make_run(techniques=["bf16"], speed=2.0, baseline=baseline, procedure=FRESH).record
     lines = {line.name: line for line in compared(fresh, "")}
     assert (lines["tpot_s"].launches, lines["tpot_s"].doubts) == ("8", ())
-    assert lines["tpot_s"].method == "t on log ratios, 8 launches"
+    assert lines["tpot_s"].method == "signed ranks of log ratios, 8 launches"
     assert (lines["lossless"].launches, lines["lossless"].method) == (DASH, "")
 
 

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leanboard.metrics.comparison import compare, ratio_provenance, verdict_of
-from leanboard.metrics.intervals import Interval, log_ratio_interval
+from leanboard.metrics.intervals import Interval
 from leanboard.metrics.lossless import Difference, Lossless, lossless
 from leanboard.metrics.metric import Direction, Metric, Missing, Verdict
 from leanboard.metrics.pairs import PairedRatios, at_round, paired_ratios
 from leanboard.metrics.pareto import pareto_front
 from leanboard.metrics.registry import metric
+from leanboard.metrics.signed_rank import ratio_interval
 from leanboard.metrics.trace import (
     AnswerObservation,
     EnergyWindow,
@@ -235,13 +236,13 @@ class TestVerdict:
         assert verdict_of(Interval(low, high, "t"), direction) is verdict
 
     def test_eight_clear_rounds_decide(self) -> None:
-        # Logs are -+ d around log 0.5 with d = log 1.1: s = d sqrt(8 / 7), se = s / sqrt(8)
-        # = d / sqrt(7) = 0.036024; t(7) = 2.36462: factor exp(0.085183) = 1.088916.
+        # Logs are -+ d around log 0.5 with d = log 1.1: of their 36 averages of two 10 are -d, 16
+        # are 0 and 10 are d; the interval goes from the 4th to the 33rd.
         result = compare(TTFT, one_each((0.5 * 1.1, 0.5 / 1.1) * 4))
         assert result.value == pytest.approx(0.5)
         assert result.interval is not None
-        assert result.interval.high == pytest.approx(0.5 * 1.088916, rel=1e-5)
-        assert result.interval.low == pytest.approx(0.5 / 1.088916, rel=1e-5)
+        assert result.interval.high == pytest.approx(0.5 * 1.1)
+        assert result.interval.low == pytest.approx(0.5 / 1.1)
         assert (result.n, result.verdict, result.reason) == (8, Verdict.BETTER, None)
 
     def test_the_unit_is_the_launch(self) -> None:
@@ -256,16 +257,16 @@ class TestVerdict:
         assert result.interval.low == pytest.approx(plain.interval.low)
         assert result.interval.high == pytest.approx(plain.interval.high)
         assert (result.n, result.launches, plain.launches) == (16, 8, 8)
-        assert result.interval.method == "t on log ratios, 8 launches"
+        assert result.interval.method == "signed ranks of log ratios, 8 launches"
 
     def test_a_launch_weighs_the_same_however_many_rounds_it_has(self) -> None:
-        # Launch 0 has four rounds of 2, launches 1 to 4 one of 1/2 each: (2 x 1/16)^(1/5).
+        # Launch 0 has four rounds of 2, launches 1 to 4 one of 1/2 each: the middle is theirs.
         pairs = PairedRatios((2.0,) * 4 + (0.5,) * 4, (0, 0, 0, 0, 1, 2, 3, 4))
-        assert compare(TTFT, pairs).value == pytest.approx((2 / 16) ** (1 / 5))
+        assert compare(TTFT, pairs).value == pytest.approx(0.5)
 
-    def test_eight_rounds_in_a_launch_each_have_the_plain_t_interval(self) -> None:
+    def test_eight_rounds_in_a_launch_each_have_the_interval_of_signed_ranks(self) -> None:
         found = (1.02, 0.97, 1.05, 0.99, 1.01, 1.04, 0.98, 1.03)
-        result, plain = compare(TTFT, one_each(found)), log_ratio_interval(found)
+        result, plain = compare(TTFT, one_each(found)), ratio_interval(found)
         assert plain is not None
         assert result.interval is not None
         assert (result.interval.low, result.interval.high) == (plain.low, plain.high)
@@ -282,7 +283,7 @@ class TestVerdict:
         pairs = PairedRatios((0.5,) * 8, tuple(i % launches for i in range(8)))
         result = compare(TTFT, pairs)
         assert (result.value, result.interval, result.verdict) == (0.5, None, Verdict.UNDECIDED)
-        assert result.reason == f"a verdict needs 5 launches, or all in one, there are {launches}"
+        assert result.reason == f"a verdict needs 6 launches, or all in one, there are {launches}"
 
     def test_memory_of_the_same_size_in_every_round_is_decided(self) -> None:
         same = compare(MEMORY, paired_ratios(MEMORY, peaks([4e8] * 8), peaks([4e8] * 8)))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from leanboard.metrics.change import Change, Reading, change, holm
-from leanboard.metrics.intervals import Interval, geometric_mean, log_ratio_interval
+from leanboard.metrics.intervals import Interval
 from leanboard.metrics.metric import Missing
 from leanboard.metrics.registry import metric
 from leanboard.metrics.reproduction import (
@@ -24,6 +24,7 @@ from leanboard.metrics.reproduction import (
     ratio_rule,
     value_rule,
 )
+from leanboard.metrics.signed_rank import ratio_centre, ratio_interval
 from leanboard.metrics.trace import Provenance
 
 RATIO = Rule(Basis.RATIO, Method.INTERVALS, 0.05)
@@ -301,8 +302,7 @@ def _run(noise: random.Random, truth: float, rounds: int = 8) -> list[Reading]:
     readings = []
     for _ in range(5):
         ratios = [truth * math.exp(s + noise.gauss(0, 0.022)) for s in shared]
-        interval = log_ratio_interval(ratios)
-        readings.append(Reading(geometric_mean(ratios), rounds, interval))
+        readings.append(Reading(ratio_centre(ratios), rounds, ratio_interval(ratios)))
     return readings
 
 

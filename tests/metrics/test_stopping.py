@@ -30,9 +30,9 @@ def arm(tpot_s: Sequence[float]) -> RequestObservation:
 
 
 def test_the_relative_width_is_that_of_the_interval() -> None:
-    # As in the comparison worked by hand: [0.5 / 1.088916, 0.5 x 1.088916].
+    # As in the comparison worked by hand: [0.5 / 1.1, 0.5 x 1.1].
     ratios = PairedRatios((0.5 * 1.1, 0.5 / 1.1) * 4, tuple(range(8)))
-    assert relative_width(compare(TPOT, ratios)) == pytest.approx(1.088916 - 1 / 1.088916, rel=1e-5)
+    assert relative_width(compare(TPOT, ratios)) == pytest.approx(1.1 - 1 / 1.1)
 
 
 def test_without_an_interval_there_is_no_width() -> None:
