@@ -128,14 +128,14 @@ def _compared(comparison: Comparison, unrest: str) -> Compared:
     metric, interval = _metric(comparison.metric), comparison.interval
     doubts = doubts_about(comparison, None if metric is None else metric.role, unrest)
     launches = launches_of(comparison)
-    value = comparison.value
+    value, places = comparison.value, decimals_of(comparison.statistic)
     verdict = f"{GLYPHS[comparison.verdict]} {comparison.verdict.value}{DOUBT if doubts else ''}"
     return Compared(
         name=comparison.metric,
         label=label_of(comparison.metric),
         statistic=comparison.statistic,
-        value=DASH if value is None else number(value, _places(comparison)),
-        interval=DASH if interval is None else _ends(comparison, interval),
+        value=DASH if value is None else number(value, places),
+        interval=ends_of(interval, places) or DASH,
         n=f"{comparison.n:,}",
         launches=f"{launches:,}" if launches else DASH,
         verdict=verdict.lstrip(),
@@ -146,15 +146,23 @@ def _compared(comparison: Comparison, unrest: str) -> Compared:
     )
 
 
-def _places(comparison: Comparison) -> int | None:
-    """Return the decimals of a ratio; others need as many as they are small."""
-    return 3 if comparison.statistic == "ratio" else None
+def decimals_of(statistic: str) -> int | None:
+    """Return the decimals of a comparison: ratios have three, others as many as they are small."""
+    return 3 if statistic == "ratio" else None
 
 
-def _ends(comparison: Comparison, interval: Interval) -> str:
-    if comparison.statistic == "ratio":
-        return f"{number(interval.low, 3)} \u2013 {number(interval.high, 3)}"
-    return span(interval.low, interval.high, _PLAIN)
+def ends_of(interval: Interval | None, places: int | None = None) -> str:
+    """Return the ends of an interval; empty where there is none.
+
+    Args:
+        interval: the interval.
+        places: decimals of both ends; ``None`` gives as many as they are small.
+    """
+    if interval is None:
+        return ""
+    if places is None:
+        return span(interval.low, interval.high, _PLAIN)
+    return f"{number(interval.low, places)} \u2013 {number(interval.high, places)}"
 
 
 def _metric(name: str) -> Metric | None:

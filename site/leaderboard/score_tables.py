@@ -9,8 +9,9 @@ from leanboard.leaderboard.board import Place, run_href
 from leanboard.leaderboard.cells import CLASSES, GLYPHS
 from leanboard.leaderboard.columns import BETTER, KL, label_of, meaning_of, place_of
 from leanboard.leaderboard.divergence import bound
-from leanboard.leaderboard.format import DASH, Scale, number, quantity, span
+from leanboard.leaderboard.format import DASH, number, quantity
 from leanboard.leaderboard.gate_marks import GateMark, gate_mark, task_gate
+from leanboard.leaderboard.run_tables import decimals_of, ends_of
 from leanboard.metrics.chance import CHANCE
 from leanboard.metrics.fidelity import OTHER
 from leanboard.metrics.metric import Direction, Role
@@ -30,7 +31,6 @@ NEARNESS: Mapping[str, str] = {
 
 _LABELS = {"first_divergence": "Share of the answer before the first difference"}
 _CHOICES = ("acc", "acc_norm")
-_PLAIN = Scale(1.0, "")
 _LEAST_P = 0.001
 
 
@@ -118,7 +118,7 @@ def average_line(measured: Mapping[str, Measurement], gate: GateMark) -> ScoreLi
         label=label_of(ACCURACY),
         better=BETTER[DERIVED[ACCURACY].direction],
         score=number(accuracy.value),
-        interval=_ends(accuracy),
+        interval=ends_of(accuracy.interval),
         n=f"{accuracy.n:,}",
         chance=DASH,
         difference=_against(measured["accuracy_difference"], "difference"),
@@ -172,7 +172,7 @@ def _score_line(record: Record, name: str, gate: GateMark | None) -> ScoreLine:
         label=label_of(name),
         better="" if meaning is None else BETTER[meaning.direction],
         score=quantity(score.value, score.unit),
-        interval=_ends(score),
+        interval=ends_of(score.interval),
         n=f"{score.n:,}",
         chance=DASH if guess is None else quantity(guess.value, guess.unit),
         difference=_against(difference, "difference"),
@@ -187,21 +187,17 @@ def _against(found: Comparison | Measurement | None, statistic: str) -> Against:
         reason = None if found is None else found.reason
         return Against(DASH, "", "", "", reason or "nothing was compared")
     signed = statistic == "difference" and found.value > 0
-    value = number(found.value, 3 if statistic == "ratio" else None)
+    places = decimals_of(statistic)
+    value = number(found.value, places)
     verdict = found.verdict if isinstance(found, Comparison) else None
     made = "" if found.interval is None else f", {found.interval.method}"
     return Against(
         value=f"+{value}" if signed else value,
-        interval=_ends(found),
+        interval=ends_of(found.interval, places),
         verdict="" if verdict is None else f"{GLYPHS[verdict]} {verdict.value}".lstrip(),
         css="" if verdict is None else CLASSES[verdict],
         title=f"n = {found.n}{made}" + (f"; {found.reason}" if found.reason else ""),
     )
-
-
-def _ends(found: Comparison | Measurement) -> str:
-    interval = found.interval
-    return "" if interval is None else span(interval.low, interval.high, _PLAIN)
 
 
 def _p(value: float | None) -> str:
@@ -216,7 +212,7 @@ def _near(name: str, task: str, found: Comparison | Measurement, unit: str, note
         label=_LABELS.get(name) or label_of(name),
         task=task,
         value=quantity(found.value, unit),
-        interval=_ends(found) or DASH,
+        interval=ends_of(found.interval) or DASH,
         n=f"{found.n:,}",
         note=note,
     )
