@@ -138,7 +138,7 @@ def cell_of(row: Row, column: Column, unrest: str) -> BoardCell:
         span="" if low is None or high is None else span(low, high, column.scale),
         title="; ".join(filter(None, (_title(measured, column), _beside(row, column)))),
         gain=gain_of(row.comparison(column.name), column.direction, column.role, unrest),
-        unranked=column.role is Role.QUALITY and not row.quality_ranked,
+        unranked=column.quality and not row.quality_ranked,
         bar=round(max(0.0, value * width), 2),
         whisker_start=round(start, 2),
         whisker_width=round(max(MARK_WIDTH, end - start), 2),

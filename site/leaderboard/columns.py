@@ -53,6 +53,7 @@ class Column:
         scale: how they are shown.
         direction: which way is better.
         role: what the metric is about.
+        quality: whether scores are in its values, which not every row may rank.
         shown: whether the table shows it unasked.
         largest: largest value or interval end of those that have a bar; estimates have none. 0
             where no value has one, since bars start at 0 and some value is below.
@@ -68,6 +69,7 @@ class Column:
     scale: Scale
     direction: Direction
     role: Role
+    quality: bool
     shown: bool
     largest: float
     axis: bool
@@ -134,11 +136,17 @@ def _column(name: str, meaning: Metric | DerivedColumn, measured: Sequence[Measu
         scale=scale_of(name, unit, values),
         direction=meaning.direction,
         role=meaning.role,
+        quality=_of_quality(meaning),
         shown=_shown(name, meaning),
         largest=_largest([m for m in measured if comparable(m, meaning.role)]),
         axis=axis and any(comparable(m, meaning.role) for m in measured),
         gated=name == ACCURACY,
     )
+
+
+def _of_quality(meaning: Metric | DerivedColumn) -> bool:
+    used = isinstance(meaning, DerivedColumn) and meaning.uses_quality
+    return used or meaning.role is Role.QUALITY
 
 
 def _largest(solid: Sequence[Measurement]) -> float:

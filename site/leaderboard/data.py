@@ -74,7 +74,7 @@ def _metric(column: Column) -> Json:
         "direction": column.direction.value,
         "arrow": ARROWS[column.direction],
         "better": BETTER[column.direction],
-        "role": column.role.value,
+        "quality": int(column.quality),
         "shown": int(column.shown),
         "axis": int(column.axis),
         "gated": int(column.gated),

@@ -123,7 +123,7 @@ def _why_hollow(line: BoardRow, columns: tuple[Column, Column]) -> str:
     """Return why a run is drawn without a rank; empty where it competes for the front."""
     if line.unstable:
         return f"{UNSTABLE} ({line.unstable})"
-    quality = any(column.role is Role.QUALITY for column in columns)
+    quality = any(column.quality for column in columns)
     return UNRANKED if quality and not line.ranked else ""
 
 

@@ -12,7 +12,6 @@ from demo_store import Demo
 from record_factory import make_run, request_observation
 
 from leanboard.leaderboard.build import build_site
-from leanboard.metrics.metric import Role
 from leanboard.metrics.pareto import pareto_front
 from leanboard.metrics.trace import Provenance
 from leanboard.results.schema import Status
@@ -253,7 +252,7 @@ def test_every_pair_of_axes_marks_the_front_of_the_metrics_package(demo: Demo, p
         page.locator("select[name=x]").select_option(x)
         page.locator("select[name=y]").select_option(y)
         pair = [axes[x], axes[y]]
-        quality = any(column.role is Role.QUALITY for _, column in pair)
+        quality = any(column.quality for _, column in pair)
         points = {
             str(number): [line.cells[place].value for place, _ in pair]
             for number, line in enumerate(board.lines)

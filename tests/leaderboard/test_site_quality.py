@@ -332,6 +332,7 @@ def test_the_page_prints_the_section(demo: Demo, task: str | None) -> None:
     for part in ("<h2>Quality</h2>", "Accuracy, length-normalised", "\u2713 pass", "McNemar p"):
         assert part in text
     assert escape("of the baseline's score, all of it at 0.99 or more") in text
+    assert ("Accuracy kept (gate): " in text) == (task is None)
     assert ("Nearness to the baseline" in text) == (task is None)
     assert ("lossless" in text) == (task is None)
     assert ("Not derived, and why" in text) == (task is None)

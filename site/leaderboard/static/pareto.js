@@ -38,7 +38,7 @@ function whyHollow(row, quality) {
 
 // Splits the rows into those that compete, those only shown, and those left out with a reason.
 function staged(rows, places, logs) {
-  const quality = places.some((place) => LEANBOARD.metrics[place].role === "quality");
+  const quality = places.some((place) => LEANBOARD.metrics[place].quality);
   const stage = [];
   const hollow = [];
   const left = [];
