@@ -21,6 +21,8 @@ class DerivedColumn:
         label: short title for people.
         doc: definition with its formula.
         source: where the definition comes from.
+        uses_quality: whether scores enter a column of another role. Where a row's quality is not
+            ranked, neither is this.
     """
 
     unit: str
@@ -29,6 +31,7 @@ class DerivedColumn:
     label: str
     doc: str
     source: str = "leanboard"
+    uses_quality: bool = False
 
 
 _PAIRED = "paired over items; square-and-add over tasks"
@@ -113,6 +116,7 @@ DERIVED: Mapping[str, DerivedColumn] = {
         "Intelligence per watt",
         f"accuracy / mean power. {_MEASURED}",
         "arXiv:2511.07885",
+        uses_quality=True,
     ),
     "ipj": DerivedColumn(
         "1/J",
@@ -121,6 +125,7 @@ DERIVED: Mapping[str, DerivedColumn] = {
         "Accuracy per joule",
         f"accuracy / energy of a request. {_AN_ANSWER} {_MEASURED}",
         "arXiv:2511.07885",
+        uses_quality=True,
     ),
     "energy_per_correct_j": DerivedColumn(
         "J",
@@ -128,6 +133,7 @@ DERIVED: Mapping[str, DerivedColumn] = {
         Role.ENERGY,
         "Energy per correct answer",
         f"Energy of a request / accuracy. {_AN_ANSWER} {_MEASURED}",
+        uses_quality=True,
     ),
     "time_per_correct_s": DerivedColumn(
         "s",
@@ -137,6 +143,7 @@ DERIVED: Mapping[str, DerivedColumn] = {
         f"Seconds of a request (e2e_s) / accuracy. {_AN_ANSWER} Times the price of a second it is "
         "the cost of pass.",
         "arXiv:2504.13359",
+        uses_quality=True,
     ),
     "compression_rate": DerivedColumn(
         "1",
@@ -146,6 +153,7 @@ DERIVED: Mapping[str, DerivedColumn] = {
         "(weights of the baseline / weights) x (accuracy / the baseline's): above 1 if more bytes "
         "went than score.",
         "EfficientLLM, arXiv:2505.13840",
+        uses_quality=True,
     ),
     "dsi": DerivedColumn(
         "1",
