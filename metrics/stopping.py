@@ -6,13 +6,13 @@ at two checkpoints in a row, of which the second brings new launches.
 
 Simulated: A/A with independent normal log ratios a launch (rounds of a launch, and what launches
 differ by, fall together into the spread of its mean), a width of 5%, spreads from 0.5 to 8%. Share
-of 95% intervals that hold 1, lowest and highest over the spreads, 40,000 trials each:
+of 95% intervals that hold 1, lowest and highest over the spreads, 20,000 trials each:
 
     launches at a look     at the first narrow one   at the second in a row
-    8, 16, 24, 32               0.935 to 0.950           0.945 to 0.951
-    8, 16, 24 ... 64            0.933 to 0.951           0.945 to 0.950
-    16, 32, 48, 64              0.942 to 0.951           0.946 to 0.951
-    6, 12, 18, 24, 30           0.930 to 0.952           0.942 to 0.952
+    8, 16, 24, 32               0.940 to 0.962           0.944 to 0.956
+    8, 16, 24 ... 64            0.941 to 0.963           0.947 to 0.956
+    16, 32, 48, 64              0.941 to 0.960           0.945 to 0.950
+    6, 12, 18, 24, 30           0.939 to 0.969           0.946 to 0.959
 
 A slow-down by 5% is shown in at least 99% of the trials up to a spread of 6% where 64 launches are
 allowed, and up to 5% where 30 or 32 are.

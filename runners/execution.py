@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leanboard.metrics.energy_coverage import missing_windows
-from leanboard.metrics.lossless import partings, with_tie_gaps
 from leanboard.metrics.trace import Quantity, RequestObservation
 from leanboard.results.measure import comparisons
 from leanboard.results.schema import Environment, Record, Sampling
 from leanboard.results.store import Store, place_of
-from leanboard.runners.accuracy.fidelity import tie_gaps
 from leanboard.runners.accuracy.tasks import PreparedTask
 from leanboard.runners.accuracy.tasks import Progress as Share
 from leanboard.runners.arms import RunningArm
@@ -27,9 +25,9 @@ from leanboard.runners.machine.calibration import Calibration
 from leanboard.runners.machine.conditions import watch_for
 from leanboard.runners.progress import Progress
 from leanboard.runners.recording import BlockRun, Finished, Recorder, new_run_id
-from leanboard.runners.remote import RemoteEngine
 from leanboard.runners.rounds import Instruments
 from leanboard.runners.scoring import Scoring
+from leanboard.runners.ties import TieJudge
 from leanboard.runners.timing import Timing
 from leanboard.runners.todo import Todo
 from leanboard.runners.work import roofline_facts
@@ -92,6 +90,7 @@ class Execution:
             if self._to_score.get(arm.label):
                 with launched(self._block, [arm], self._logs, "scoring", self._loaded):
                     self._score(arm)
+        self._scoring.close()
         # What was done before, was not wanted any more or could not be done is no work to come.
         block_s = self._estimate.block_s(self._block.spec)
         self._context.progress.add(self._told_s - block_s)
@@ -110,8 +109,10 @@ class Execution:
         def at_end(ready: Sequence[RunningArm]) -> None:
             self._record_timed(arms, timing)
             for arm in ready:
-                self._score(arm)
-                arm.worker.kill()
+                # One that died since is loaded once more, to be scored.
+                if arm.worker.running:
+                    self._score(arm)
+                    arm.worker.kill()
 
         instruments = Instruments(
             procedure=spec.procedure,
@@ -125,13 +126,14 @@ class Execution:
 
     def _record_timed(self, arms: Sequence[RunningArm], timing: Timing) -> None:
         """Record every arm on every workload, the baseline first."""
+        ties = TieJudge(arms[0], self._block.spec.procedure.timeout_s)
         for workload in self._block.workloads:
             sampling = timing.sampling(workload)
             baseline = self._timed(arms[0], workload, sampling)
             self._write(baseline)
             for arm in arms[1:]:
                 candidate = self._timed(arm, workload, sampling)
-                self._write(_compared(self._judged(candidate, baseline, workload), baseline))
+                self._write(_compared(ties.judged(candidate, baseline, workload), baseline))
 
     def _timed(self, arm: RunningArm, workload: PreparedWorkload, sampling: Sampling) -> Finished:
         name = workload.config.name
@@ -148,24 +150,6 @@ class Execution:
             threads=arm.threads,
             libraries=arm.libraries,
         )
-
-    def _judged(
-        self, candidate: Finished, baseline: Finished, workload: PreparedWorkload
-    ) -> Finished:
-        """Ask the baseline how near a tie its outputs are left, if it is still loaded."""
-        arm = self._arms[0]
-        seen, theirs = candidate.observation, baseline.observation
-        if not isinstance(seen, RequestObservation) or not isinstance(theirs, RequestObservation):
-            return candidate
-        parted = partings(seen, theirs)
-        if not parted or arm.process is None or arm.vocabulary is None:
-            return candidate
-        prompts = {prompt.prompt_id: prompt.text for prompt in workload.prompts.prompts}
-        with arm.awake("ties") as worker:
-            engine = RemoteEngine(worker, arm.vocabulary, self._block.spec.procedure.timeout_s)
-            judged = with_tie_gaps(seen, theirs, tie_gaps(engine, parted, prompts))
-            return replace(candidate, observation=judged)
-        return candidate
 
     def _roofline(self, arm: RunningArm) -> dict[str, Quantity]:
         spec = self._block.spec

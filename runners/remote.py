@@ -68,9 +68,7 @@ class RemoteEngine:
             name: None if path is None else str(path.absolute())
             for name, path in (("keep", keep), ("against", against))
         }
-        begun = self._worker.call(
-            "predict", self._timeout_s, **wire.spans_to_wire(spans), **files
-        )
+        begun = self._worker.call("predict", self._timeout_s, **wire.spans_to_wire(spans), **files)
         if begun["unfit"] is not None:
             return Missing(begun["unfit"])
         return (wire.prediction_from_wire(item) for item in self._come())

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from leanboard.metrics.trace import AnswerObservation, Provenance, Quantity
 from leanboard.results.errors import RecordError
-from leanboard.results.identity import software_id
 from leanboard.results.measure import comparisons
 from leanboard.results.schema import AccuracyCell, Environment
 from leanboard.results.store import read_record
@@ -28,6 +27,7 @@ from leanboard.runners.remote import RemoteEngine
 Place = Callable[[str], Path | None]
 """Where the record of a cell is that an interrupted run has finished; ``None`` if there is none."""
 
+PEAK = "scoring_peak_memory_bytes"
 _COUNTED = ("scored_tokens", "scored_tokens_plain")
 
 
@@ -59,11 +59,18 @@ class Scoring:
             progress: called with (done, total) as answers come.
         """
         started = Started.now()
+        run_id = new_run_id(started.at)
         cell = self.block.accuracy_cell(arm.arm, task)
-        predictions = self._predictions(arm, task)
+        is_baseline = arm.arm is self.block.baseline
+        reference = None if is_baseline else self._reference(task)
+        if is_baseline:
+            predictions = BaselinePredictions(keep=self._predictions(run_id))
+        else:
+            known = None if reference is None else self._predictions(reference[0])
+            predictions = BaselinePredictions(against=known)
         found, notes = self._answers(arm, task, cell, predictions, progress)
         finished = Finished(
-            run_id=new_run_id(started.at),
+            run_id=run_id,
             cell=cell,
             arm=arm.arm,
             observation=found,
@@ -73,11 +80,16 @@ class Scoring:
             threads=arm.threads,
             libraries=arm.libraries,
         )
-        if arm.arm is not self.block.baseline:
-            return self._compared(finished, task)
+        if not is_baseline:
+            return _compared(finished, reference)
         if found is not None:
-            self._baseline[task.identity.name] = finished.run_id, found
+            self._baseline[task.identity.name] = run_id, found
         return finished
+
+    def close(self) -> None:
+        """Forget the baseline's predictions: all arms of the block have been compared with them."""
+        for run_id, _ in self._baseline.values():
+            self._predictions(run_id).unlink(missing_ok=True)
 
     def _answers(
         self,
@@ -99,7 +111,7 @@ class Scoring:
             # On a GPU the host's resident set is not what the arm needs; and where answers were
             # kept from an earlier run, only a part of the work was done.
             if self.block.spec.device.kind != "cpu" or kept.served > 0:
-                facts.pop("scoring_peak_memory_bytes", None)
+                facts.pop(PEAK, None)
             notes = (*kept.notes, *(() if predictions.reason is None else (predictions.reason,)))
             return replace(answered, facts={**answered.facts, **facts}), notes
         return None, ()
@@ -112,24 +124,13 @@ class Scoring:
         folder = self.block.spec.cache / "answers"
         return KeptScores.open(folder, score_key(cell, environment), self.say)
 
-    def _predictions(self, arm: RunningArm, task: PreparedTask) -> BaselinePredictions:
-        """Return where the baseline's predictions are kept, or to be found."""
-        cell = self.block.accuracy_id(self.block.baseline, task)
-        file = self.store.parent / "predictions" / f"{cell}-{software_id(self.environment)}.npz"
-        if arm.arm is self.block.baseline:
-            return BaselinePredictions(keep=file)
-        return BaselinePredictions(against=file)
+    def _predictions(self, run_id: str) -> Path:
+        """Return the file of what a run of the baseline predicted."""
+        return self.store.parent / "predictions" / f"{run_id}.npz"
 
-    def _compared(self, finished: Finished, task: PreparedTask) -> Finished:
-        """Add the comparisons with the baseline's answers, or say why there are none."""
-        if finished.observation is None:
-            return finished
-        baseline = self._baseline.get(task.identity.name) or self._earlier(task)
-        if baseline is None:
-            warning = f"{NO_COMPARISON}: the baseline has no answers to this task"
-            return replace(finished, warnings=(*finished.warnings, warning))
-        run_id, answers = baseline
-        return replace(finished, comparisons=comparisons(finished.observation, answers, run_id))
+    def _reference(self, task: PreparedTask) -> tuple[str, AnswerObservation] | None:
+        """Return the baseline's run on a task and its answers; ``None`` if it has none."""
+        return self._baseline.get(task.identity.name) or self._earlier(task)
 
     def _earlier(self, task: PreparedTask) -> tuple[str, AnswerObservation] | None:
         """Return what the baseline answered before the run was interrupted."""
@@ -147,6 +148,17 @@ class Scoring:
         return self._baseline[task.identity.name]
 
 
+def _compared(finished: Finished, reference: tuple[str, AnswerObservation] | None) -> Finished:
+    """Add the comparisons with the baseline's answers, or say why there are none."""
+    if finished.observation is None:
+        return finished
+    if reference is None:
+        warning = f"{NO_COMPARISON}: the baseline has no answers to this task"
+        return replace(finished, warnings=(*finished.warnings, warning))
+    run_id, answers = reference
+    return replace(finished, comparisons=comparisons(finished.observation, answers, run_id))
+
+
 def work_name(task: PreparedTask) -> str:
     """Return how an arm calls the work on a task."""
     return f"task {task.identity.name}"
@@ -156,16 +168,20 @@ def work_name(task: PreparedTask) -> str:
 def _counted(
     engine: RemoteEngine, worker: Worker, timeout_s: float
 ) -> Iterator[dict[str, Quantity]]:
-    """Give a mapping that is filled on leaving: peak memory, and tokens fed, of the work between."""
+    """Give a mapping that is filled on leaving: peak memory and tokens fed in between."""
     before = engine.facts()
+    worker.call("settle", timeout_s)
     unknown = worker.call("reset_peak", timeout_s)["peak_unknown"]
     facts: dict[str, Quantity] = {}
     yield facts
     reading = worker.call("read_memory", timeout_s)["memory"]
     if unknown is None and reading is not None:
-        peak = Quantity(reading["peak"], "B", Provenance.MEASURED)
-        facts["scoring_peak_memory_bytes"] = peak
-    for name, now in engine.facts().items():
-        if name in _COUNTED:
-            earlier = before[name].value if name in before else 0.0
-            facts[name] = replace(now, value=now.value - earlier)
+        facts[PEAK] = Quantity(reading["peak"], "B", Provenance.MEASURED)
+    fed = {
+        name: replace(now, value=now.value - (before[name].value if name in before else 0.0))
+        for name, now in engine.facts().items()
+        if name in _COUNTED
+    }
+    # Not everything that is scored goes through what counts.
+    if any(quantity.value > 0 for quantity in fed.values()):
+        facts.update(fed)

@@ -6,6 +6,7 @@ sums come back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -221,9 +222,12 @@ def nearness_facts(whole: Nearness, tokens: int, vocabulary: int) -> dict[str, Q
         return facts
     exact = whole.whole_nats / whole.whole_tokens
     error = exact - whole.bound_nats / whole.whole_tokens
+    known = {"kl_whole": exact, "kl_error": error}
+    # An arm that rules out a token is infinitely far from a baseline that does not.
     return facts | {
-        "kl_whole": Quantity(exact, "nat", Provenance.MEASURED),
-        "kl_error": Quantity(error, "nat", Provenance.MEASURED),
+        name: Quantity(value, "nat", Provenance.MEASURED)
+        for name, value in known.items()
+        if math.isfinite(value)
     }
 
 

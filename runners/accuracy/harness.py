@@ -7,12 +7,13 @@ items come from is replaced.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from leanboard.metrics.trace import AnswerTrace
-from leanboard.results.errors import ConfigError
+from leanboard.results.errors import ArmError, ConfigError, LeanboardError
 from leanboard.results.identity import digest
 from leanboard.results.schema import Task
 from leanboard.runners.accuracy.adapter import ADAPTER_VERSION, EngineLM
@@ -101,7 +102,8 @@ class HarnessTask:
             request.resps, request.filtered_resps = [response], {}
         with repeatable():
             for part in self.parts:
-                part.harness.apply_filters()
+                with _scoring(f"Task {part.harness.task_name}"):
+                    part.harness.apply_filters()
             return tuple(_answer(lm, item) for item in _items(self.parts))
 
 
@@ -140,7 +142,9 @@ def _items(parts: Sequence[Part]) -> Iterator[_Item]:
 
 
 def _answer(lm: EngineLM, item: _Item) -> AnswerTrace:
-    kind, found = item.part.harness.OUTPUT_TYPE, _scored(item)
+    kind = item.part.harness.OUTPUT_TYPE
+    with _scoring(f"Task {item.part.harness.task_name}, item {item.index}"):
+        found = _scored(item)
     plain = AnswerTrace(item.part.item_id(item.index), found.scores, stratum=item.stratum)
     if kind == OPEN:
         return replace(plain, output_ids=lm.answers[item.first].output_ids)
@@ -153,6 +157,18 @@ def _answer(lm: EngineLM, item: _Item) -> AnswerTrace:
         tokens=len(lm.tok_encode(text, add_special_tokens=False)),
         text_bytes=found.text_bytes or len(text.encode()),
     )
+
+
+@contextmanager
+def _scoring(what: str) -> Iterator[None]:
+    """Let whatever a task's own code raises fail the arm, and not the run."""
+    try:
+        yield
+    except LeanboardError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ArmError(f"{what}: lm-eval could not score the answers ({said}).") from error
 
 
 def _scored(item: _Item) -> ItemScores:

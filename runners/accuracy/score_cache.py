@@ -29,10 +29,10 @@ _CODE = Path(__file__).resolve().parents[1]
 _SEAL_DIGITS = 16
 _NOTES = "notes"
 # A name, a place or what was chosen from the task: the tokens of each request say that better.
-_NOT_IN_KEY = {
+_NOT_IN_KEY: dict[str, Any] = {
     "model": {"name", "source", "licence", "family"},
     "device": {"name"},
-    "task": {"limit", "data_hash", "data_source"},
+    "task": {"limit": True, "data_hash": True, "data_source": True, "settings": {"prompts_hash"}},
 }
 
 
