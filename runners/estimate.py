@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from leanboard.results.schema import PerformanceCell, Procedure, Record, Status, Workload
 from leanboard.results.store import Entry
+from leanboard.runners.accuracy.settings import TaskSize
 from leanboard.runners.grid import ArmSpec, BlockSpec
 from leanboard.runners.workloads import WorkloadConfig
 
@@ -20,7 +21,7 @@ _FLOPS_PER_CORE = 8e10
 _BYTES_PER_S = 1.5e10
 _START_S = 8.0
 _IMPORT_S = 4.0
-_SCORED_TOKENS_PER_ITEM = 160
+_TOKENS_PER_ITEM, _TOKENS_PER_EXAMPLE = 160, 80
 _DEFAULT_PARAMETERS = 1.35e8
 
 # The backend whose answers decide which prompts qualify.
@@ -75,7 +76,8 @@ def _key_and_parts(record: Record) -> tuple[Key, int]:
     cell = record.cell
     common = (cell.model.name, cell.backend.name, cell.device.threads, record.block.arm)
     if not isinstance(cell, PerformanceCell):
-        return Key(*common, cell.task.name), 0 if record.traces is None else record.traces.rows
+        work = _scored_work(cell.task.name, cell.task.num_fewshot)
+        return Key(*common, work), 0 if record.traces is None else record.traces.rows
     sampling, key = record.sampling, Key(*common, _work(cell.workload))
     if sampling is None:
         return key, batches(cell.procedure)
@@ -86,6 +88,11 @@ def _work(workload: Workload | WorkloadConfig) -> str:
     """Return what tells the pace of a workload: its name may have been given other sizes."""
     sizes = (workload.prompt_tokens, workload.output_tokens, workload.batch_size)
     return f"{workload.name}/{'x'.join(map(str, sizes))}"
+
+
+def _scored_work(task: str, num_fewshot: int) -> str:
+    """Return what tells the pace of scoring: examples make each item longer."""
+    return f"{task}/{num_fewshot}"
 
 
 def _medians(seen: Mapping[Key, Sequence[float]]) -> dict[Key, float]:
@@ -125,12 +132,12 @@ class Estimate:
         step_s = self.parameters * self.bytes_per_parameter / _BYTES_PER_S
         return prefill_s + workload.output_tokens * step_s
 
-    def score_s(self, spec: BlockSpec, arm: ArmSpec, task: str, items: int) -> float:
+    def score_s(self, spec: BlockSpec, arm: ArmSpec, size: TaskSize) -> float:
         """Seconds to score one task."""
-        seen = self.history.item_s.get(_key(spec, arm, task))
+        seen = self.history.item_s.get(_key(spec, arm, _scored_work(size.task, size.num_fewshot)))
         if seen is not None:
-            return seen * items
-        tokens = items * _SCORED_TOKENS_PER_ITEM
+            return seen * size.items
+        tokens = size.items * (_TOKENS_PER_ITEM + size.num_fewshot * _TOKENS_PER_EXAMPLE)
         return 2 * self.parameters * tokens / (_FLOPS_PER_CORE * self.threads)
 
     def arm_s(self, spec: BlockSpec, arm: ArmSpec) -> float:
@@ -142,7 +149,7 @@ class Estimate:
             each * self._look_s(spec, arm, workload)
             for each, workload in zip(looks, spec.workloads, strict=True)
         )
-        scoring_s = sum(self.score_s(spec, arm, t, n) for t, n in spec.accuracy.sizes())
+        scoring_s = sum(self.score_s(spec, arm, size) for size in spec.accuracy.sizes())
         return loads * self.load_s(spec, arm) + timing_s + scoring_s
 
     def choosing_s(self, spec: BlockSpec) -> float:

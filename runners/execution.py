@@ -12,6 +12,7 @@ from leanboard.metrics.trace import Quantity, RequestObservation
 from leanboard.results.measure import comparisons
 from leanboard.results.schema import Environment, Record, Sampling
 from leanboard.results.store import Store, place_of
+from leanboard.runners.accuracy.settings import TaskSize
 from leanboard.runners.accuracy.tasks import PreparedTask
 from leanboard.runners.accuracy.tasks import Progress as Share
 from leanboard.runners.arms import RunningArm
@@ -168,8 +169,9 @@ class Execution:
 
     def _shares(self, arm: RunningArm, task: PreparedTask) -> Share:
         """Return what is told how much of a task is done, and advances the run by as much."""
-        spec, name = self._block.spec, task.identity.name
-        seconds = self._estimate.score_s(spec, arm.arm.spec, name, task.size)
+        name = task.identity.name
+        size = TaskSize(name, task.size, task.identity.num_fewshot)
+        seconds = self._estimate.score_s(self._block.spec, arm.arm.spec, size)
         share_done = 0.0
 
         def progress(done: int, total: int) -> None:

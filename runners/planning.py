@@ -53,7 +53,7 @@ def print_plan(specs: Sequence[BlockSpec], console: Console) -> None:
 def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float:
     from rich.table import Table
 
-    tasks = ", ".join(f"{task} ({size})" for task, size in spec.accuracy.sizes()) or "none"
+    tasks = ", ".join(f"{size.task} ({size.items})" for size in spec.accuracy.sizes()) or "none"
     console.print(
         f"[bold]{spec.model.name}[/] on {spec.backend_name}, {spec.profile.name} with "
         f"{spec.profile.threads} threads\n  workloads: {', '.join(w.name for w in spec.workloads)}"

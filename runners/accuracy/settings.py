@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 from leanboard.results.errors import ConfigError
 from leanboard.runners.accuracy.choices import Asked, TaskChoice, check_source, choices, settle
@@ -36,6 +37,14 @@ class TextConfig:
     def windows(self) -> int:
         """About how many windows there will be."""
         return -(-self.bytes // self.window_bytes)
+
+
+class TaskSize(NamedTuple):
+    """What is to be scored of a task: its name, how many items, with how many examples each."""
+
+    task: str
+    items: int
+    num_fewshot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +116,15 @@ class AccuracyConfig:
         """
         return tuple(settle(choice, self.source, self.num_fewshot) for choice in self.tasks)
 
-    def sizes(self) -> tuple[tuple[str, int], ...]:
-        """Return each task with the number of items expected, for estimates of the time."""
+    def sizes(self) -> tuple[TaskSize, ...]:
+        """Return what is to be scored of each task, for estimates of the time."""
         sizes = []
         for asked in self.asked():
             known = _items(asked)
-            sizes.append((asked.name, known if self.limit is None else min(self.limit, known)))
+            items = known if self.limit is None else min(self.limit, known)
+            sizes.append(TaskSize(asked.name, items, asked.num_fewshot))
         if self.text is not None:
-            sizes.append((self.text.name, self.text.windows))
+            sizes.append(TaskSize(self.text.name, self.text.windows))
         return tuple(sizes)
 
 

@@ -35,12 +35,12 @@ def test_every_yaml_of_the_menu_is_accepted(name: str) -> None:
 
 def test_sizes_name_each_task_with_its_items_and_the_text_with_its_windows() -> None:
     assert AccuracyConfig(**VALUES).sizes() == (
-        ("arc_easy", 50),
-        ("hellaswag", 50),
-        ("squad-passages", 9),
+        ("arc_easy", 50, 0),
+        ("hellaswag", 50, 0),
+        ("squad-passages", 9, 0),
     )
     whole = AccuracyConfig(**VALUES | {"limit": None, "text": None})
-    assert whole.sizes() == (("arc_easy", 570), ("hellaswag", 10042))
+    assert whole.sizes() == (("arc_easy", 570, 0), ("hellaswag", 10042, 0))
 
 
 def test_a_task_can_set_its_examples_source_and_split_beside_tasks_that_set_nothing() -> None:
@@ -60,7 +60,7 @@ def test_a_task_can_set_its_examples_source_and_split_beside_tasks_that_set_noth
 
 def test_a_group_counts_the_items_of_all_its_parts() -> None:
     built = AccuracyConfig(**VALUES | {"tasks": ["mmlu"], "limit": None, "num_fewshot": 5})
-    assert built.sizes()[0] == ("mmlu", 14042)
+    assert built.sizes()[0] == ("mmlu", 14042, 5)
     assert not built.asked()[0].needs_examples_package
 
 
