@@ -19,6 +19,7 @@ from leanboard.runners import wire
 from leanboard.runners.arms import RunningArm
 from leanboard.runners.backends.base import Vocabulary
 from leanboard.runners.block import Arm, Block
+from leanboard.runners.code import code_hash
 from leanboard.runners.isolate import Worker
 from leanboard.runners.machine import memory
 
@@ -83,6 +84,7 @@ def load_message(block: Block, arm: Arm) -> dict[str, Any]:
         "device": wire.device_to_wire(block.spec.device),
         "backend": dict(block.spec.backend),
         "techniques": [dict(technique.target) for technique in arm.spec.techniques],
+        "code": code_hash(),
     }
 
 

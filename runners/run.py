@@ -11,7 +11,7 @@ from leanboard.results import identity
 from leanboard.results.published import load_all
 from leanboard.results.schema import Environment, Record, Status
 from leanboard.results.store import Store
-from leanboard.runners.accuracy.score_cache import code_hash
+from leanboard.runners.code import code_hash
 from leanboard.runners.estimate import Estimate, History
 from leanboard.runners.execution import Execution, RunContext
 from leanboard.runners.grid import BlockSpec

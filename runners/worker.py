@@ -20,8 +20,10 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from leanboard.metrics.metric import Missing
+from leanboard.results.errors import ArmError
 from leanboard.runners import wire
 from leanboard.runners.backends.base import Backend, Device, Engine, Request
+from leanboard.runners.code import code_hash
 from leanboard.runners.machine import memory
 from leanboard.runners.machine.allocator import keep_freed_memory, release_free_memory
 from leanboard.runners.machine.libraries import library_facts, thread_pools
@@ -66,9 +68,18 @@ class Session:
         return {}
 
     def load(self, message: wire.Message) -> wire.Message:
-        """Load a model with its techniques; answer with all that is then known."""
+        """Load a model with its techniques; answer with all that is then known.
+
+        Raises:
+            ArmError: if this process runs other code than the run began with.
+        """
         from hydra.utils import instantiate
 
+        if message.get("code", code_hash()) != code_hash():
+            raise ArmError(
+                "leanboard's own code was edited since the run began, and arms of two codes "
+                "cannot be compared. Give the command again."
+            )
         device = Device(**message["device"])
         if device.memory_cap_bytes is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (device.memory_cap_bytes,) * 2)

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,12 +19,11 @@ from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.results.files import write_failed, write_whole
 from leanboard.results.identity import canonical_json, digest
 from leanboard.results.schema import AccuracyCell, Environment
-from leanboard.runners.cache import sha256_file
+from leanboard.runners.code import code_hash
 
 FORMAT = 1
 """Raised whenever the lines of a file mean something else."""
 
-_CODE = Path(__file__).resolve().parents[1]
 _SEAL_DIGITS = 16
 _NOTES = "notes"
 # A name, a place or what was chosen from the task: the tokens of each request say that better.
@@ -66,15 +64,6 @@ def score_key(cell: AccuracyCell, environment: Environment) -> dict[str, Any]:
         "threads": dict(environment.threads),
         "variables": dict(environment.variables),
     }
-
-
-@cache
-def code_hash(root: Path = _CODE) -> str:
-    """Return the sha256 over the code that answers, as it was when this process first asked.
-
-    An edited checkout is other code, whether or not it was committed.
-    """
-    return digest({str(f.relative_to(root)): sha256_file(f) for f in sorted(root.rglob("*.py"))})
 
 
 @dataclass(slots=True)

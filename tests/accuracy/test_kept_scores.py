@@ -23,10 +23,11 @@ from leanboard.runners.accuracy.adapter import EngineLM
 from leanboard.runners.accuracy.fidelity import LocalPredictor, predictor
 from leanboard.runners.accuracy.kept_engine import KeptEngine
 from leanboard.runners.accuracy.score import plan_tasks, score
-from leanboard.runners.accuracy.score_cache import KeptScores, code_hash, score_key
+from leanboard.runners.accuracy.score_cache import KeptScores, score_key
 from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.accuracy.tasks import BaselinePredictions, Progress
 from leanboard.runners.backends.base import Engine, Span, SpanScore, UntilRequest, in_order
+from leanboard.runners.code import code_hash
 
 KEY = {"arm": "one", "torch": "2.13.0"}
 SPANS = [Span((1, 2, 3), (4 + n,)) for n in range(5)]

@@ -96,3 +96,9 @@ def test_freed_memory_is_kept_so_that_temporary_tensors_are_not_mapped_anew() ->
     )
     # Mapped anew, 20 x 2,048 pages would fault.
     assert int(done.stdout) < 2048
+
+
+def test_code_that_was_edited_since_the_run_began_is_not_run() -> None:
+    answer = worker.answer(worker.Session(), {"op": "load", "code": "0" * 64})
+    assert not answer["ok"]
+    assert "edited since the run began" in answer["message"]
