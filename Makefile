@@ -25,10 +25,12 @@ bench: setup ## Run the quickstart suite on a real model, then build the site
 reproduce: setup ## Run a small sample of the published records again and judge them
 	$(BIN)/leanboard reproduce --sample 2
 
-benchmarks: setup ## Test the benchmark itself, on a quiet machine (an hour and a half)
+benchmarks: setup ## Test the benchmark itself, on a quiet machine (three hours)
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.noise
 	$(BIN)/python -m benchmarks.twice
+	$(BIN)/python -m benchmarks.harness_table
+	$(BIN)/python -m benchmarks.harness_speed
 
 test: setup ## Run every test, with a real model and a real browser
 	@bash .ci/browser.sh
