@@ -37,12 +37,14 @@ from benchmarks.harness_spans import (
 )
 from benchmarks.report import Line, write
 from leanboard.metrics.signed_rank import ratio_centre, ratio_interval
+from leanboard.runners.accuracy.choices import choices
 from leanboard.runners.accuracy.fetched import prepare_tasks
 from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.accuracy.tasks import PreparedTask, no_progress
 from leanboard.runners.backends.base import Span, SpanScore, in_order
 from leanboard.runners.backends.torch_engine import TransformersEngine
 from leanboard.runners.backends.torch_plan import fed
+from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.grid import BlockSpec, blocks
 from leanboard.runners.lock import measuring
 from leanboard.runners.machine.allocator import keep_freed_memory
@@ -77,7 +79,7 @@ CASES = {
     "hellaswag": Case({"hellaswag": {"num_fewshot": 0}}, 2.0, slices=4, rounds=2),
     "arc_challenge, 25-shot": Case({"arc_challenge": {"num_fewshot": 25}}, 4.0, slices=8, rounds=1),
     "mmlu, 5-shot": Case(
-        {"mmlu_high_school_psychology": {"num_fewshot": 5}}, 4.0, slices=1, rounds=4
+        {"mmlu_high_school_psychology": {"num_fewshot": 5}}, 4.0, slices=1, rounds=6
     ),
 }
 
@@ -189,7 +191,8 @@ def specification() -> BlockSpec:
 
 def task_of(spec: BlockSpec, case: Case, items: int) -> PreparedTask:
     """Prepare a task as a run does."""
-    config = AccuracyConfig("speed", items, 0, _SEED, "package", (case.task,), None)
+    tasks = choices([case.task])
+    config = AccuracyConfig("speed", items, 0, _SEED, "package", tasks, None)
     folder = prepare_model(spec.model, spec.cache, print).files.folder
     (task,) = prepare_tasks(config, spec.data, spec.cache, print, model_folder=folder, text=None)
     return task
@@ -199,7 +202,7 @@ def task_of(spec: BlockSpec, case: Case, items: int) -> PreparedTask:
 def loaded(spec: BlockSpec) -> Iterator[Sides]:
     """Load the embedded model in float32, as leanboard measures it."""
     files = prepare_model(spec.model, spec.cache, print).files
-    with spec.build_backend().load(files, (), spec.device) as engine:
+    with TransformersBackend().load(files, (), spec.device) as engine:
         yield Sides(engine, Harness(engine))
 
 

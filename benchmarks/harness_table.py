@@ -16,8 +16,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.harness_spans import MOST_NATS
 from benchmarks.harness_speed import (
-    MOST_NATS,
     Case,
     compare,
     loaded,

@@ -14,10 +14,52 @@ if TYPE_CHECKING:
 CALL_COSTS = 36
 """Padding tokens that a forward less is worth: weights are read once a forward."""
 
+MOST_ROWS = 128
+"""Rows of a batch at most: more would hardly be faster, and take long to choose."""
+
 _CPU_TOKENS, _CPU_BYTES = 1024, 256 * 2**20
 _GPU_TOKENS, _GPU_BYTES = 16384, 8 * 2**30
 _LIVE_ACTIVATIONS = 8
 """Tensors as wide as the hidden state that a layer holds at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a batch of rows looks like when it is padded.
+
+    Args:
+        rows: how many.
+        stem: tokens of the longest stem.
+        tail: tokens of the longest tail.
+        reads: tokens whose logits are read, of all rows.
+        branches: whether a tail has any.
+    """
+
+    rows: int
+    stem: int
+    tail: int
+    reads: int
+    branches: bool
+
+    @property
+    def kind(self) -> tuple[bool, bool]:
+        """What rows of one batch have in common: whether there are stems, and branches."""
+        return self.stem > 0, self.branches
+
+    @property
+    def tokens(self) -> int:
+        """Padded tokens."""
+        return self.rows * (self.stem + self.tail)
+
+    def joined(self, other: Shape) -> Shape:
+        """Return the shape of the rows of both."""
+        return Shape(
+            rows=self.rows + other.rows,
+            stem=max(self.stem, other.stem),
+            tail=max(self.tail, other.tail),
+            reads=self.reads + other.reads,
+            branches=self.branches or other.branches,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +71,7 @@ class Sizes:
         kept: keys and values of a token that is kept, all layers.
         seen: keys and values of a token in one layer, repeated for every head.
         mask: one entry of the attention mask.
-        logits: the logits of a token, and what reading them takes.
+        logits: the logits of a token.
     """
 
     token: int
@@ -38,15 +80,13 @@ class Sizes:
     mask: int
     logits: int
 
-    def of(self, rows: Sequence[Row], trunk: int) -> int:
+    def of(self, shape: Shape, trunk: int) -> int:
         """Return the bytes of a batch after a trunk of so many tokens."""
-        stem, tail = width(rows)
-        keys = trunk + stem + tail
-        masked = 0 if all(row.is_chain for row in rows) and not stem else tail * keys
-        reads = sum(len({n for read in row.reads for n in read.nodes}) for row in rows)
-        per_row = max(stem, tail) * self.token + stem * self.kept
-        per_row += keys * self.seen + masked * self.mask
-        return len(rows) * per_row + reads * self.logits
+        keys = trunk + shape.stem + shape.tail
+        row = max(shape.stem, shape.tail) * self.token + shape.stem * self.kept + keys * self.seen
+        if any(shape.kind):
+            row += shape.tail * keys * self.mask
+        return shape.rows * row + shape.reads * self.logits
 
 
 def sizes_of(model: torch.nn.Module) -> Sizes:
@@ -71,13 +111,18 @@ class Room:
 
     Attributes:
         tokens: padded tokens of a forward at most; more would not be faster.
-        bytes: of a batch at most, unless it is a single row.
+        bytes: of a batch at most. A single row may have more of both.
     """
 
     def __init__(self, tokens: int, most_bytes: int) -> None:
         self.tokens = tokens
         self.bytes = most_bytes
         self._most_bytes = most_bytes
+
+    def holds(self, shape: Shape, shape_bytes: int) -> bool:
+        """Return whether a batch of this shape and these bytes may be tried."""
+        fed = shape.rows * max(shape.stem, shape.tail)
+        return fed <= self.tokens and shape_bytes <= self.bytes
 
     def shrink(self) -> None:
         """Halve it: a batch ran out of memory."""
@@ -112,24 +157,30 @@ def width(rows: Sequence[Row]) -> tuple[int, int]:
     return max(len(row.stem) for row in rows), max(len(row.tail) for row in rows)
 
 
+def shape_of(row: Row) -> Shape:
+    """Return the shape of a row alone."""
+    reads = {node for read in row.reads for node in read.nodes}
+    return Shape(1, len(row.stem), len(row.tail), len(reads), not row.is_chain)
+
+
 def cut(rows: Sequence[Row], trunk: int, sizes: Sizes, room: Room) -> list[Sequence[Row]]:
     """Cut rows, given in order of size, into batches: least padding for few forwards.
 
     The least cost of the first n rows follows from that of fewer (dynamic programming).
     """
-    best: list[tuple[float, int]] = [(0.0, 0)]
+    shapes = [shape_of(row) for row in rows]
+    best: list[tuple[int, int]] = [(0, 0)]
     for stop in range(1, len(rows) + 1):
-        ways = []
-        for start in range(stop - 1, -1, -1):
-            batch = rows[start:stop]
-            stem, tail = width(batch)
-            alone = len(batch) == 1
-            if not alone and not _together(batch, stem, tail, room):
+        shape = shapes[stop - 1]
+        ways = [(best[stop - 1][0] + shape.tokens, stop - 1)]
+        for start in range(stop - 2, max(-1, stop - 1 - MOST_ROWS), -1):
+            shape = shape.joined(shapes[start])
+            fits = room.holds(shape, sizes.of(shape, trunk))
+            if shapes[start].kind != shapes[stop - 1].kind or not fits:
                 break
-            if not alone and sizes.of(batch, trunk) > room.bytes:
-                break
-            ways.append((best[start][0] + len(batch) * (stem + tail) + CALL_COSTS, start))
-        best.append(min(ways))
+            ways.append((best[start][0] + shape.tokens, start))
+        cost, start = min(ways)
+        best.append((cost + CALL_COSTS, start))
     batches: list[Sequence[Row]] = []
     stop = len(rows)
     while stop > 0:
@@ -137,10 +188,3 @@ def cut(rows: Sequence[Row], trunk: int, sizes: Sizes, room: Room) -> list[Seque
         batches.append(rows[start:stop])
         stop = start
     return batches[::-1]
-
-
-def _together(batch: Sequence[Row], stem: int, tail: int, room: Room) -> bool:
-    """Return whether rows are of one kind, and few enough."""
-    first, last = batch[0], batch[-1]
-    alike = (not first.stem) == (not last.stem) and first.is_chain == last.is_chain
-    return alike and len(batch) * max(stem, tail) <= room.tokens

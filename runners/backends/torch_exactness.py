@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from leanboard.runners.backends.base import Span, SpanScore
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 FULL, SLIDING = "full_attention", "sliding_attention"
 _INPUTS = ("attention_mask", "position_ids", "past_key_values", "use_cache")
 
+_FLOAT32_NATS = 1e-3
+_EIGHT_BIT_EPSILON = 2**-7
+_LOGIT_STEPS = 32
 _SAMPLE_SHARE = 0.02
-"""Tokens that the check may feed, of all that are fed; one span is always checked."""
+"""Tokens that a sample of four may feed, of all that are fed; else it is of two."""
 
 
 def why_not_shared(model: torch.nn.Module) -> str | None:
@@ -87,25 +90,29 @@ class ExactnessCheck:
         batches = self._runner.scores(plan_whole(self._spans, [place]))
         return sum(score.loglikelihood for _, found in batches for score in found.values())
 
-    def _sample(self, rows: Sequence[Row]) -> Iterator[int]:
-        """Yield places: the last branches of the shortest row and of the longest, then others."""
-        places = [rows[n].reads[m].place for m in (-1, 0) for n in (-1, 0)]
-        tokens = 0
-        for place in dict.fromkeys(places):
-            tokens += len(fed(self._spans[place]))
-            if tokens > self._most_tokens and place != places[0]:
-                return
-            yield place
+    def _sample(self, rows: Sequence[Row]) -> list[int]:
+        """Return places: the last branches of the longest row and of the most padded one.
+
+        The first branches too, where that takes few tokens.
+        """
+        places = [rows[n].reads[m].place for m in (-1, 0) for n in (0, -1)]
+        tokens = sum(len(fed(self._spans[place])) for place in set(places))
+        return list(dict.fromkeys(places if tokens <= self._most_tokens else places[:2]))
 
 
 def tolerance_nats(model: torch.nn.Module) -> float:
     """Return what rounding may move a score by, in nats a token.
 
-    In float32 it is 1e-3, a thousand times what is seen. A logit of magnitude 16 to 32 in another
+    In float32 it is 1e-3, hundreds of times what is seen. A logit of magnitude 16 to 32 in another
     float type is rounded to steps of 16 times the type's epsilon, and the sum over the vocabulary
-    moves with it: two such steps (bfloat16 0.25, float16 0.03).
+    moves with it: two such steps (float16 0.03, bfloat16 0.25). Eight-bit activations are rounded
+    as coarsely as bfloat16: a last bit that falls the other way moves all that comes after.
     """
     import torch
 
-    dtypes = {t.dtype for t in model.parameters() if t.is_floating_point()}
-    return max(1e-3, *(32 * torch.finfo(dtype).eps for dtype in dtypes))
+    weights = list(model.parameters())
+    epsilons = [float(torch.finfo(w.dtype).eps) for w in weights if w.is_floating_point()]
+    # torchao's name for how the activations before a weight are quantised.
+    if any(getattr(weight, "act_quant_kwargs", None) is not None for weight in weights):
+        epsilons.append(_EIGHT_BIT_EPSILON)
+    return max(_FLOAT32_NATS, *(_LOGIT_STEPS * epsilon for epsilon in epsilons))

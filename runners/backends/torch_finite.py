@@ -30,7 +30,8 @@ def first_not_finite(model: torch.nn.Module, ids: Sequence[int]) -> str | None:
     with ExitStack() as stack:
         for name, module in model.named_modules():
             stack.callback(module.register_forward_hook(watch(name)).remove)
-        model(input_ids=torch.tensor([list(ids)], device=device), use_cache=False)
+        with torch.no_grad():
+            model(input_ids=torch.tensor([list(ids)], device=device), use_cache=False)
     return found[0] if found else None
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from leanboard.runners.backends.base import Span
 from leanboard.runners.backends.torch_batches import (
     Room,
+    Shape,
     Sizes,
     cut,
     in_order_of_size,
+    shape_of,
     width,
 )
 from leanboard.runners.backends.torch_plan import (
@@ -228,6 +232,10 @@ def rows_of(lengths: list[int]) -> list[Row]:
     return in_order_of_size(plan_whole(spans, range(len(spans))).rows)
 
 
+def shape(rows: Sequence[Row]) -> Shape:
+    return functools.reduce(Shape.joined, map(shape_of, rows))
+
+
 def test_rows_run_together_where_they_are_of_like_length():
     batches = cut(rows_of([10, 100, 11, 101, 12, 99]), 0, SIZES, Room(1000, 10**9))
     assert [[len(row.tail) for row in batch] for batch in batches] == [[101, 100, 99], [12, 11, 10]]
@@ -240,7 +248,7 @@ def test_batches_hold_every_row_once_and_keep_within_tokens_and_bytes():
     assert [row for batch in batches for row in batch] == rows
     for batch in batches:
         assert len(batch) == 1 or len(batch) * width(batch)[1] <= room.tokens
-        assert len(batch) == 1 or SIZES.of(batch, 0) <= room.bytes
+        assert len(batch) == 1 or SIZES.of(shape(batch), 0) <= room.bytes
     padded = sum(len(batch) * width(batch)[1] for batch in batches)
     assert padded <= 1.1 * sum(len(row.tail) for row in rows)
 
@@ -263,7 +271,7 @@ def test_the_bytes_of_a_batch_by_hand():
     # trunk of 50.
     keys = 50 + 309 + 4
     row = 309 * SIZES.token + 309 * SIZES.kept + keys * SIZES.seen + 4 * keys * SIZES.mask
-    assert SIZES.of(rows, 50) == 2 * row + 2 * 4 * SIZES.logits
+    assert SIZES.of(shape(rows), 50) == 2 * row + 2 * 4 * SIZES.logits
 
 
 def test_room_halves_when_memory_runs_out_and_comes_back_to_its_bound_only():

@@ -14,12 +14,15 @@ import torch
 from random_models import FAMILIES, WINDOW, random_model
 
 from leanboard.results.errors import ArmError, OutOfMemoryError
-from leanboard.runners.backends.base import ModelFiles, Span, SpanScore, in_order
+from leanboard.runners.backends.base import Device, ModelFiles, Span, SpanScore, in_order
 from leanboard.runners.backends.torch_exactness import tolerance_nats, why_not_shared
 from leanboard.runners.backends.torch_finite import first_not_finite
 from leanboard.runners.backends.torch_loading import TorchTarget, load_tokenizer, torch_failures
 from leanboard.runners.backends.torch_plan import fed
 from leanboard.runners.backends.torch_scoring import SpanScorer
+from leanboard.runners.backends.transformers import TransformersBackend
+from leanboard.runners.techniques.quantization.int8_dynamic import Int8Dynamic
+from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
 
 _RANDOM = random.Random(0)
 
@@ -90,13 +93,15 @@ def test_the_spans_of_these_tests_reach_far_beyond_a_sliding_window():
     assert sum(len(fed(span)) > 2 * WINDOW for span in SPANS) > len(SPANS) // 2
 
 
-def test_what_was_fed_is_counted_and_far_less_than_all_spans_alone():
+def test_what_was_fed_is_counted_beside_what_all_spans_alone_would_feed():
     ours = scorer(random_model("llama"))
     assert ours.facts() == {}
-    in_order(ours.scores(SPANS))
+    questions = [ids(60) for _ in range(20)]
+    in_order(ours.scores([Span(q, (first, *ids(4))) for q in questions for first in range(3, 7)]))
     facts = {name: fact.value for name, fact in ours.facts().items()}
-    assert facts["scored_tokens_plain"] == sum(len(fed(span)) for span in SPANS)
-    assert facts["scored_tokens"] < 0.4 * facts["scored_tokens_plain"]
+    # By hand: a context and four times four tokens; the check scores two spans alone.
+    assert facts["scored_tokens"] == 20 * (60 + 4 * 4) + 2 * 64
+    assert facts["scored_tokens_plain"] == 20 * 4 * 64
 
 
 def test_the_greedy_answer_is_told_from_one_that_is_not_in_a_shared_row():
@@ -338,3 +343,22 @@ def test_the_tolerance_is_that_of_the_coarsest_float_type(dtype: torch.dtype, ex
     model = random_model("llama")
     model.lm_head.to(dtype)
     assert tolerance_nats(model) == expected
+
+
+@pytest.mark.parametrize(
+    ("technique", "expected"), [(Int8Dynamic(), 0.25), (Int8WeightOnly(), 1e-3)]
+)
+def test_activations_in_eight_bits_are_rounded_as_coarsely_as_bfloat16(
+    technique: Any, expected: float, tiny_llama: ModelFiles
+):
+    device = Device(kind="cpu", threads=1, reference_dtype="float32")
+    with TransformersBackend().load(tiny_llama, [technique], device) as engine:
+        assert tolerance_nats(engine._target.model) == expected
+        spans = [s for s in SPANS if len(fed(s)) < 500]
+        found = in_order(engine.loglikelihood(spans))
+        assert engine.notes() == ()
+        off = [
+            abs(score.loglikelihood - plain(engine._target.model, span)) / len(span.continuation)
+            for span, score in zip(spans, found, strict=True)
+        ]
+    assert max(off) <= expected
