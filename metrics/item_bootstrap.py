@@ -2,12 +2,17 @@
 
 Where scores are right or wrong, few items may differ between the arms, or none, and items drawn
 from those alone hardly vary: with 50 items of which 2% are lost, the plain percentile interval
-covers the truth in 6 of 10 cases. So half an item of each of the four outcomes (both right, one,
-the other, neither) is added to what is drawn from. Simulated with 30 to 400 items, of which up to a
-fifth differ, the interval then covers in 95 of 100 cases or more.
+covers the truth in 6 of 10 cases. So an item and a half is added to either way of differing (only
+the candidate right, only the baseline right) before items are drawn. Bonett and Price add one item;
+one and a half is the least half that covers at least 94 of 100 by exact enumeration, of 20 to 400
+items of which up to a quarter are lost, or up to a fifth gained and a fifth lost. Their closed form
+and Tango's score interval both cover 93 of 100 there at worst. A ratio is covered alike, but for a
+baseline of which so few items are right that most samples of them would give no interval.
 
-Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), 13; Agresti and Min, Simple
-improved confidence intervals for comparing matched proportions (2005).
+Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), 13; Bonett and Price,
+Adjusted Wald confidence interval for a difference of binomial proportions based on paired data
+(2012); Tango, Equivalence test and confidence interval for the difference in proportions for the
+paired-sample design (1998).
 """
 
 from __future__ import annotations
@@ -26,8 +31,8 @@ SEED = 0
 MIN_ITEMS = 20
 """Fewest items that are drawn from: the interval of fewer would be of the few that were asked."""
 
-_OUTCOMES = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0))
-_ADDED = 0.5
+_DIFFERING = ((1.0, 0.0), (0.0, 1.0))
+_ADDED = 1.5
 _COUNTS_AT_ONCE = 1_000_000
 
 Scores: TypeAlias = Sequence[float]
@@ -86,13 +91,13 @@ def _sums(candidate: Scores, baseline: Scores) -> tuple[Floats, Floats] | None:
 def _drawn_from(pairs: Floats) -> tuple[Floats, Floats]:
     """Return the distinct pairs of scores, in order, and the share of each."""
     if right_or_wrong(pairs.ravel().tolist()):
-        pairs = np.concatenate([pairs, np.array(_OUTCOMES)])
-        added = 1 - _ADDED
+        pairs = np.concatenate([pairs, np.array(_DIFFERING)])
+        weights = np.append(np.ones(len(pairs) - 2), [_ADDED, _ADDED])
     else:
-        added = 0.0
-    distinct, counts = np.unique(pairs, axis=0, return_counts=True)
-    weights = counts - added
-    return distinct, weights / weights.sum()
+        weights = np.ones(len(pairs))
+    distinct, places = np.unique(pairs, axis=0, return_inverse=True)
+    sums = np.bincount(places.ravel(), weights)
+    return distinct, sums / sums.sum()
 
 
 def _counts(items: int, shares: Floats) -> Iterator[NDArray[np.int64]]:
@@ -111,6 +116,6 @@ def _percentile_interval(draws: Floats, candidate: Scores, baseline: Scores) -> 
     if low == high or not math.isfinite(high):
         return None
     binary = right_or_wrong([*candidate, *baseline])
-    smoothed = ", half an item of each outcome added" if binary else ""
+    smoothed = f", {_ADDED:g} items added to either way of differing" if binary else ""
     method = f"percentile bootstrap over items, {DRAWS} draws, seed {SEED}{smoothed}"
     return Interval(low, high, method)

@@ -59,9 +59,14 @@ def macro_ratio(
 ) -> Estimate:
     """Return the ratio of two macro averages over the same items, with its interval.
 
-    With C, B and D = C - B the averages and R = C / B, linearised: dR = (dD + (1 - R) dB) / B. So
-    the lower end is R - sqrt((D - low(D))^2 + z^2 e) / B, the upper end likewise, with
-    e = (1 - R)^2 var(B) + 2 (1 - R) cov(D, B), and cov(D, B) = (var(C) - var(B) - var(D)) / 2.
+    The interval holds every ratio R that the contrast C - R B does not refute (Fieller): so it lies
+    below a threshold exactly if C - threshold x B is shown to be below 0. With C, B and D = C - B
+    the averages and u = 1 - R the contrast is D + u B; it does not refute R while
+
+        (D + u B)^2 <= (D - low(D))^2 + z^2 (u^2 var(B) + 2 u cov(D, B)),
+
+    with high(D) - D instead of D - low(D) for the upper end of R, and
+    cov(D, B) = (var(C) - var(B) - var(D)) / 2. A share of a score is never below 0.
 
     Args:
         candidate: scores of each task.
@@ -70,28 +75,37 @@ def macro_ratio(
 
     Returns:
         An estimate without a value where the baseline's average is not above 0; without an interval
-        where a difference has none, or a score no standard error.
+        where a difference has none, a score has no standard error, or the baseline's average is so
+        near 0 that the ratio has no upper end.
 
     Raises:
         ValueError: if the tasks differ in number, there is none, or one has no value.
+
+    Source: Fieller, Some problems in interval estimation (1954).
     """
     if not len(candidate) == len(baseline) == len(differences):
         raise ValueError("a ratio of macro averages needs the same tasks of both arms")
     c, b, d = map(macro_average, (candidate, baseline, differences))
     if c.value is None or b.value is None or d.value is None or b.value <= 0:
         return Estimate(None, c.n, reason="the baseline's average is not above 0")
-    ratio = c.value / b.value
-    found = Estimate(ratio, c.n)
+    found = Estimate(c.value / b.value, c.n)
     if d.interval is None or c.stderr is None or b.stderr is None or d.stderr is None:
         return replace(found, reason=d.reason or "no interval: a task has no standard error")
-    z, covariance = normal_quantile((1 + LEVEL) / 2), (c.stderr**2 - b.stderr**2 - d.stderr**2) / 2
-    extra = z * z * ((1 - ratio) ** 2 * b.stderr**2 + 2 * (1 - ratio) * covariance)
-    below, above = (
-        math.sqrt(max(0.0, reach * reach + extra)) / b.value
-        for reach in (d.value - d.interval.low, d.interval.high - d.value)
-    )
-    interval = Interval(ratio - below, ratio + above, f"{METHOD}, linearised ratio")
-    return replace(found, interval=interval)
+    z_squared = normal_quantile((1 + LEVEL) / 2) ** 2
+    square = b.value**2 - z_squared * b.stderr**2
+    if square <= 0:
+        return replace(found, reason="no interval: the baseline's average is too near 0")
+    covariance = (c.stderr**2 - b.stderr**2 - d.stderr**2) / 2
+    linear = d.value * b.value - z_squared * covariance
+    below, above = d.value - d.interval.low, d.interval.high - d.value
+    low = 1 - (-linear + _root(linear, square, d.value, below)) / square
+    high = 1 - (-linear - _root(linear, square, d.value, above)) / square
+    return replace(found, interval=Interval(max(0.0, low), high, f"{METHOD}, Fieller"))
+
+
+def _root(linear: float, square: float, difference: float, reach: float) -> float:
+    """Return the root of the discriminant of square u^2 + 2 linear u + difference^2 - reach^2."""
+    return math.sqrt(max(0.0, linear**2 - square * (difference**2 - reach**2)))
 
 
 def _values(tasks: Sequence[Estimate]) -> list[float]:

@@ -91,16 +91,27 @@ def _compared(averages: MacroScores) -> MacroScores:
     if len(baselines) < len(tasks):
         gap = absent("1", over, "a run that it was compared with is not among the records")
         return replace(averages, difference=difference, ratio=gap)
-    ratio = macro_ratio(
-        [estimate_of(task.score) for task in tasks],
-        list(map(estimate_of, baselines)),
-        list(map(estimate_of, differences)),
-    )
     return replace(
         averages,
         difference=difference,
-        ratio=_shown(ratio, tasks, over),
+        ratio=_shown(_ratio(tasks, baselines, differences), tasks, over),
         near_chance=_reaches_chance(tasks, baselines),
+    )
+
+
+def _ratio(
+    tasks: Sequence[TaskScore],
+    baselines: Sequence[Measurement],
+    differences: Sequence[Comparison],
+) -> Estimate:
+    """Return the ratio of the averages; that of an only task is the one that its record holds."""
+    only = tasks[0].ratio if len(tasks) == 1 else None
+    if only is not None:
+        return estimate_of(only)
+    return macro_ratio(
+        [estimate_of(task.score) for task in tasks],
+        list(map(estimate_of, baselines)),
+        list(map(estimate_of, differences)),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,18 +31,19 @@ def known(interval: Interval | None) -> Interval:
 def test_the_method_names_the_draws_and_the_seed() -> None:
     method = known(difference_interval(*arms((20, 2, 3, 25)))).method
     assert method == (
-        "percentile bootstrap over items, 10000 draws, seed 0, half an item of each outcome added"
+        "percentile bootstrap over items, 10000 draws, seed 0, "
+        "1.5 items added to either way of differing"
     )
     continuous = known(difference_interval([i / 40 for i in range(40)], [0.5] * 40)).method
     assert continuous == "percentile bootstrap over items, 10000 draws, seed 0"
 
 
-def test_the_interval_agrees_with_agresti_and_min() -> None:
-    # 400 items, 10 gained, 30 lost: with half an item in each cell of 402 the difference is
-    # -20 / 402, its standard error sqrt((41 - 400 / 402) / 402) / sqrt(402) = 0.01573.
+def test_the_interval_agrees_with_the_closed_form_of_bonett_and_price() -> None:
+    # 400 items, 10 gained, 30 lost: 11.5 and 31.5 of 403, so that the difference is -20 / 403 and
+    # its standard error sqrt((43 - 400 / 403) / 403) / sqrt(403) = 0.01608.
     interval = known(difference_interval(*arms((150, 10, 30, 210))))
-    assert interval.low == pytest.approx(-0.0498 - 1.96 * 0.01573, abs=0.003)
-    assert interval.high == pytest.approx(-0.0498 + 1.96 * 0.01573, abs=0.003)
+    assert interval.low == pytest.approx(-0.0496 - 1.96 * 0.01608, abs=0.003)
+    assert interval.high == pytest.approx(-0.0496 + 1.96 * 0.01608, abs=0.003)
 
 
 def test_the_interval_of_a_continuous_mean_agrees_with_the_normal_one() -> None:
@@ -95,6 +98,40 @@ def test_more_scores_than_fit_at_once_are_drawn_in_parts(monkeypatch: pytest.Mon
     monkeypatch.setattr(item_bootstrap, "_COUNTS_AT_ONCE", 7)
     monkeypatch.setattr(item_bootstrap, "DRAWS", 10_000)
     assert difference_interval(candidate, baseline) == whole
+
+
+@cache
+def _interval(items: int, gained: int, lost: int) -> Interval:
+    return known(difference_interval(*arms((0, gained, lost, items - gained - lost))))
+
+
+def _chance(counts: tuple[int, int, int], shares: tuple[float, float, float]) -> float:
+    ways = math.factorial(sum(counts)) // math.prod(map(math.factorial, counts))
+    return ways * math.prod(share**count for share, count in zip(shares, counts, strict=True))
+
+
+def enumerated(items: int, gained: float, lost: float) -> float:
+    """Return the share of samples, exact to 1%, whose interval holds the true difference."""
+    shares, seen, hit = (gained, lost, 1 - gained - lost), 0.0, 0.0
+    for plus in range(items + 1 if gained else 1):
+        for minus in range(items + 1 - plus):
+            chance = _chance((plus, minus, items - plus - minus), shares)
+            if chance > 1e-5:
+                interval = _interval(items, plus, minus)
+                seen += chance
+                hit += chance * (interval.low - 1e-9 <= gained - lost <= interval.high + 1e-9)
+    assert seen > 0.99
+    return hit
+
+
+@pytest.mark.parametrize("items", [20, 30, 50, 100, 200])
+def test_items_that_are_only_lost_are_covered_by_exact_enumeration(items: int) -> None:
+    assert min(enumerated(items, 0.0, step / 200) for step in range(1, 51)) >= 0.94
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0.01, 0.05), (0.05, 0.05), (0.02, 0.2)])
+def test_items_of_both_kinds_are_covered_by_exact_enumeration(gained: float, lost: float) -> None:
+    assert enumerated(30, gained, lost) >= 0.94
 
 
 def covered(items: int, shares: tuple[float, ...], runs: int = 400) -> tuple[float, float]:

@@ -78,16 +78,16 @@ def test_windows_with_other_token_counts_are_not_compared() -> None:
 
 
 def test_a_difference_of_scores_by_hand() -> None:
-    # 40 items: 10 right before, of which 8 are lost, and 1 gained.
-    baseline, candidate = [1.0] * 10 + [0.0] * 30, [0.0] * 8 + [1.0] * 3 + [0.0] * 29
+    # 40 items: 12 right before, of which 10 are lost, and 1 gained.
+    baseline, candidate = [1.0] * 12 + [0.0] * 28, [0.0] * 10 + [1.0] * 3 + [0.0] * 27
     found = compared("acc", scored(candidate), scored(baseline))["difference"]
-    assert found.value == pytest.approx(-7 / 40)
-    # Nine differences of 1: s^2 = (9 - 40 (7/40)^2) / 39, and its error s / sqrt(40).
-    assert found.stderr == pytest.approx(math.sqrt((9 - 49 / 40) / 39 / 40))
-    assert found.p_value == pytest.approx(2 * (1 + 9) / 2**9)
-    assert found.pairs == (-1.0,) * 8 + (0.0,) * 2 + (1.0,) + (0.0,) * 29
+    assert found.value == pytest.approx(-9 / 40)
+    # Eleven differences of 1: s^2 = (11 - 40 (9/40)^2) / 39, and its error s / sqrt(40).
+    assert found.stderr == pytest.approx(math.sqrt((11 - 81 / 40) / 39 / 40))
+    assert found.p_value == pytest.approx(2 * (1 + 11) / 2**11)
+    assert found.pairs == (-1.0,) * 10 + (0.0,) * 2 + (1.0,) + (0.0,) * 27
     assert found.interval is not None
-    assert found.interval.low < -7 / 40 < found.interval.high < 0
+    assert found.interval.low < -9 / 40 < found.interval.high < 0
     assert (found.n, found.verdict, found.reason) == (40, Verdict.WORSE, None)
     assert found.provenance is Provenance.MEASURED
 
