@@ -6,13 +6,13 @@ baseline, b_d; its retention is r_d = c_d / b_d.
 
 - Domain specialisation index: DSI = sqrt(mean((r_d - r)^2)) / r with r the mean retention. 0 where
   every domain keeps the same share. Noise alone makes it positive; how much is given beside it.
-- Generalisation gap: GG = (c_t - b_t) - mean over the other domains of (c_d - b_d), for a target
-  domain t: score that the target gained on the others. 0 where all moved alike.
+- Generalisation gap: GG = r_t - mean over the other domains of r_d, for a target domain t: share
+  of its score that the target keeps more than the others. 0 where all keep the same share.
 - Cross-domain transfer ratio: CDTR = mean over the other domains of r_d / r_t. 1 where the others
   keep what the target keeps.
 
 A technique that was tuned or calibrated on a domain has that as its target. For the others it is
-the domain that they keep best, so that GG is not negative and CDTR at most 1.
+the domain of which they keep the largest share, so that GG is not negative and CDTR at most 1.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Brittleness:
         dsi: domain specialisation index.
         dsi_of_noise: what it would be about if all domains kept the same share, from their standard
             errors: sqrt(mean(se(r_d)^2) (k - 1) / k) / r; ``None`` where one is unknown.
-        generalization_gap: in the scores' unit.
+        generalization_gap: as a share of the baseline's score.
         transfer_ratio: cross-domain transfer ratio.
         target: name of the target domain.
     """
@@ -79,32 +79,14 @@ def brittleness(domains: Mapping[str, Domain], target: str | None = None) -> Bri
     goal = max(kept, key=kept.__getitem__) if target is None else target
     if kept[goal] == 0:
         return Missing("nothing is left of the score in any domain, or in the target")
-    moved = {name: domain.candidate - domain.baseline for name, domain in domains.items()}
-    others = [name for name in domains if name != goal]
+    elsewhere = mean([share for name, share in kept.items() if name != goal])
     return Brittleness(
         dsi=_root_mean_square([r - centre for r in kept.values()]) / centre,
         dsi_of_noise=_of_noise([d.ratio_stderr for d in domains.values()], centre),
-        generalization_gap=moved[goal] - mean([moved[name] for name in others]),
-        transfer_ratio=mean([kept[name] for name in others]) / kept[goal],
+        generalization_gap=kept[goal] - elsewhere,
+        transfer_ratio=elsewhere / kept[goal],
         target=goal,
     )
-
-
-def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | Missing:
-    """Return Pearson's correlation, say of brittleness with the bits taken away.
-
-    Raises:
-        ValueError: if the lengths differ.
-    """
-    if len(xs) != len(ys):
-        raise ValueError(f"{len(xs)} values against {len(ys)}")
-    if len(xs) < 3:
-        return Missing(f"a correlation needs three points, there are {len(xs)}")
-    spread_x, spread_y = (_root_mean_square([v - mean(vs) for v in vs]) for vs in (xs, ys))
-    if spread_x == 0 or spread_y == 0:
-        return Missing("one side does not vary")
-    products = [(x - mean(xs)) * (y - mean(ys)) for x, y in zip(xs, ys, strict=True)]
-    return mean(products) / (spread_x * spread_y)
 
 
 def _of_noise(errors: Sequence[float | None], centre: float) -> float | None:

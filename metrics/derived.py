@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-_SECONDS_PER_HOUR = 3600.0
-
 
 def intelligence_per_watt(accuracy: float, mean_power_w: float) -> float:
     """Return mean accuracy / mean power, in 1/W.
@@ -30,7 +28,10 @@ def intelligence_per_joule(accuracy: float, energy_per_request_j: float) -> floa
 def per_correct(amount_per_request: float, accuracy: float) -> float:
     """Return what a right answer takes: amount of a request / share of right answers.
 
-    With a request an attempt, 1 / accuracy attempts are made for a right answer on average.
+    With a request an attempt, 1 / accuracy attempts are made for a right answer on average. Seconds
+    for a right answer, times the price of a second, are the cost of pass.
+
+    Source: Cost-of-Pass: an economic framework for evaluating language models, arXiv:2504.13359.
 
     Args:
         amount_per_request: seconds, joules or money of one request.
@@ -40,21 +41,6 @@ def per_correct(amount_per_request: float, accuracy: float) -> float:
         ValueError: if accuracy is not above 0: no attempt succeeds.
     """
     return amount_per_request / _positive(accuracy, "accuracy")
-
-
-def cost_of_pass(price_per_hour: float, seconds_per_request: float, accuracy: float) -> float:
-    """Return the money that a right answer costs, in the price's currency.
-
-    Price of an attempt / share of right answers, with an attempt priced by the hour of the machine.
-
-    Source: Cost-of-Pass: an economic framework for evaluating language models, arXiv:2504.13359.
-
-    Raises:
-        ValueError: if accuracy is not above 0, or a price or time is negative.
-    """
-    if price_per_hour < 0 or seconds_per_request < 0:
-        raise ValueError("a price and a time cannot be negative")
-    return per_correct(price_per_hour * seconds_per_request / _SECONDS_PER_HOUR, accuracy)
 
 
 def compression_rate(size_ratio: float, score_ratio: float) -> float:

@@ -169,7 +169,7 @@ DERIVED: Mapping[str, DerivedColumn] = {
         _LOWER,
         Role.QUALITY,
         "Generalisation gap",
-        "Change of score on the task that is kept best - mean change on the others.",
+        "r_t of the task that is kept best - mean of r_t over the others, r_t as for dsi.",
         _FRAGILE,
     ),
     "transfer_ratio": DerivedColumn(

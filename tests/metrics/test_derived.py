@@ -16,12 +16,6 @@ def test_a_right_answer_takes_as_many_attempts_as_it_needs() -> None:
     assert derived.per_correct(3.0, 0.25) == 12.0
 
 
-def test_the_cost_of_a_right_answer_follows_from_the_price_of_an_hour() -> None:
-    # 36 s of a machine at 2 an hour cost 0.02; one attempt in four is right.
-    assert derived.cost_of_pass(2.0, 36.0, 0.25) == pytest.approx(0.08)
-    assert derived.cost_of_pass(0.0, 36.0, 0.25) == 0.0
-
-
 def test_the_compression_rate_weighs_bytes_against_score() -> None:
     # A quarter of the bytes, nine tenths of the score.
     assert derived.compression_rate(0.25, 0.9) == pytest.approx(3.6)
@@ -33,8 +27,6 @@ def test_what_cannot_be_divided_by_is_refused() -> None:
     with pytest.raises(ValueError, match="energy"):
         derived.intelligence_per_joule(0.5, 0.0)
     with pytest.raises(ValueError, match="accuracy"):
-        derived.cost_of_pass(2.0, 36.0, 0.0)
+        derived.per_correct(36.0, 0.0)
     with pytest.raises(ValueError, match="size"):
         derived.compression_rate(0.0, 0.9)
-    with pytest.raises(ValueError, match="negative"):
-        derived.cost_of_pass(-1.0, 36.0, 0.5)
