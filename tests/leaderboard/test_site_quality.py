@@ -90,7 +90,7 @@ def test_every_task_stands_with_its_score_and_what_it_is_beside_the_baseline(dem
     assert held.interval is not None
     ends = f"{held.interval.low:.3f} \u2013 {held.interval.high:.3f}"
     assert (acc.ratio.value, acc.ratio.interval) == ("1.034", ends)
-    assert "half an item of each outcome added" in acc.ratio.title
+    assert "1.5 items added to either way of differing" in acc.ratio.title
 
 
 def test_only_the_score_that_the_average_takes_has_a_gate(demo: Demo) -> None:
