@@ -21,6 +21,7 @@ from leanboard.metrics.trace import AnswerObservation, Observation, Provenance
 
 # How many instructions an item has stands beside the scores that are shares of them.
 _INSTRUCTIONS = "instructions"
+_MOST = 1000
 _LOOSE = "first and last lines and asterisks of the answer aside"
 
 
@@ -40,9 +41,13 @@ def share_of_instructions(name: str) -> Reduce:
         answers = observation.answers
         if not answers or any(not {name, _INSTRUCTIONS} <= set(a.scores) for a in answers):
             return Missing(f"the task gives no {name}")
+        shares = tuple(a.scores[name] for a in answers)
         weights = tuple(a.scores[_INSTRUCTIONS] for a in answers)
+        shares_hold = all(0 <= share <= 1 for share in shares)
+        if not shares_hold or not all(1 <= weight <= _MOST for weight in weights):
+            return Missing("an item's instructions, or the share of them, are no possible number")
         # A share of so many is a whole number; rounding takes the division's error away.
-        followed = tuple(float(round(a.scores[name] * a.scores[_INSTRUCTIONS])) for a in answers)
+        followed = tuple(float(round(s * w)) for s, w in zip(shares, weights, strict=True))
         return Samples(followed, Provenance.MEASURED, weights=weights)
 
     return reduce

@@ -183,9 +183,12 @@ def _references(baseline: RequestObservation) -> dict[str, Ids]:
 def _differences(
     prompt_id: str, outputs: Mapping[Ids, float | None], reference: Ids
 ) -> list[Difference]:
-    """Return one difference for each distinct output that is not the reference, nearest first."""
+    """Return one difference for each distinct output that is not the reference, nearest first.
+
+    An output that only ends sooner or later is at no tie: no token stands against another.
+    """
     found = [
-        Difference(prompt_id, position, gap)
+        Difference(prompt_id, position, gap if parting(prompt_id, output, reference) else None)
         for output, gap in outputs.items()
         if (position := first_difference(output, reference)) is not None
     ]

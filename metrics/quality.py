@@ -63,7 +63,8 @@ def target_nll(observation: Observation) -> Samples | Missing:
 
 
 def _words(answer: AnswerTrace) -> int:
-    return int(answer.scores.get(_WORDS, 0))
+    words = answer.scores.get(_WORDS, 0.0)
+    return int(words) if math.isfinite(words) else 0
 
 
 def nll_per(count: Callable[[AnswerTrace], int], unit: str, scale: float = 1.0) -> Reduce:

@@ -113,5 +113,10 @@ def _traces_messages(path: Path, record: Record) -> Iterator[str]:
         yield str(error)
         return
     yield from sample_messages(observation, record)
-    yield from number_messages(observation, record)
-    yield from comparison_messages(path, observation, record)
+    try:
+        yield from [
+            *number_messages(observation, record),
+            *comparison_messages(path, observation, record),
+        ]
+    except (ArithmeticError, ValueError) as error:
+        yield f"no numbers can be derived from its raw samples: {error}"

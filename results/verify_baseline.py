@@ -9,7 +9,7 @@ from leanboard.metrics.trace import Observation
 from leanboard.results.errors import RecordError
 from leanboard.results.identity import cell_id
 from leanboard.results.measure import comparisons
-from leanboard.results.schema import Comparison, PerformanceCell, Record, Status
+from leanboard.results.schema import AccuracyCell, Comparison, PerformanceCell, Record, Status
 from leanboard.results.store import check_place, read_record
 from leanboard.results.verify_numbers import (
     differences,
@@ -117,10 +117,12 @@ def _lacking(path: Path, record: Record) -> Iterator[str]:
     told = any(warning.startswith(NO_COMPARISON) for warning in record.warnings)
     if not _is_compared(record) or told or record.block.baseline:
         return
+    scored = isinstance(record.cell, AccuracyCell)
     for other in _others(path):
-        together = other.block.block_id == record.block.block_id
+        together = scored or other.block.block_id == record.block.block_id
         if together and not list(_unfit(other, record)):
             yield f"it has no comparisons, but its baseline is in the store: run {other.run_id}"
+            return
 
 
 def _is_compared(record: Record) -> bool:

@@ -91,10 +91,13 @@ _Derived = TypeVar("_Derived", Measurement, Comparison)
 
 def differences(name: str, stored: _Derived, derived: _Derived) -> Iterator[str]:
     """Yield the parts in which a stored number differs from the one derived again."""
-    # A field that came after the record was written is not in its JSON and says nothing.
+    # A field that came after the record was written is not in its JSON and says nothing; what the
+    # present method compares has every field.
     parts = set(stored.model_fields_set)
     if stored.method_version < METHOD_VERSION:
         parts &= LASTING
+    elif isinstance(stored, Comparison):
+        parts = set(Comparison.model_fields)
     for part in sorted(parts):
         was, again = getattr(stored, part), getattr(derived, part)
         if part == "reason":  # its wording may improve; whether there is one may not change

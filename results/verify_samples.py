@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from leanboard.metrics.trace import Observation, RequestObservation, RequestTrace
+from leanboard.metrics.trace import (
+    AnswerObservation,
+    AnswerTrace,
+    Observation,
+    RequestObservation,
+    RequestTrace,
+)
 from leanboard.results.errors import RecordError
 from leanboard.results.schema import (
+    AccuracyCell,
     PerformanceCell,
     Procedure,
     Record,
     Sampling,
     Status,
+    Task,
     TraceFile,
     Workload,
 )
@@ -22,6 +30,8 @@ from leanboard.results.store import traces_path
 from leanboard.results.traces import from_parquet, kind_of, trace_rows
 
 _KINDS = {"performance": "requests", "accuracy": "answers"}
+_ROUNDING_NATS = 1e-9
+"""How far below 0 a sum of divergences, none of which is negative, may come out."""
 
 
 def read_observation(record_path: Path, traces: TraceFile) -> Observation:
@@ -49,6 +59,8 @@ def sample_messages(observation: Observation, record: Record) -> Iterator[str]:
     kind, cell = kind_of(observation), record.cell
     if kind != _KINDS[cell.kind]:
         yield f"its raw samples are {kind}, but its cell is one of {cell.kind}"
+    if isinstance(cell, AccuracyCell) and isinstance(observation, AnswerObservation):
+        yield from _answer_messages(observation.answers, cell.task, record.status)
     if not isinstance(cell, PerformanceCell) or not isinstance(observation, RequestObservation):
         return
     others = sorted({request.arm for request in observation.requests} - {record.block.arm})
@@ -60,6 +72,26 @@ def sample_messages(observation: Observation, record: Record) -> Iterator[str]:
     if record.status is Status.OK:
         yield from _round_messages(observation, record.sampling)
         yield from _sampling_messages(observation, cell.procedure, record.sampling)
+
+
+def _answer_messages(answers: Sequence[AnswerTrace], task: Task, status: Status) -> Iterator[str]:
+    # A task without a limit was scored whole, and its data say how many items that are.
+    if status is Status.OK and task.limit is not None and len(answers) != task.limit:
+        yield f"there are {len(answers)} answers, but its task has {task.limit} items"
+    bad = [answer.item_id for answer in answers if not _possible(answer)]
+    if bad:
+        yield f"{len(bad)} items are compared with the baseline as none can be, first {bad[0]}"
+
+
+def _possible(answer: AnswerTrace) -> bool:
+    """Whether divergence, agreement and what was left out can be those of so many tokens."""
+    kl, agreeing, rest = answer.kl_nats, answer.agreeing, answer.kl_rest
+    most = answer.tokens + _ROUNDING_NATS
+    return (
+        (kl is None or kl >= -_ROUNDING_NATS)
+        and (agreeing is None or 0 <= agreeing <= answer.tokens)
+        and (rest is None or -_ROUNDING_NATS <= rest <= most)
+    )
 
 
 def _length_messages(requests: Iterable[RequestTrace], workload: Workload) -> Iterator[str]:

@@ -119,3 +119,14 @@ def test_a_prompt_is_a_tie_only_if_each_of_its_outputs_is() -> None:
     assert isinstance(found, Lossless)
     assert (found.differing, found.ties, found.answer) == (1, 0, "no")
     assert found.first == Difference("b", 0, 1.0)
+
+
+@pytest.mark.parametrize("ids", [(4, 5), (4, 5, 6, 7)])
+def test_an_output_that_only_ends_elsewhere_is_at_no_tie(ids: Ids) -> None:
+    shorter = outputs(a=(1, 2, 3), b=ids, c=(7, 8, 9))
+    forged = replace(
+        shorter, requests=tuple(replace(r, tie_gap_nats=0.0) for r in shorter.requests)
+    )
+    found = lossless(forged, BASELINE)
+    assert isinstance(found, Lossless)
+    assert (found.answer, found.ties, found.differing) == ("no", 0, 1)

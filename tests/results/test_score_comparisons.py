@@ -162,6 +162,17 @@ def test_a_forged_difference_is_found(root: Path, part: str) -> None:
     assert f"acc against {baseline.record.run_id}: its {part} is" in forge(path, better)
 
 
+@pytest.mark.parametrize("part", ["stderr", "p_value", "pairs"])
+def test_a_dropped_part_of_a_difference_is_found(root: Path, part: str) -> None:
+    baseline = scored()
+    _, path = written(root, baseline, scored("bf16", baseline, accuracy=0.5))
+
+    def dropped(fields: Fields) -> None:
+        del fields["comparisons"][0][part]
+
+    assert f"acc against {baseline.record.run_id}: its {part} is None" in forge(path, dropped)
+
+
 def test_a_narrowed_interval_and_dropped_comparisons_are_found(root: Path) -> None:
     baseline = scored()
     _, path = written(root, baseline, scored("bf16", baseline))
@@ -184,6 +195,19 @@ def test_scores_without_comparisons_are_told_if_the_baseline_is_there(root: Path
     )
     warned = forge(paths[1], lambda f: f.update(warnings=["no comparison: the baseline failed"]))
     assert warned == ""
+
+
+def test_moving_to_another_block_does_not_hide_that_comparisons_are_missing(root: Path) -> None:
+    baseline = scored()
+    paths = written(root, baseline, scored("bf16", baseline))
+
+    def moved(fields: Fields) -> None:
+        fields["block"]["block_id"] = "0" * 16
+        fields["comparisons"] = []
+
+    assert forge(paths[1], moved) == (
+        f"it has no comparisons, but its baseline is in the store: run {baseline.record.run_id}"
+    )
 
 
 def of_method(version: int) -> Callable[[Fields], None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +16,23 @@ from record_factory import (
     answer_observation,
     make_procedure,
     make_run,
+    make_task,
     make_workload,
     request_observation,
 )
 
-from leanboard.metrics.trace import Observation, RequestObservation, RequestTrace
+from leanboard.metrics.trace import (
+    AnswerObservation,
+    AnswerTrace,
+    Observation,
+    RequestObservation,
+    RequestTrace,
+)
 from leanboard.results.document import json_text
 from leanboard.results.identity import content_hash
-from leanboard.results.schema import Procedure, Sampling, Workload
+from leanboard.results.schema import Procedure, Sampling, TraceFile, Workload
 from leanboard.results.store import Store
+from leanboard.results.traces import to_parquet
 from leanboard.results.verify import verify_record
 
 Fields = dict[str, Any]
@@ -240,3 +250,63 @@ def test_a_fixed_procedure_has_no_looks(said: Callable[[Run], str]) -> None:
     fixed = make_procedure(8, rounds_per_launch=2)
     message = sampled(said, fixed)
     assert message == "its procedure has a fixed number of rounds, but sampling tells of looks"
+
+
+def answered(items: int, **scores: float) -> AnswerObservation:
+    return AnswerObservation(answers=tuple(AnswerTrace(str(i), scores) for i in range(items)))
+
+
+def asked(items: int, limit: int | None, **scores: float) -> Run:
+    task, observed = make_task("arc_easy", limit=limit), answered(items, acc=1.0, **scores)
+    return make_run(kind="accuracy", task=task, observation=observed)
+
+
+def test_answers_are_as_many_as_the_task_has_items(said: Callable[[Run], str]) -> None:
+    assert said(asked(50, 50)) == ""
+    assert said(asked(50, None)) == ""
+    assert said(asked(50, 400)) == "there are 50 answers, but its task has 400 items"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"kl_nats": -1e-6},
+        {"kl_nats": float("nan")},
+        {"agreeing": 11},
+        {"agreeing": -1},
+        {"kl_rest": 10.5},
+        {"kl_rest": -0.1},
+    ],
+)
+def test_windows_that_no_two_models_can_give_are_found(
+    said: Callable[[Run], str], forged: Fields
+) -> None:
+    fair = AnswerTrace(
+        "0", {}, (-10.0,), tokens=10, text_bytes=40, kl_nats=-1e-12, agreeing=10, kl_rest=0.0
+    )
+    answers = tuple(replace(fair, item_id=str(i)) for i in range(6))
+    task = make_task("squad-passages", limit=6)
+    run = make_run(kind="accuracy", task=task, observation=AnswerObservation(answers=answers))
+    assert said(run) == ""
+    bad = AnswerObservation(answers=(*answers[1:], replace(fair, **forged)))
+    message = said(make_run(kind="accuracy", task=task, observation=bad, number=1))
+    assert message == "1 items are compared with the baseline as none can be, first 0"
+
+
+@pytest.mark.parametrize("count", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["instructions", "words"])
+def test_forged_counts_give_no_number(said: Callable[[Run], str], name: str, count: float) -> None:
+    run = asked(50, 50, **{"inst_level_strict_acc": 1.0, name: count})
+    assert said(run) == ""
+    for metric in ("inst_level_strict_acc", "word_perplexity"):
+        assert run.record.measurements[metric].value is None
+
+
+def test_scores_that_overflow_are_told(said: Callable[[Run], str]) -> None:
+    fair = asked(50, 50)
+    wild = to_parquet(answered(50, acc=1e308))
+    traces = TraceFile(sha256=hashlib.sha256(wild).hexdigest(), rows=50)
+    fields = fair.record.model_copy(update={"traces": traces}).model_dump(mode="json")
+    record = fair.record.model_validate(fields | {"content_hash": content_hash(fields)})
+    message = said(replace(fair, record=record, traces=wild))
+    assert "no numbers can be derived from its raw samples" in message
