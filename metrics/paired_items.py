@@ -18,12 +18,14 @@ class PairedItems:
         baseline: those of the same items, in the same order.
         weights: tokens or bytes of each window, the same for both arms; ``None`` for scores.
         provenance: the weaker of the two arms'.
+        windows: whether a sample is a window of a text, not an item.
     """
 
     candidate: tuple[float, ...]
     baseline: tuple[float, ...]
     weights: tuple[float, ...] | None
     provenance: Provenance
+    windows: bool = False
 
     @property
     def differences(self) -> tuple[float, ...]:
@@ -47,7 +49,9 @@ def paired_items(
     if unmatched:
         return Missing(f"{unmatched} items were answered by one of the two arms only")
     aligned = replace(candidate, answers=tuple(ours[key] for key in theirs))
-    return _paired(metric.reduce(aligned), metric.reduce(baseline))
+    found = _paired(metric.reduce(aligned), metric.reduce(baseline))
+    windows = any(answer.tokens for answer in baseline.answers)
+    return found if isinstance(found, Missing) else replace(found, windows=windows)
 
 
 def _by_item(observation: AnswerObservation) -> dict[tuple[str, str], AnswerTrace]:

@@ -1,8 +1,9 @@
 """A candidate's scores against its baseline's on the same items.
 
 Both arms answer the same items, so what makes an item hard cancels: a small loss shows that two
-separate standard errors would hide. Scores of items are drawn again (``item_bootstrap``); windows
-of a text, which are few, get Student's interval of a linearised ratio.
+separate standard errors would hide. Scores of items are drawn again (``item_bootstrap``); ratios of
+sums (instructions, windows of a text) get Student's interval of a linearised ratio. A verdict needs
+``MIN_ITEMS`` items, or ``MIN_UNITS`` windows, each of which holds many tokens.
 """
 
 from __future__ import annotations
@@ -166,15 +167,18 @@ def _judged(found: ScoreEstimate, items: PairedItems, direction: Direction) -> S
     if found.value is None:
         return found
     found = replace(found, provenance=items.provenance)
+    few = _few(items)
+    if few is not None:
+        return replace(found, interval=None, reason=few)
     if found.interval is not None:
         same = _UNCHANGED[found.statistic]
         return replace(found, verdict=verdict_of(found.interval, direction, same))
-    few = _few(items)
-    if few is None and items.candidate == items.baseline:
+    if items.candidate == items.baseline:
         return replace(found, verdict=Verdict.NO_DIFFERENCE_SHOWN)
-    return replace(found, reason=few or "all items differ alike, or the score is too near 0")
+    return replace(found, reason="all items differ alike, or the score is too near 0")
 
 
 def _few(items: PairedItems) -> str | None:
-    n, needed = len(items.candidate), MIN_ITEMS if items.weights is None else MIN_UNITS
-    return None if n >= needed else f"a verdict needs {needed} items, there are {n}"
+    n, needed = len(items.candidate), MIN_UNITS if items.windows else MIN_ITEMS
+    unit = "windows" if items.windows else "items"
+    return None if n >= needed else f"a verdict needs {needed} {unit}, there are {n}"

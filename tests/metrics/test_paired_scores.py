@@ -137,7 +137,7 @@ def test_windows_that_are_all_equal_show_no_difference_and_have_no_interval() ->
 def test_few_windows_have_no_verdict() -> None:
     found = compared("bits_per_byte", text([6, 8], [3, 4]), text([6, 8], [3, 4]))
     assert found["ratio"].verdict is Verdict.UNDECIDED
-    assert found["ratio"].reason == "a verdict needs 5 items, there are 2"
+    assert found["ratio"].reason == "a verdict needs 5 windows, there are 2"
 
 
 def test_shares_that_all_differ_alike_have_no_verdict() -> None:
@@ -195,3 +195,29 @@ def test_guessing_scores_one_over_the_choices_of_each_item() -> None:
 )
 def test_what_cannot_be_guessed_has_no_chance(observation: AnswerObservation) -> None:
     assert isinstance(chance(observation), Missing)
+
+
+def instructed(followed: Sequence[float]) -> AnswerObservation:
+    return AnswerObservation(
+        answers=tuple(
+            AnswerTrace(
+                str(i),
+                {
+                    "prompt_level_strict_acc": float(share == 1),
+                    "inst_level_strict_acc": share,
+                    "instructions": 2.0,
+                },
+            )
+            for i, share in enumerate(followed)
+        )
+    )
+
+
+@pytest.mark.parametrize("name", ["prompt_level_strict_acc", "inst_level_strict_acc"])
+def test_prompts_and_their_instructions_need_the_same_number_of_items(name: str) -> None:
+    before, after = [1.0, 1.0, 0.0], [0.0, 1.0, 0.0]
+    few, enough = (compared(name, instructed(after * n), instructed(before * n)) for n in (6, 7))
+    for statistic in ("difference", "ratio"):
+        assert few[statistic].reason == "a verdict needs 20 items, there are 18"
+        assert (few[statistic].interval, few[statistic].verdict) == (None, Verdict.UNDECIDED)
+        assert enough[statistic].verdict is Verdict.WORSE
