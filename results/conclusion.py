@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leanboard.metrics.reproduction import (
-    BASELINE_MARGIN,
-    Basis,
-    Judgement,
-    Outcome,
-    Rule,
-    contribution,
-    overall,
-)
+from leanboard.metrics.reproduction import Judgement, Outcome, contribution, overall
+from leanboard.metrics.reproduction_rules import BASELINE_MARGIN, Basis, Rule
 from leanboard.results.schema import PerformanceCell, Record, Status
 
 

@@ -10,14 +10,11 @@ from leanboard.metrics.change import Reading
 from leanboard.metrics.intervals import Interval
 from leanboard.metrics.metric import Missing
 from leanboard.metrics.registry import METRICS
-from leanboard.metrics.reproduction import (
+from leanboard.metrics.reproduction import Case, Judgement, Outcome, contribution, judge
+from leanboard.metrics.reproduction_rules import (
     Basis,
-    Case,
-    Judgement,
-    Outcome,
     Rule,
-    contribution,
-    judge,
+    answers_rule,
     ratio_rule,
     value_rule,
 )
@@ -36,7 +33,8 @@ from leanboard.results.schema import (
     Record,
 )
 
-_INPUTS = frozenset({"model.content_hash", "workload.prompts_hash", "task.data_hash"})
+_PROMPTS = "task.settings.prompts_hash"
+_INPUTS = frozenset({"model.content_hash", "workload.prompts_hash", "task.data_hash", _PROMPTS})
 _MOST_SAMPLES = 10**9
 _METRICS = {metric.name: metric for metric in METRICS}
 
@@ -72,8 +70,13 @@ class Reproduction:
 def changed_inputs(
     then: PerformanceCell | AccuracyCell, now: PerformanceCell | AccuracyCell
 ) -> tuple[Difference, ...]:
-    """Return which of the weights, the prompts and the task's data are not what they were."""
-    return tuple(d for d in cell_differences(then, now) if d.field in _INPUTS)
+    """Return which of the weights, the prompts and the task's data are not what they were.
+
+    Few-shot and chat prompts have a hash of their own; an older record may lack it, and nobody
+    knows what they were.
+    """
+    differing = (d for d in cell_differences(then, now) if d.field in _INPUTS)
+    return tuple(d for d in differing if d.field != _PROMPTS or d.then is not None)
 
 
 def other_inputs(
@@ -137,9 +140,8 @@ def _cases(published: Record, fresh: Record) -> Iterator[Case]:
 
 
 def _comparison_rule(record: Record, comparison: Comparison) -> Rule | Missing:
-    # The same items are scored again: how sure one is of other items says nothing of a change.
-    if isinstance(record.cell, AccuracyCell) and comparison.statistic == "ratio":
-        return Missing("it follows from the answers of both arms, which are judged by themselves")
+    if isinstance(record.cell, AccuracyCell):
+        return answers_rule(comparison.metric, comparison.statistic, comparison.provenance)
     return ratio_rule(comparison.statistic, comparison.provenance)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from leanboard.metrics.change import Change, Reading
 from leanboard.metrics.metric import Missing
-from leanboard.metrics.reproduction import BASELINE_MARGIN, Basis, Judgement, Outcome, Rule
+from leanboard.metrics.reproduction import Judgement, Outcome
+from leanboard.metrics.reproduction_rules import BASELINE_MARGIN, Basis, Rule
 from leanboard.results.difference import Difference
 from leanboard.results.reproduction import Reproduction
 from leanboard.results.schema import PerformanceCell, Record

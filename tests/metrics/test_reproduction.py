@@ -12,15 +12,12 @@ from leanboard.metrics.change import Change, Reading, change, holm
 from leanboard.metrics.intervals import Interval
 from leanboard.metrics.metric import Missing
 from leanboard.metrics.registry import metric
-from leanboard.metrics.reproduction import (
+from leanboard.metrics.reproduction import Case, Outcome, contribution, judge, overall
+from leanboard.metrics.reproduction_rules import (
     Basis,
-    Case,
     Method,
-    Outcome,
     Rule,
-    contribution,
-    judge,
-    overall,
+    answers_rule,
     ratio_rule,
     value_rule,
 )
@@ -268,6 +265,47 @@ def test_modelled_joules_and_loading_are_shown_and_not_judged() -> None:
     assert ratio_rule("agreement", None) == SHARE
     assert isinstance(ratio_rule("gate", None), Missing)
     assert isinstance(ratio_rule("ratio", Provenance.SIMULATED), Missing)
+
+
+def agreeing(share: float, reach: float | None = None) -> Reading:
+    """The share of tokens of eleven windows, with the reach of its interval over them."""
+    interval = None if reach is None else Interval(share - reach, share + reach, "t, linearised")
+    return Reading(share, 11, interval)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "expected"),
+    [
+        # One window of eleven would be 0.09; of the tokens two in a hundred may agree no longer.
+        (agreeing(0.97, 0.005), agreeing(0.96, 0.005), "reproduced"),
+        (agreeing(0.97, 0.005), agreeing(0.93, 0.005), "drifted"),
+        (agreeing(0.97, 0.05), agreeing(0.93, 0.05), "reproduced"),
+        (agreeing(1.0), agreeing(1.0), "reproduced"),
+        (agreeing(1.0), agreeing(0.95, 0.005), "drifted"),
+    ],
+)
+def test_agreement_on_tokens_is_judged_by_its_windows(
+    then: Reading, now: Reading, expected: str
+) -> None:
+    rule = answers_rule("top1_agreement", "agreement", Provenance.MEASURED)
+    assert outcome(rule, then, now) == expected
+
+
+def test_a_divergence_is_judged_and_decides_nothing() -> None:
+    rule = answers_rule("kl_to_baseline", "difference", Provenance.MEASURED)
+    assert isinstance(rule, Rule)
+    assert not rule.decides
+    assert outcome(rule, Reading(0.024, 11), Reading(0.0241, 11)) == "reproduced"
+    assert outcome(rule, Reading(0.024, 11), Reading(0.03, 11)) == "drifted"
+    assert outcome(rule, Reading(0.0, 11), Reading(0.0, 11)) == "reproduced"
+
+
+def test_what_follows_from_the_scores_is_not_judged_again() -> None:
+    assert answers_rule("acc", "difference", Provenance.MEASURED) == Missing(
+        "this difference follows from both arms' scores, judged by themselves"
+    )
+    assert answers_rule("greedy_agreement", "agreement", Provenance.MEASURED) == SHARE
+    assert isinstance(answers_rule("top1_agreement", "agreement", Provenance.SIMULATED), Missing)
 
 
 @pytest.mark.parametrize("huge", [1e308, 5e-324])

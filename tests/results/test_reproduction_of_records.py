@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from record_factory import Run, make_environment, make_procedure, make_run
+from record_factory import (
+    Run,
+    answer_observation,
+    make_environment,
+    make_procedure,
+    make_run,
+)
 
 from leanboard.metrics.change import Reading
 from leanboard.metrics.reproduction import Judgement, Outcome
@@ -19,7 +26,7 @@ from leanboard.results.reproduction import (
     other_inputs,
     reading_of,
 )
-from leanboard.results.schema import Measurement, Record
+from leanboard.results.schema import AccuracyCell, Measurement, Record
 
 
 def pair(number: int, speed: float = 1.5, day: float = 1.0, **options: Any) -> Run:
@@ -210,6 +217,41 @@ def test_other_weights_or_prompts_are_other_inputs(part: str) -> None:
     assert found.outcome is Outcome.OTHER_INPUTS
     assert f"{part}.{field}" in found.reason
     assert found.fresh is None
+
+
+def test_other_examples_in_the_prompts_are_other_inputs() -> None:
+    cell = make_run(kind="accuracy").record.cell
+    assert isinstance(cell, AccuracyCell)
+
+    def prompted(**settings: str) -> AccuracyCell:
+        task = cell.task.model_copy(update={"settings": {**cell.task.settings, **settings}})
+        return cell.model_copy(update={"task": task})
+
+    then, now = prompted(prompts_hash="a" * 64), prompted(prompts_hash="b" * 64)
+    assert [d.field for d in changed_inputs(then, now)] == ["task.settings.prompts_hash"]
+    assert changed_inputs(then, then) == changed_inputs(prompted(), now) == ()
+
+
+def test_a_divergence_that_moved_is_shown_beside_scores_that_did_not() -> None:
+    text: dict[str, Any] = {"kind": "accuracy", "task": "squad-passages"}
+    baseline, seen = make_run(**text), answer_observation(task="squad-passages")
+    near = tuple(
+        replace(a, kl_nats=0.1 + i / 100, agreeing=a.tokens - i % 2, kl_rest=0.0)
+        for i, a in enumerate(seen.answers)
+    )
+    record = make_run(
+        techniques=["bf16"], baseline=baseline, observation=replace(seen, answers=near), **text
+    ).record
+    moved = tuple(
+        c.model_copy(update={"value": 2 * c.value})
+        if c.metric == "kl_to_baseline" and c.value is not None
+        else c
+        for c in record.comparisons
+    )
+    found = compared(record, record.model_copy(update={"comparisons": moved}))
+    assert judgement(found, "kl_to_baseline", "difference").outcome is Outcome.DRIFTED
+    assert judgement(found, "top1_agreement", "agreement").outcome is Outcome.REPRODUCED
+    assert found.outcome is Outcome.REPRODUCED
 
 
 def test_another_version_is_stated_and_not_an_input() -> None:
