@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from leanboard.metrics import derived as formulas
 from leanboard.metrics.abilities import ABILITIES, changes_by_ability
@@ -34,12 +34,14 @@ class Joined:
         scored: the scoring runs of the same arm, one a task.
         macro: averages of its scores.
         baseline: the run that the timed one was compared with; ``None`` if there is none at hand.
+        compared: by metric, the tasks on which some arm beside it was compared with its baseline.
     """
 
     timed: Record
     scored: Sequence[Record]
     macro: MacroScores
     baseline: Record | None
+    compared: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def derived_columns(joined: Joined) -> dict[str, Measurement]:
@@ -65,24 +67,30 @@ def derived_columns(joined: Joined) -> dict[str, Measurement]:
 
 
 def _fidelity(joined: Joined, name: str) -> Measurement:
-    """Return the mean over tasks of a comparison with the baseline's predictions or answers."""
+    """Return the mean over tasks of a comparison with the baseline's predictions or answers.
+
+    Arms that stand side by side are averaged over the same tasks, or not at all.
+    """
     unit = DERIVED[name].unit
-    compared = [
-        (task_of(record).name, comparison)
+    compared = {
+        task_of(record).name: comparison
         for record in joined.scored
         for comparison in record.comparisons
         if comparison.metric == name
-    ]
-    known = [(task, comparison) for task, comparison in compared if comparison.value is not None]
-    if not known:
-        reasons = [f"{task}: {comparison.reason}" for task, comparison in compared]
-        nothing = BASELINE if not joined.timed.cell.techniques else "nothing of the kind was scored"
-        return absent(unit, "mean", "; ".join(reasons) or nothing)
-    sources = [c.provenance for _, c in known if c.provenance is not None]
+    }
+    known = {task: c for task, c in compared.items() if c.value is not None}
+    lacking = [task for task in joined.compared.get(name, ()) if task not in known]
+    if lacking or not known:
+        reasons = [f"{t}: {c.reason}" for t, c in compared.items() if t not in known]
+        reasons += [f"{t}: this arm lacks it, another has it" for t in lacking if t not in compared]
+        nothing = "nothing of the kind was scored"
+        told = BASELINE if not joined.timed.cell.techniques else "; ".join(reasons) or nothing
+        return absent(unit, "mean", told)
+    sources = [c.provenance for c in known.values() if c.provenance is not None]
     return derived(
-        macro_average([estimate_of(comparison) for _, comparison in known]),
+        macro_average(list(map(estimate_of, known.values()))),
         unit,
-        f"mean of {', '.join(task for task, _ in known)}",
+        f"mean of {', '.join(known)}",
         weakest(sources) if sources else None,
     )
 

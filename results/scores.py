@@ -33,11 +33,13 @@ class ArmScores:
         records: one scoring run a task, on the items of the group, ordered by the task's name.
         measurements: scores as ``<task>.<metric>``; null where the arm has other items only.
         macro: averages of the primary scores over the tasks of the group.
+        compared: by metric, the tasks on which some arm of the group was compared.
     """
 
     records: tuple[Record, ...]
     measurements: Mapping[str, Measurement]
     macro: MacroScores
+    compared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,14 @@ class Group:
         ruling: by name, the variant of each task that is shown.
         tasks: names of the tasks that the mean is over: the baseline's, or else the most.
         runs: the same scoring runs by id.
+        compared: by metric, the tasks on which some arm has a value against its baseline.
     """
 
     arms: Mapping[str, Sequence[Record]]
     ruling: Mapping[str, Task]
     tasks: tuple[str, ...]
     runs: Mapping[str, Record]
+    compared: Mapping[str, tuple[str, ...]]
 
 
 def groups(scored: Iterable[Record]) -> dict[str, Group]:
@@ -86,7 +90,7 @@ def arm_scores(group: Group | None, cell: PerformanceCell, machine: str) -> ArmS
         for name, measured in known_scores(record).items():
             shown.setdefault(f"{task.name}.{name}", _gap(measured, reason))
     macro = macro_scores(task_scores(chosen, group.runs), group.tasks, cell)
-    return ArmScores(chosen, shown, macro)
+    return ArmScores(chosen, shown, macro, group.compared)
 
 
 def group_key(cell: PerformanceCell | AccuracyCell) -> str:
@@ -125,7 +129,8 @@ def _group(records: Sequence[Record]) -> Group:
     ranked = sorted(standings.values(), key=lambda s: (len(s.arms), s.newest))
     ruling = {standing.task.name: standing.task for standing in ranked}
     runs = {record.run_id: record for record in records}
-    return Group(arms, ruling, _tasks(arms.values(), ruling), runs)
+    ruled = [record for record in records if _rules(record, ruling)]
+    return Group(arms, ruling, _tasks(arms.values(), ruling), runs, _compared(ruled))
 
 
 def _tasks(arms: Iterable[Sequence[Record]], ruling: Mapping[str, Task]) -> tuple[str, ...]:
@@ -136,6 +141,15 @@ def _tasks(arms: Iterable[Sequence[Record]], ruling: Mapping[str, Task]) -> tupl
         if (names := tuple(sorted(task_scores((r for r in records if _rules(r, ruling)), {}))))
     ]
     return max(ranked, default=(False, 0, ()))[2]
+
+
+def _compared(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for comparison in record.comparisons:
+            if comparison.value is not None:
+                found.setdefault(comparison.metric, set()).add(task_of(record).name)
+    return {metric: tuple(sorted(tasks)) for metric, tasks in found.items()}
 
 
 def _rules(record: Record, ruling: Mapping[str, Task]) -> bool:

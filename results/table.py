@@ -163,7 +163,7 @@ def _row(
     scores = arm_scores(group, cell, record.machine_id)
     compared = next((c.baseline_run for c in record.comparisons), "")
     baseline = runs.get((record.machine_id, compared))
-    joined = Joined(record, scores.records, scores.macro, baseline)
+    joined = Joined(record, scores.records, scores.macro, baseline, scores.compared)
     measured = {**record.measurements, **scores.measurements, **derived_columns(joined)}
     warnings = dict.fromkeys(w for part in (record, *scores.records) for w in part.warnings)
     gate = gate_of(scores.macro, warnings)

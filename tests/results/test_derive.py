@@ -184,6 +184,33 @@ def test_fidelity_is_averaged_over_texts_and_over_tasks() -> None:
     assert bench.found("none")["kl_to_baseline"].reason == BASELINE
 
 
+def test_arms_are_averaged_over_the_same_texts_or_not_at_all() -> None:
+    bench = Bench()
+    bench.score("wiki", text(0.0, 10), text(0.1, 9))
+    bench.score("books", text(0.0, 10), text(0.2, 8))
+    other = request_observation(arm="int8-weight-only")
+    bench.runs.append(
+        make_run(techniques=["int8-weight-only"], observation=other, baseline=bench.runs[0])
+    )
+    wiki = make_task("wiki", limit=400)
+    bench.runs.append(
+        make_run(
+            kind="accuracy",
+            task=wiki,
+            observation=text(0.3, 9),
+            techniques=["int8-weight-only"],
+            baseline=bench.runs[2],
+        )
+    )
+    assert bench.found("bf16")["kl_to_baseline"].summary == "mean of books, wiki"
+    alone = bench.found("int8-weight-only")
+    for name in ("kl_to_baseline", "top1_agreement"):
+        assert (alone[name].value, alone[name].reason) == (
+            None,
+            "books: this arm lacks it, another has it",
+        )
+
+
 def test_what_was_not_scored_beside_the_baseline_says_so(bench: Bench) -> None:
     assert bench.found()["kl_to_baseline"].reason == "nothing of the kind was scored"
 
