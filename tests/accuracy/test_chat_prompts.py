@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import task_data
 from scoring_engine import FakeEngine
 
 from leanboard.results.errors import ConfigError
+from leanboard.runners.accuracy.adapter import EngineLM
 from leanboard.runners.accuracy.harness import HarnessTask
+from leanboard.runners.accuracy.registry import OFFLINE
 from leanboard.runners.accuracy.score import plan_tasks, score
 from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.backends.base import ModelFiles
@@ -23,6 +25,7 @@ TEMPLATE = (
 MAKERS = {
     "arc_easy": task_data.arc,
     "gsm8k": task_data.gsm8k,
+    "mmlu_anatomy": task_data.mmlu,
     "wikitext": task_data.wikitext,
     "winogrande": lambda i: {
         "sentence": f"Ann met Bo since _ was number {i}.",
@@ -48,8 +51,8 @@ def folder(tiny_llama: ModelFiles, tmp_path: Path) -> Path:
 def plan(
     data: Path, name: str, template: ChatTemplate | None, *, chat: bool = True, **knobs: Any
 ) -> HarnessTask:
-    for split in (SPLITS.get(name, "test"), "train"):
-        path = data / name / f"{split}.jsonl"
+    for split in (SPLITS.get(name, "test"), "train", "dev"):
+        path = data / OFFLINE[name].folder / f"{split}.jsonl"
         task_data.write_lines(path, [MAKERS[name](index) for index in range(5)])
     values: dict[str, Any] = {
         "name": "chat",
@@ -67,30 +70,46 @@ def plan(
     return task
 
 
-@pytest.mark.parametrize("name", ["arc_easy", "gsm8k", "winogrande"])
-@pytest.mark.parametrize("system", [None, "Be brief."])
-def test_prompts_are_those_that_lm_eval_writes_with_transformers(
-    folder: Path, tmp_path: Path, name: str, system: str | None
-) -> None:
+def evaluated(folder: Path, task: HarnessTask, system: str | None = None) -> list[Any]:
+    """Return what lm-eval's evaluator asks with a chat template, and all else by default."""
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
     from transformers import AutoTokenizer
 
-    task = plan(tmp_path, name, chat_template(folder), num_fewshot=2, system=system)
-    ours = [request.args for request in task.requests]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    class Chatting(EngineLM):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer_name = "tiny"
+        chat_template_args: ClassVar[dict[str, Any]] = {}
+        apply_chat_template = HFLM.apply_chat_template
 
-    def theirs(messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-        assert isinstance(text, str)
-        return text
-
-    task.harness.set_fewshot_seed(0)
-    task.harness.build_all_requests(
-        apply_chat_template=True, chat_template=theirs, system_instruction=system
+    simple_evaluate(
+        model=Chatting(FakeEngine(max_length=4096)),
+        tasks=[task.harness],
+        task_manager=TaskManager(include_defaults=False),
+        apply_chat_template=True,
+        system_instruction=system,
+        fewshot_random_seed=0,
+        bootstrap_iters=0,
+        random_seed=None,
+        numpy_random_seed=None,
+        torch_random_seed=None,
     )
-    assert ours == [request.args for request in task.harness.instances]
+    return [request.args for request in task.harness.instances]
+
+
+@pytest.mark.parametrize("name", ["arc_easy", "gsm8k", "winogrande", "mmlu_anatomy"])
+@pytest.mark.parametrize("system", [None, "Be brief."])
+@pytest.mark.parametrize("shots", [0, 2])
+def test_prompts_are_those_of_lm_eval_s_evaluator_with_transformers(
+    folder: Path, tmp_path: Path, name: str, system: str | None, shots: int
+) -> None:
+    task = plan(tmp_path, name, chat_template(folder), num_fewshot=shots, system=system)
+    ours = [request.args for request in task.requests]
+    assert ours == evaluated(folder, task, system)
     assert (system is not None) == any("Be brief." in args[0] for args in ours)
+    assert ours[0][0].count("<assistant>") == shots + 1
+    assert task.identity.settings.get("fewshot_as_multiturn", False) == (shots > 0)
 
 
 def test_template_system_prompt_and_prompts_are_part_of_the_identity(
@@ -128,10 +147,38 @@ def test_a_tokenizer_without_a_template_is_refused_with_the_next_step(
         plan(tmp_path, "arc_easy", template)
 
 
-def test_a_template_that_refuses_a_system_prompt_says_so(folder: Path, tmp_path: Path) -> None:
-    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('none') }}{% endif %}"
-    (folder / "chat_template.jinja").write_text(refusing + TEMPLATE)
+REFUSING = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('none') }}{% endif %}" + TEMPLATE
+)
+
+
+def test_a_description_is_left_out_where_the_template_takes_no_system_prompt(
+    folder: Path, tmp_path: Path
+) -> None:
+    taking = plan(tmp_path, "mmlu_anatomy", chat_template(folder), num_fewshot=2)
+    (folder / "chat_template.jinja").write_text(REFUSING)
+    task = plan(tmp_path, "mmlu_anatomy", chat_template(folder), num_fewshot=2)
+    ours = [request.args for request in task.requests]
+    assert "about anatomy" in taking.requests[0].args[0]
+    assert "about anatomy" not in ours[0][0]
+    assert ours == evaluated(folder, task)
+    assert task.identity.settings["system_left_out"] is True
+    assert "system_left_out" not in taking.identity.settings
+
+
+def test_a_system_prompt_that_is_asked_for_is_refused_where_the_template_takes_none(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "chat_template.jinja").write_text(REFUSING)
     template = chat_template(folder)
-    assert plan(tmp_path, "arc_easy", template).size == 5
-    with pytest.raises(ConfigError, match="cannot be rendered: none"):
+    task = plan(tmp_path, "arc_easy", template)
+    assert "system_left_out" not in task.identity.settings
+    with pytest.raises(ConfigError, match=r"takes no system prompt\. Use accuracy\.system=null"):
         plan(tmp_path, "arc_easy", template, system="Be brief.")
+
+
+def test_a_template_that_refuses_every_message_says_so(folder: Path, tmp_path: Path) -> None:
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('never') }}")
+    for name in ("arc_easy", "mmlu_anatomy"):
+        with pytest.raises(ConfigError, match="cannot be rendered: never"):
+            plan(tmp_path, name, chat_template(folder))

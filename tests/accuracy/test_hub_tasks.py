@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +92,15 @@ def test_few_shot_examples_come_from_the_training_split_and_follow_the_seed(
     assert prompts(0) == prompts(0) != prompts(1)
 
 
+def test_a_definition_that_says_no_examples_keeps_none(prepare: Prepare) -> None:
+    """lm-eval's evaluator never overrides a 0, and overrides any other number."""
+    assert prepare({"num_fewshot": 0}).identity.num_fewshot == 0
+    with pytest.raises(ConfigError, match=r"num_fewshot is 2, .* definition says 0.*num_fewshot:0"):
+        prepare({"num_fewshot": 0}, num_fewshot=2)
+    task = prepare({"num_fewshot": 3}, num_fewshot=1)
+    assert all(request.args[0].count("Q:") == 2 for request in task.requests)
+
+
 def test_a_text_task_gives_tokens_bytes_and_log_likelihood_of_each_document(
     prepare: Prepare,
 ) -> None:
@@ -151,6 +161,27 @@ def test_data_that_cannot_be_had_is_refused_with_the_next_step(prepare: Prepare)
         ConfigError, match=r"colours: its data could not .*accuracy\.source=package"
     ):
         prepare({"dataset_kwargs": gone})
+
+
+def test_an_item_that_does_not_suit_its_definition_is_refused_by_its_place(
+    prepare: Prepare,
+) -> None:
+    failing = "{{ answer if question != 'colour 5' else missing.field }}"
+    with pytest.raises(ConfigError, match=r"colours, item 5: .*UndefinedError: 'missing' is undef"):
+        prepare({"doc_to_target": failing}, limit=8)
+    with pytest.raises(ConfigError, match=r"colours: its data could not be loaded .UndefinedError"):
+        prepare({"doc_to_target": "{{ missing.field }}"})
+
+
+def test_what_loading_says_stays_off_the_terminal(
+    prepare: Prepare, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("lm_eval", "datasets", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    prepare({"metric_list": [{"metric": "acc"}]})  # lm-eval warns of what is left out here
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    assert logging.getLogger("huggingface_hub").level == logging.INFO
 
 
 def test_items_that_are_not_text_and_numbers_are_refused(prepare: Prepare) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leanboard.runners.accuracy.selection import choose, choose_by_stratum, shares
+from leanboard.runners.accuracy.selection import choose, choose_by_stratum, choose_within, shares
 
 SIZES = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.integers(1, 40), min_size=1)
 
@@ -36,6 +36,17 @@ def test_each_stratum_gives_the_first_of_its_own_seeded_permutation() -> None:
     chosen = choose_by_stratum({"a": 100, "b": 50}, 30, 7)
     assert chosen == {"a": choose(100, 20, 7), "b": choose(50, 10, 7)}
     assert choose_by_stratum({"a": 4, "b": 2}, None, 0) == {"a": (0, 1, 2, 3), "b": (0, 1)}
+
+
+def test_within_a_split_every_stratum_gives_its_share() -> None:
+    """By hand: of 9 items a gives 6 x 3 / 9 = 2 and b 3 x 3 / 9 = 1."""
+    strata = "aabaabaab"
+    chosen = choose_within(strata, 3, 0)
+    assert [strata[place] for place in chosen].count("a") == 2
+    assert [strata[place] for place in chosen].count("b") == 1
+    assert chosen == tuple(sorted(chosen))
+    assert choose_within(strata, 9, 0) == tuple(range(9))
+    assert choose_within("x" * 100, 30, 5) == choose(100, 30, 5)
 
 
 def test_a_task_without_strata_is_chosen_from_as_ever() -> None:

@@ -19,7 +19,7 @@ from leanboard.runners.accuracy.harness import HarnessTask
 from leanboard.runners.accuracy.offline import DataPackage
 from leanboard.runners.accuracy.registry import OFFLINE
 from leanboard.runners.accuracy.score import plan_tasks, score
-from leanboard.runners.accuracy.selection import choose_by_stratum
+from leanboard.runners.accuracy.selection import choose, choose_by_stratum
 from leanboard.runners.accuracy.settings import AccuracyConfig
 
 SETTINGS: dict[str, Any] = {
@@ -272,6 +272,35 @@ def test_a_column_says_which_part_of_a_task_an_item_belongs_to(tmp_path: Path) -
     (task,) = plan(None, "hellaswag", source="dir", data_dir=str(tmp_path))
     strata = [a.stratum for a in score(task, FakeEngine()).answers]
     assert strata == ["activitynet", "wikihow", "wikihow"] * 2
+
+
+def test_a_stratified_limit_takes_every_part_s_share_and_the_record_says_so(
+    tmp_path: Path,
+) -> None:
+    """By hand: of 30 items 10 are of ActivityNet, 20 of WikiHow; of 12 they give 4 and 8."""
+    path = tmp_path / "hellaswag" / "validation.jsonl"
+    task_data.write_lines(path, rows(task_data.hellaswag, 30))
+    knobs = {"source": "dir", "data_dir": str(tmp_path), "limit": 12, "seed": 2}
+    plain, stratified = (plan(None, "hellaswag", stratified=s, **knobs)[0] for s in (False, True))
+    strata = stratified.parts[0].strata
+    assert (strata.count("activitynet"), strata.count("wikihow")) == (4, 8)
+    assert plain.parts[0].strata.count("activitynet") != 4
+    assert stratified.identity.settings == {"adapter": 1, "stratified": True}
+    assert plain.identity.settings == {"adapter": 1}
+    assert plain.parts[0].indices == choose(30, 12, 2)
+
+
+@pytest.mark.parametrize("change", [{"limit": None}, {"stratum": "wikihow~1"}])
+def test_where_strata_change_nothing_the_record_does_not_name_them(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    items = rows(task_data.hellaswag, 30)
+    if "stratum" in change:
+        items = [row | {"source_id": change["stratum"]} for row in items]
+    task_data.write_lines(tmp_path / "hellaswag" / "validation.jsonl", items)
+    knobs = {"source": "dir", "data_dir": str(tmp_path), "limit": change.get("limit", 12)}
+    plain, stratified = (plan(None, "hellaswag", stratified=s, **knobs)[0] for s in (False, True))
+    assert plain.identity == stratified.identity
 
 
 def test_damaged_requests_are_refused_with_the_next_step(package: Path) -> None:
