@@ -26,6 +26,8 @@ from leanboard.results.store import Entry, Loaded, Problem, traces_path
 _HERE = Path(__file__).parent
 _MARK = ".leanboard-site"
 _ABOUT = {
+    "comparisons.csv": "every candidate against its baseline: difference or ratio, interval, p",
+    "comparisons.parquet": "the same comparisons, typed",
     "data-dictionary.csv": "what every column means: unit, direction, definition, source",
     "results-long.csv": "tidy table, one row a run and metric, with intervals and provenance",
     "results-long.parquet": "the same tidy table, typed",

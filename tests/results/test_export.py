@@ -14,12 +14,19 @@ from record_factory import make_environment, make_record, make_run
 
 from leanboard.metrics.registry import METRICS
 from leanboard.results.errors import LeanboardError
-from leanboard.results.export import long_frame, wide_frame, write_exports
+from leanboard.results.export import (
+    comparison_frame,
+    long_frame,
+    wide_frame,
+    write_exports,
+)
 from leanboard.results.identity import sealed
 from leanboard.results.schema import Record
 from leanboard.results.store import Entry, Loaded
 
 FILES = [
+    "comparisons.csv",
+    "comparisons.parquet",
     "data-dictionary.csv",
     "results-long.csv",
     "results-long.parquet",
@@ -62,6 +69,45 @@ def test_the_long_table_has_a_row_a_record_and_metric(entries: tuple[Entry, ...]
     assert (one["unit"], one["n"], one["provenance"]) == ("s", 8, "measured")
     assert (one["workload"], pd.isna(one["task"])) == ("chat", True)
     assert one["licence"] == "CC-BY-4.0"
+
+
+def test_the_comparisons_have_a_row_a_candidate_metric_and_statistic(
+    entries: tuple[Entry, ...],
+) -> None:
+    frame = comparison_frame(entries)
+    assert len(frame) == sum(len(e.record.comparisons) for e in entries)
+    one = frame[(frame.metric == "tpot_s") & (frame.statistic == "ratio")].iloc[0]
+    stored = next(c for c in entries[1].record.comparisons if c.metric == "tpot_s")
+    assert stored.interval is not None
+    assert (one["value"], one["low"], one["high"]) == (
+        stored.value,
+        stored.interval.low,
+        stored.interval.high,
+    )
+    assert (one["baseline_run"], one["verdict"]) == (entries[0].record.run_id, stored.verdict.value)
+    assert (one["unit"], one["techniques"], one["workload"]) == ("1", "bf16", "chat")
+
+
+def test_a_score_is_compared_with_its_interval_and_its_exact_p() -> None:
+    baseline = make_run(kind="accuracy")
+    compared = make_record(kind="accuracy", techniques=["bf16"], baseline=baseline, number=1)
+    frame = comparison_frame([entry(baseline.record), entry(compared)])
+    one = frame[(frame.metric == "acc") & (frame.statistic == "difference")].iloc[0]
+    stored = compared.comparisons[0]
+    assert (one["task"], one["n"], one["unit"]) == ("arc_easy", stored.n, "1")
+    assert (one["p_value"], one["stderr"]) == (stored.p_value, stored.stderr)
+    ratio = frame[(frame.metric == "acc") & (frame.statistic == "ratio")].iloc[0]
+    assert pd.isna(ratio["p_value"])
+
+
+def test_every_column_of_the_comparisons_that_is_no_identity_is_described(
+    entries: tuple[Entry, ...], tmp_path: Path
+) -> None:
+    write_exports(Loaded(entries), tmp_path)
+    described = {row["metric"] for row in rows(tmp_path / "data-dictionary.csv")}
+    assert {"statistic", "baseline_run", "low", "high", "n", "stderr", "p_value", "verdict"} <= (
+        described & set(comparison_frame(entries))
+    )
 
 
 def test_what_was_not_measured_is_null_with_its_reason(entries: tuple[Entry, ...]) -> None:
@@ -119,7 +165,11 @@ def test_the_same_records_give_the_same_bytes_in_any_order(
 
 def test_parquet_and_csv_hold_the_same_numbers(entries: tuple[Entry, ...], tmp_path: Path) -> None:
     write_exports(Loaded(entries), tmp_path)
-    frames = {"results-long": long_frame(entries), "results-wide": wide_frame(entries)}
+    frames = {
+        "comparisons": comparison_frame(entries),
+        "results-long": long_frame(entries),
+        "results-wide": wide_frame(entries),
+    }
     for name, frame in frames.items():
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / f"{name}.parquet"), frame)
         text = rows(tmp_path / f"{name}.csv")

@@ -1,0 +1,39 @@
+"""What every column of the tables to download means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leanboard.metrics.registry import METRICS
+from leanboard.results.derived_columns import DERIVED
+from leanboard.results.export_cells import Cells, in_order
+from leanboard.results.export_comparisons import COMPARISON_DOCS
+from leanboard.results.gates import GATE_DOCS
+from leanboard.results.reliability import DOCS, UNITS
+from leanboard.results.table import Row
+
+DICTIONARY_COLUMNS = ("metric", "unit", "direction", "doc", "source")
+
+
+def data_dictionary(rows: Sequence[Row]) -> list[Cells]:
+    """Describe every metric, what derives from it, and the columns beside them."""
+    described = {
+        m.name: {"unit": m.unit, "direction": m.direction.value, "doc": m.doc, "source": m.source}
+        for m in METRICS
+    }
+    for name, column in DERIVED.items():
+        described[name] = {
+            "unit": column.unit,
+            "direction": column.direction.value,
+            "doc": column.doc,
+            "source": column.source,
+        }
+    columns = {name: m.unit for row in rows for name, m in row.measurements.items()}
+    for name in columns.keys() - described.keys():
+        task, _, metric = name.rpartition(".")
+        base = described.get(metric, {"direction": "", "doc": "", "source": ""})
+        described[name] = {**base, "unit": columns[name], "doc": f"On {task}: {base['doc']}"}
+    for name, doc in {**DOCS, **GATE_DOCS, **COMPARISON_DOCS}.items():
+        plain = {"unit": UNITS.get(name, ""), "direction": "", "doc": doc, "source": "leanboard"}
+        described.setdefault(name, plain)
+    return [{"metric": name, **described[name]} for name in in_order(described)]

@@ -1,0 +1,123 @@
+"""Runs as tables: tidy long (a row a run and metric) and wide (a row a timed cell)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+
+from leanboard.results.export_cells import (
+    FLAG,
+    IDENTITY,
+    NUMBER,
+    REAL,
+    TEXT,
+    WHOLE,
+    Cells,
+    asked_cells,
+    identity_cells,
+    in_order,
+    number_cells,
+    place_of,
+    provenance_cell,
+)
+from leanboard.results.gates import GATE_COLUMNS, gate_cells
+from leanboard.results.reliability import COLUMNS, reliability_cells
+from leanboard.results.schema import Measurement
+from leanboard.results.store import Entry
+from leanboard.results.table import Row
+
+_LONG = {
+    **IDENTITY,
+    "workload": TEXT,
+    "task": TEXT,
+    "suite": TEXT,
+    "block": TEXT,
+    "arm": TEXT,
+    "status": TEXT,
+    **COLUMNS,
+    "metric": TEXT,
+    **NUMBER,
+    "summary": TEXT,
+    "provenance": TEXT,
+    "reason": TEXT,
+    "started_at": TEXT,
+    "licence": TEXT,
+}
+_WIDE = {
+    **IDENTITY,
+    "threads": WHOLE,
+    "workload": TEXT,
+    "suite": TEXT,
+    "block": TEXT,
+    "arm": TEXT,
+    "status": TEXT,
+    "error": TEXT,
+    **COLUMNS,
+    "quality_ranked": FLAG,
+    **GATE_COLUMNS,
+    "warnings": TEXT,
+    "started_at": TEXT,
+    "licence": TEXT,
+}
+_PROVENANCE = "__provenance"
+
+
+def long_table(entries: Iterable[Entry]) -> pa.Table:
+    """Return one row a record and metric; a run without measurements has one row with none."""
+    ordered = sorted(entries, key=lambda e: (*place_of(e.record), e.origin))
+    rows = [row for entry in ordered for row in _long_rows(entry)]
+    return pa.Table.from_pylist(rows, schema=pa.schema(list(_LONG.items())))
+
+
+def _long_rows(entry: Entry) -> Iterator[Cells]:
+    record = entry.record
+    common = {
+        **identity_cells(record, entry.origin),
+        **asked_cells(record),
+        **reliability_cells(record),
+    }
+    for name in in_order(record.measurements):
+        yield {**common, "metric": name, **_measured(record.measurements[name])}
+    if not record.measurements:
+        yield {**common, "reason": record.error.message if record.error else "nothing measured"}
+
+
+def _measured(measurement: Measurement) -> Cells:
+    described = {"unit": measurement.unit, "summary": measurement.summary}
+    return described | number_cells(measurement)
+
+
+def wide_table(rows: Sequence[Row]) -> pa.Table:
+    """Return one row a timed cell, a column a metric, and its provenance in a second column."""
+    columns = dict(_WIDE)
+    for name in in_order(_metric_columns(rows)):
+        columns |= {name: REAL, name + _PROVENANCE: TEXT}
+    content = [_wide_row(row) for row in rows]
+    return pa.Table.from_pylist(content, schema=pa.schema(list(columns.items())))
+
+
+def _wide_row(row: Row) -> Cells:
+    error = row.record.error
+    cells = identity_cells(row.record, row.origin) | {
+        "threads": row.cell.device.threads,
+        "workload": row.workload,
+        "error": None if error is None else error.message,
+        **reliability_cells(row.record),
+        "quality_ranked": row.quality_ranked,
+        **gate_cells(row.gate),
+        "warnings": "; ".join(row.warnings),
+    }
+    for name in _metric_columns([row]):
+        measurement = row.measurements[name]
+        cells |= {
+            name: measurement.value,
+            name + _PROVENANCE: provenance_cell(measurement.provenance),
+        }
+    return cells
+
+
+def _metric_columns(rows: Iterable[Row]) -> set[str]:
+    """Return the names of the rows' metrics that hide no other column."""
+    names = {name for row in rows for name in row.measurements}
+    return {name for name in names if name not in _WIDE and not name.endswith(_PROVENANCE)}
