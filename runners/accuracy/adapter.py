@@ -11,6 +11,13 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from leanboard.results.errors import ArmError
+from leanboard.runners.accuracy.lm_requests import (
+    chunks,
+    name_of,
+    refuse_long,
+    texts_of,
+    without_tokens,
+)
 from leanboard.runners.accuracy.open_answers import greedy_limits
 from leanboard.runners.accuracy.tasks import Progress, no_progress
 from leanboard.runners.backends.base import (
@@ -24,9 +31,6 @@ from leanboard.runners.backends.base import (
 
 ADAPTER_VERSION = 1
 """Raised whenever the same engine and items would give other scores."""
-
-REQUESTS_A_CALL = 256
-"""Requests whose texts are encoded at once: each call is a round trip to another process."""
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -109,19 +113,19 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
         spans = self._spans(requests)
         # The last token is only predicted, never fed.
         fed = [len(span.context) + len(span.continuation) - 1 for span in spans]
-        self._refuse_long(requests, fed, "fewer examples (accuracy.num_fewshot)")
+        refuse_long(requests, fed, self.max_length, "fewer examples (accuracy.num_fewshot)")
         scores = self._scores(requests, spans)
         return [(score.loglikelihood, score.is_greedy) for score in scores]
 
     def _spans(self, requests: Sequence[Instance]) -> list[Span]:
         contexts: dict[tuple[int, ...], tuple[int, ...]] = {}
         spans: list[Span] = []
-        for chunk in _chunks(requests):
-            self._encode_ahead(_texts(chunk))
+        for chunk in chunks(requests):
+            self._encode_ahead(texts_of(chunk))
             super().loglikelihood(chunk, disable_tqdm=True)
             for request, (context, continuation) in zip(chunk, self._pairs, strict=True):
                 if not context or not continuation:
-                    raise ArmError(_without_tokens(request))
+                    raise ArmError(without_tokens(request))
                 # The choices of an item have the same context: it is kept once.
                 shared = contexts.setdefault(tuple(context), tuple(context))
                 spans.append(Span(shared, tuple(continuation)))
@@ -179,38 +183,24 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
         asked = self._open_requests(requests)
         most = [request.max_tokens for request in asked]
         needed = [len(request.prompt) + request.max_tokens for request in asked]
-        self._refuse_long(
-            requests, needed, "fewer examples (accuracy.num_fewshot), shorter answers"
-        )
+        remedy = "fewer examples (accuracy.num_fewshot), shorter answers"
+        refuse_long(requests, needed, self.max_length, remedy)
         found = self._answered(asked, self._engine.generate_until, most)
         self.answers = dict(sorted(found))
         return [answer.text for answer in self.answers.values()]
 
     def _open_requests(self, requests: Sequence[Instance]) -> list[UntilRequest]:
         asked: list[UntilRequest] = []
-        for chunk in _chunks(requests):
+        for chunk in chunks(requests):
             self._encode_ahead(request.args[0] for request in chunk)
             for request in chunk:
                 context, wanted = request.args
-                max_tokens, stops = greedy_limits(_name(request), wanted)
+                max_tokens, stops = greedy_limits(name_of(request), wanted)
                 prompt = tuple(self.tok_encode(context))
                 if not prompt:
-                    raise ArmError(_without_tokens(request))
+                    raise ArmError(without_tokens(request))
                 asked.append(UntilRequest(prompt, max_tokens, stops))
         return asked
-
-    def _refuse_long(
-        self, requests: Sequence[Instance], lengths: Sequence[int], remedy: str
-    ) -> None:
-        """Refuse the task before anything is scored if a request does not fit the window."""
-        long = [place for place, length in enumerate(lengths) if length > self.max_length]
-        if long:
-            raise ArmError(
-                f"{_name(requests[long[0]])}: {len(long)} of {len(requests)} requests do not fit "
-                f"the model's window of {self.max_length} tokens; this is the first of them, the "
-                f"longest has {max(lengths)}. Nothing is cut off, and nothing was scored. Use "
-                f"{remedy} or another task."
-            )
 
     def _scores(self, requests: Sequence[Instance], spans: Sequence[Span]) -> list[SpanScore]:
         """Score spans; ``requests`` says whose each is."""
@@ -219,7 +209,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
         for place, score in self._answered(spans, self._engine.loglikelihood, tokens):
             if not math.isfinite(score.loglikelihood):
                 raise ArmError(
-                    f"{_name(requests[place])}: its log-likelihood is {score.loglikelihood}. The "
+                    f"{name_of(requests[place])}: its log-likelihood is {score.loglikelihood}. The "
                     "model computes something that is not a number; try another dtype or "
                     "technique."
                 )
@@ -243,30 +233,3 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
                 yield place, answer
                 done += sizes[place]
             self._progress(done, total)
-
-
-def _name(request: Instance) -> str:
-    return f"Task {request.task_name}, item {request.doc_id}"
-
-
-def _without_tokens(request: Instance) -> str:
-    return f"{_name(request)}: its text gives no tokens to score. Leave this task out."
-
-
-def _texts(requests: Sequence[Instance]) -> Iterator[str]:
-    """Yield what lm-eval is going to encode: each context without its trailing spaces, and whole.
-
-    A text that is missing here is only encoded later, alone.
-    """
-    for request in requests:
-        context, continuation = request.args
-        if not continuation:
-            raise ArmError(f"{_name(request)}: it has an empty answer. Leave this task out.")
-        if context:
-            yield context.rstrip()
-        yield context + continuation
-
-
-def _chunks(requests: Sequence[Instance]) -> Iterator[list[Instance]]:
-    for start in range(0, len(requests), REQUESTS_A_CALL):
-        yield list(requests[start : start + REQUESTS_A_CALL])

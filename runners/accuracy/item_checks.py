@@ -74,9 +74,8 @@ def _none_of(column: str, value: object, known: Sequence[object]) -> str | None:
 
 
 def _arc(row: Row) -> str | None:
-    choices = row["choices"] if isinstance(row["choices"], Mapping) else {}
-    texts, labels = choices.get("text"), choices.get("label")
-    if not _as_long(texts, labels):
+    labels = _labels(row["choices"], "text", "label")
+    if not labels:
         return "has choices that are no list `text` with a list `label` of the same length"
     return _none_of("answerKey", row["answerKey"], labels)
 
@@ -115,9 +114,8 @@ def _piqa(row: Row) -> str | None:
 
 
 def _truthfulqa(row: Row) -> str | None:
-    targets = row["mc2_targets"] if isinstance(row["mc2_targets"], Mapping) else {}
-    labels = targets.get("labels")
-    if not _as_long(targets.get("choices"), labels) or 0 not in labels or 1 not in labels:
+    labels = _labels(row["mc2_targets"], "choices", "labels")
+    if 0 not in labels or 1 not in labels:
         return "has mc2_targets that are no list `choices` with `labels`, both 1 and 0 among them"
     return None
 
@@ -126,6 +124,13 @@ def _winogrande(row: Row) -> str | None:
     if "_" not in str(row["sentence"]):
         return "has a sentence without `_`, where the options go"
     return _none_of("answer", row["answer"], ("1", "2"))
+
+
+def _labels(choices: object, texts: str, labels: str) -> list[object]:
+    """Return the labels of choices; none if there is not one for each text."""
+    if not isinstance(choices, Mapping) or not _as_long(choices.get(texts), choices.get(labels)):
+        return []
+    return list(choices[labels])
 
 
 def _as_long(one: object, other: object) -> bool:

@@ -13,7 +13,8 @@ from lm_eval.api.model import TemplateLM
 from scoring_engine import PREFIX, FakeEngine
 
 from leanboard.results.errors import ArmError
-from leanboard.runners.accuracy.adapter import REQUESTS_A_CALL, EngineLM
+from leanboard.runners.accuracy.adapter import EngineLM
+from leanboard.runners.accuracy.lm_requests import REQUESTS_A_CALL
 from leanboard.runners.accuracy.open_answers import greedy_limits
 from leanboard.runners.backends.base import Span, SpanScore, UntilRequest, in_order
 
