@@ -10,7 +10,7 @@ from leanboard.metrics.trace import AnswerTrace
 from leanboard.runners.accuracy.tasks import PreparedTask, no_progress
 from leanboard.runners.backends.base import Engine, Span, SpanScore
 from leanboard.runners.backends.torch_engine import TransformersEngine
-from leanboard.runners.backends.torch_plan import fed, plan_shared
+from leanboard.runners.backends.torch_plan import fed
 
 MOST_NATS = 1e-3
 
@@ -49,14 +49,25 @@ def bound(spans: Sequence[Span], body: int, head: int) -> float:
         head: those of the output head.
     """
     plain = sum(map(len, {fed(span) for span in spans}))
-    groups = plan_shared(spans)
-    needed = sum(group.tokens for group in groups)
-    read = sum(
-        len({node for one in row.reads for node in one.nodes})
-        for group in groups
-        for row in group.rows
-    )
+    needed, read = needed_tokens(spans)
     return plain * (body + head) / (needed * body + read * head)
+
+
+def needed_tokens(spans: Sequence[Span]) -> tuple[int, int]:
+    """Return how many tokens must be fed, and at how many of them logits must be read.
+
+    A token is told from another by all that precedes it: these are the nodes of one tree of all
+    sequences, whatever a plan makes of them.
+    """
+    nodes: dict[tuple[int, int], int] = {}
+    read: set[int] = set()
+    for span in spans:
+        node = 0
+        for number, token in enumerate(fed(span), start=1):
+            node = nodes.setdefault((node, token), len(nodes) + 1)
+            if number >= len(span.context):
+                read.add(node)
+    return len(nodes), len(read)
 
 
 def work(engine: TransformersEngine) -> tuple[int, int]:
@@ -74,6 +85,14 @@ def slices_of(spans: Sequence[Span], count: int) -> list[list[Span]]:
     contexts = list(dict.fromkeys(span.context for span in spans))
     slice_of = {context: number % count for number, context in enumerate(contexts)}
     return [[s for s in spans if slice_of[s.context] == number] for number in range(count)]
+
+
+def slice_of(spans: Sequence[Span], sequences: int) -> list[Span]:
+    """Return the smallest slice that feeds so many different sequences; all if none does."""
+    count = max(1, len({fed(span) for span in spans}) // sequences)
+    while count > 1 and len({fed(span) for span in slices_of(spans, count)[0]}) < sequences:
+        count -= 1
+    return slices_of(spans, count)[0]
 
 
 def differences(

@@ -2,7 +2,8 @@
 
 Both score the same spans of tokens, which lm-eval's tasks and leanboard's adapter made, with one
 loaded model, by turns in random order. A turn is a slice of a task's items, or all of them where
-items share their examples; each gives one ratio. HFLM's batch size is the fastest on a sample.
+items share their examples; each gives one ratio. HFLM's batch size is the one that is fastest on a
+slice of the same work, of at least eight times the largest batch.
 Peak memory is that of a process for each side, which holds the same libraries.
 
 The bound is what the token counts allow: the work of HFLM's tokens (it computes equal sequences
@@ -32,6 +33,7 @@ from benchmarks.harness_spans import (
     SpanEngine,
     bound,
     differences,
+    slice_of,
     slices_of,
     work,
 )
@@ -53,7 +55,7 @@ from leanboard.runners.models import prepare_model
 
 BATCHES = (1, 4, 8, 16, 32)
 MOST_MEMORY, OF_THE_BOUND = 1.5, 0.85
-_SAMPLE, _LONGEST, _SEED = 32, 64, 0
+_BATCHES_TRIED, _LONGEST, _SEED = 8, 64, 0
 _LOGIT_BYTES = 2 * 2**30
 """Batch sizes whose logits would take more are not tried: HFLM holds them twice."""
 
@@ -118,11 +120,11 @@ class Sides:
         return time.perf_counter() - started_s, scores
 
     def best_batch(self, spans: Sequence[Span]) -> dict[int, float]:
-        """Return the seconds of each batch size on a sample of spans."""
-        sample = random.Random(_SEED).sample(spans, min(_SAMPLE, len(spans)))  # noqa: S311
-        longest = max(len(fed(span)) for span in sample)
+        """Return the seconds of each batch size on a slice of the spans."""
+        longest = max(len(fed(span)) for span in spans)
         row_bytes = 4 * longest * self.engine.vocabulary.size
         tried = [b for b in BATCHES if b == 1 or b * row_bytes <= _LOGIT_BYTES]
+        sample = slice_of(spans, _BATCHES_TRIED * max(tried))
         self.timed(sample[:2], 1)
         return {batch: self.timed(sample, batch)[0] for batch in tried}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness_spans import SpanEngine, bound, is_tie, slices_of
+from benchmarks.harness_spans import SpanEngine, bound, is_tie, needed_tokens, slice_of, slices_of
 from benchmarks.harness_speed import CASES, Case, lines
 from leanboard.metrics.trace import AnswerTrace
 from leanboard.runners.backends.base import Span, SpanScore, in_order
@@ -30,6 +30,25 @@ def test_the_bound_by_hand():
 def test_the_bound_counts_what_hflm_computes_once_only_once():
     letters = [Span(tuple(range(20)), (letter,)) for letter in range(4)]
     assert bound(letters, body=1, head=0) == 1
+
+
+def test_what_must_be_fed_does_not_depend_on_how_leanboard_plans():
+    # By hand; far too little for a trunk of leanboard's.
+    head = (1, 2, 3, 4, 5)
+    asked = [Span((*head, 6), (7, 8)), Span((*head, 9), (7, 8)), Span(head, (6, 7))]
+    # Fed: 5, then 6 7 and 9 7. Read: 5, 6 and 9 (the contexts' last), 7 twice.
+    assert needed_tokens(asked) == (9, 5)
+
+
+def test_a_slice_to_tune_on_is_of_whole_questions_and_large_enough():
+    asked = spans(100)
+    part = slice_of(asked, 64)
+    assert 64 <= len(set(part)) < 100
+    assert all(sum(s.context == t.context for t in part) == 4 for s in part)
+    assert slice_of(asked, 1000) == asked
+    # Letters as answers feed the same sequence: there are 100, not 400.
+    letters = [Span((n, *range(9)), (letter,)) for n in range(100) for letter in range(4)]
+    assert len(slice_of(letters, 64)) == 400
 
 
 def test_slices_keep_the_answers_of_a_question_together_and_leave_none_out():

@@ -19,6 +19,10 @@ MOST_ROWS = 128
 
 _CPU_TOKENS, _CPU_BYTES = 1024, 256 * 2**20
 _GPU_TOKENS, _GPU_BYTES = 16384, 8 * 2**30
+_FLOAT32_BYTES = 4
+_PATIENCE = 8
+"""Batches that must go well before a larger one is tried; twice as many after each failure."""
+
 _LIVE_ACTIVATIONS = 8
 """Tensors as wide as the hidden state that a layer holds at once."""
 
@@ -71,6 +75,7 @@ class Sizes:
         kept: keys and values of a token that is kept, all layers.
         seen: keys and values of a token in one layer, repeated for every head.
         mask: one entry of the attention mask.
+        weight: one entry of the attention weights, all heads; 0 where they are never kept.
         logits: the logits of a token.
     """
 
@@ -78,12 +83,18 @@ class Sizes:
     kept: int
     seen: int
     mask: int
+    weight: int
     logits: int
 
     def of(self, shape: Shape, trunk: int) -> int:
         """Return the bytes of a batch after a trunk of so many tokens."""
-        keys = trunk + shape.stem + shape.tail
-        row = max(shape.stem, shape.tail) * self.token + shape.stem * self.kept + keys * self.seen
+        before = trunk + shape.stem
+        keys = before + shape.tail
+        row = max(shape.stem, shape.tail) * self.token + keys * self.seen
+        row += max(shape.stem * before, shape.tail * keys) * self.weight
+        if shape.stem > 0:
+            # Each row's cache is a copy of its own, of the trunk too.
+            row += before * self.kept
         if any(shape.kind):
             row += shape.tail * keys * self.mask
         return shape.rows * row + shape.reads * self.logits
@@ -102,6 +113,8 @@ def sizes_of(model: torch.nn.Module) -> Sizes:
         kept=2 * config.num_hidden_layers * kv_heads * head_dim * item,
         seen=2 * (heads + kv_heads) * head_dim * item,
         mask=item,
+        # Eager attention has them once more as float32, in which it takes the softmax.
+        weight=heads * (item + _FLOAT32_BYTES) if config._attn_implementation == "eager" else 0,
         logits=config.vocab_size * item,
     )
 
@@ -118,6 +131,8 @@ class Room:
         self.tokens = tokens
         self.bytes = most_bytes
         self._most_bytes = most_bytes
+        self._patience = 0
+        self._went_well = 0
 
     def holds(self, shape: Shape, shape_bytes: int) -> bool:
         """Return whether a batch of this shape and these bytes may be tried."""
@@ -127,11 +142,17 @@ class Room:
     def shrink(self) -> None:
         """Halve it: a batch ran out of memory."""
         self.bytes = max(1, self.bytes // 2)
+        self._patience = max(_PATIENCE, 2 * self._patience)
+        self._went_well = 0
 
     def grow(self) -> bool:
-        """Double it, up to the bound, and return whether it grew: a batch went well."""
-        before, self.bytes = self.bytes, min(self._most_bytes, 2 * self.bytes)
-        return self.bytes > before
+        """Count a batch that went well; double it after enough, and return whether it grew."""
+        self._went_well += 1
+        if self.bytes >= self._most_bytes or self._went_well < self._patience:
+            return False
+        self.bytes = min(self._most_bytes, 2 * self.bytes)
+        self._went_well = 0
+        return True
 
 
 def room_on(device: torch.device) -> Room:

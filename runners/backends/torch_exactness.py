@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from leanboard.runners.backends.base import Span, SpanScore
-from leanboard.runners.backends.torch_plan import Group, Row, fed, plan_whole
+from leanboard.runners.backends.torch_plan import Group, Row, plan_whole
+from leanboard.runners.backends.torch_rope import rope_bounds
 from leanboard.runners.backends.torch_rows import RowRunner
 
 if TYPE_CHECKING:
@@ -16,9 +19,18 @@ if TYPE_CHECKING:
 FULL, SLIDING = "full_attention", "sliding_attention"
 _INPUTS = ("attention_mask", "position_ids", "past_key_values", "use_cache")
 
-_FLOAT32_NATS = 1e-3
-_EIGHT_BIT_EPSILON = 2**-7
-_LOGIT_STEPS = 32
+LEAST_NATS = 2.5e-4
+"""What a score may move by in any case: a quarter of the bound, as few spans speak for many."""
+
+TIMES_NOISE = 8
+"""How many times the noise a sample may be off. Sharing rounds at more places than a batch does:
+
+with sound models in bfloat16 it was up to four times as far off (torch 2, sdpa on a CPU).
+"""
+
+_MANY = 8
+"""Spans that are tried, and others for the noise, where one of the first few is off."""
+
 _SAMPLE_SHARE = 0.02
 """Tokens that a sample of four may feed, of all that are fed; else it is of two."""
 
@@ -32,6 +44,8 @@ def why_not_shared(model: torch.nn.Module) -> str | None:
     config: Any = model.config.get_text_config()
     if config._attn_implementation not in ("sdpa", "eager"):
         return f"attention {config._attn_implementation} takes no mask of a tree"
+    if rope_bounds(config):
+        return "the model's rotary embeddings depend on the longest row of a batch"
     others = layer_types(config) - {FULL, SLIDING}
     if others:
         return f"the model has layers of another kind ({', '.join(sorted(others))})"
@@ -47,72 +61,113 @@ def layer_types(config: Any) -> set[str]:
 
 
 class ExactnessCheck:
-    """Scores spans of the first batch of each kind (trunk, stem, tree) alone, and compares."""
+    """Scores spans of shared rows alone, and compares: who differs by more than rounding?
 
-    def __init__(
-        self, model: torch.nn.Module, runner: RowRunner, spans: Sequence[Span], fed_tokens: int
-    ) -> None:
+    Rows are of a kind by what they share (trunk, stem, branches). A kind is tried with its first
+    batch, and again with every batch that reaches further: a mask may be wrong from there on only.
+
+    What rounding does is measured: whole spans alone, and in a padded batch of two.
+    """
+
+    def __init__(self, runner: RowRunner, spans: Sequence[Span], fed_tokens: int) -> None:
         """Take what is scored.
 
         Args:
-            model: gives the tolerance.
-            runner: scores the sample.
+            runner: scores the samples.
             spans: all of them.
             fed_tokens: tokens that scoring them feeds.
         """
         self._runner = runner
         self._spans = spans
         self._most_tokens = _SAMPLE_SHARE * fed_tokens
-        self._tolerance_nats = tolerance_nats(model)
-        self._checked: set[tuple[bool, bool, bool]] = set()
+        self._tried: dict[tuple[bool, bool, bool], int] = {}
+        self._known: dict[int, float] = {}
+        self._beside: dict[int, SpanScore] = {}
 
     def differs(self, group: Group, rows: Sequence[Row], found: dict[int, SpanScore]) -> str | None:
-        """Return by how much the scores of a batch are off; ``None`` if they are not.
-
-        Only the first batch of its kind is looked at.
-        """
-        kind = (bool(group.trunk), bool(rows[0].stem), not all(row.is_chain for row in rows))
-        if not any(kind) or kind in self._checked:
+        """Return by how much the scores of a batch are off; ``None`` if they are not."""
+        kind = kind_of(group, rows)
+        reach = reach_tokens(self._spans, rows)
+        if not any(kind) or reach <= self._tried.get(kind, 0):
             return None
-        self._checked.add(kind)
-        for place in self._sample(rows):
-            alone = self._alone(place)
-            off = abs(alone - found[place].loglikelihood) / len(self._spans[place].continuation)
-            # Of NaN too: whole sequences then say whether the model gives it.
-            if not off <= self._tolerance_nats:
-                return (
-                    f"shared prefixes move a score by {off:.2g} nats a token, and rounding "
-                    f"explains {self._tolerance_nats:.2g}"
-                )
-        return None
+        self._tried[kind] = reach
+        few = self._few(rows, reach)
+        # Not ``>``: NaN is off too, and whole sequences then say whether the model gives it.
+        if all(self._off(place, found) <= LEAST_NATS for place in few):
+            return None
+        many = [*few, *_spread([read.place for row in rows for read in row.reads])]
+        self._measure_noise([*many, *_spread(range(len(self._spans)))])
+        moved = {place: found[place] for place in many}
+        if self._deviation(moved) <= TIMES_NOISE * self._deviation(self._beside):
+            return None
+        return (
+            f"shared prefixes move a score by {self._most(moved):.2g} nats, "
+            f"and another batch moves one by {self._most(self._beside):.2g}"
+        )
 
-    def _alone(self, place: int) -> float:
-        batches = self._runner.scores(plan_whole(self._spans, [place]))
-        return sum(score.loglikelihood for _, found in batches for score in found.values())
-
-    def _sample(self, rows: Sequence[Row]) -> list[int]:
+    def _few(self, rows: Sequence[Row], reach: int) -> list[int]:
         """Return places: the last branches of the longest row and of the most padded one.
 
-        The first branches too, where that takes few tokens.
+        The first branches too, where that takes few tokens; always a span that reaches furthest.
         """
         places = [rows[n].reads[m].place for m in (-1, 0) for n in (0, -1)]
-        tokens = sum(len(fed(self._spans[place])) for place in set(places))
-        return list(dict.fromkeys(places if tokens <= self._most_tokens else places[:2]))
+        if sum(self._tokens(place) for place in set(places)) > self._most_tokens:
+            places = places[:2]
+        if all(self._tokens(place) < reach for place in places):
+            reads = (read.place for row in rows for read in row.reads)
+            places.append(next(place for place in reads if self._tokens(place) == reach))
+        return list(dict.fromkeys(places))
+
+    def _tokens(self, place: int) -> int:
+        return fed_tokens(self._spans[place])
+
+    def _measure_noise(self, places: Sequence[int]) -> None:
+        fresh = [place for place in dict.fromkeys(places) if place not in self._beside]
+        fresh.sort(key=self._tokens)
+        # The longest with the shortest: the more padding, the more of the arithmetic differs.
+        half = (len(fresh) + 1) // 2
+        for pair in zip_longest(fresh[:half], reversed(fresh[half:])):
+            places_of_pair = [place for place in pair if place is not None]
+            self._beside |= self._runner.padded(plan_whole(self._spans, places_of_pair).rows)
+
+    def _alone(self, place: int) -> float:
+        if place not in self._known:
+            ((_, found),) = self._runner.scores(plan_whole(self._spans, [place]))
+            self._known[place] = found[place].loglikelihood
+        return self._known[place]
+
+    def _off(self, place: int, scores: Mapping[int, SpanScore]) -> float:
+        return abs(scores[place].loglikelihood - self._alone(place))
+
+    def _most(self, scores: Mapping[int, SpanScore]) -> float:
+        return max((self._off(place, scores) for place in scores), default=0.0)
+
+    def _deviation(self, scores: Mapping[int, SpanScore]) -> float:
+        """Return how far scores are from those alone: root mean square, nats at one token.
+
+        Rounding at each token adds to that at the others as a random walk does.
+        """
+        squares = [
+            self._off(place, scores) ** 2 / len(self._spans[place].continuation) for place in scores
+        ]
+        return math.sqrt(math.fsum(squares) / len(squares)) if squares else 0.0
 
 
-def tolerance_nats(model: torch.nn.Module) -> float:
-    """Return what rounding may move a score by, in nats a token.
+def fed_tokens(span: Span) -> int:
+    """Return how many tokens a span feeds."""
+    return len(span.context) + len(span.continuation) - 1
 
-    In float32 it is 1e-3, hundreds of times what is seen. A logit of magnitude 16 to 32 in another
-    float type is rounded to steps of 16 times the type's epsilon, and the sum over the vocabulary
-    moves with it: two such steps (float16 0.03, bfloat16 0.25). Eight-bit activations are rounded
-    as coarsely as bfloat16: a last bit that falls the other way moves all that comes after.
-    """
-    import torch
 
-    weights = list(model.parameters())
-    epsilons = [float(torch.finfo(w.dtype).eps) for w in weights if w.is_floating_point()]
-    # torchao's name for how the activations before a weight are quantised.
-    if any(getattr(weight, "act_quant_kwargs", None) is not None for weight in weights):
-        epsilons.append(_EIGHT_BIT_EPSILON)
-    return max(_FLOAT32_NATS, *(_LOGIT_STEPS * epsilon for epsilon in epsilons))
+def kind_of(group: Group, rows: Sequence[Row]) -> tuple[bool, bool, bool]:
+    """Return what the rows of a batch share: a trunk, stems, branches."""
+    return bool(group.trunk), bool(rows[0].stem), not all(row.is_chain for row in rows)
+
+
+def reach_tokens(spans: Sequence[Span], rows: Sequence[Row]) -> int:
+    """Return the tokens of the longest sequence that rows hold, what they share included."""
+    return max(fed_tokens(spans[read.place]) for row in rows for read in row.reads)
+
+
+def _spread(places: Sequence[int]) -> Sequence[int]:
+    """Return some of the places, in even steps."""
+    return places[:: -(-len(places) // _MANY)]

@@ -14,6 +14,8 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
 
+from leanboard.runners.backends.torch_rope import rope_bounds
+
 SPARE_COLUMNS = 128
 """Tokens that fit before the cache is laid out anew."""
 
@@ -221,7 +223,7 @@ def windows_of(config: Any) -> list[int | None] | None:
     where a row depends on the others (chunks count the padding, some rotary embeddings look at
     the longest row).
     """
-    if getattr(config, "attention_chunk_size", None) is not None or _rope_looks_around(config):
+    if getattr(config, "attention_chunk_size", None) is not None or rope_bounds(config):
         return None
     windows: list[int | None] = []
     for layer in DynamicCache(config=config).layers:
@@ -229,12 +231,6 @@ def windows_of(config: Any) -> list[int | None] | None:
             return None
         windows.append(getattr(layer, "sliding_window", None))
     return windows
-
-
-def _rope_looks_around(config: Any) -> bool:
-    rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]
-    return any(kind.get("rope_type") in ("dynamic", "longrope") for kind in kinds)
 
 
 def _room(like: torch.Tensor, rows: int, columns: int) -> torch.Tensor:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16", "float16")
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
+
 # torchao ships kernels for other devices and Pythons, and says so at every import.
 _IMPORT_NOISE = {
     "torchao": "Failed to load",
@@ -143,12 +145,11 @@ def torch_failures(doing: str) -> Iterator[None]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of torch's says that memory ran out.
 
-    ``torch.OutOfMemoryError`` (CUDA) is a RuntimeError; the CPU allocator only has a text.
+    ``torch.OutOfMemoryError`` (CUDA) is a RuntimeError; the CPU allocator and the libraries that
+    allocate by themselves (cuBLAS, cuDNN) only have a text.
     """
     said = str(error).strip().split("\n")[0]
-    return (
-        isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
-    )
+    return isinstance(error, MemoryError) or any(text in said for text in _OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -8,18 +8,12 @@ rest as a tree whose branches do not see each other. Positions count from the se
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from leanboard.runners.backends.base import Span
-
-TRUNK_COSTS = 64
-"""Tokens that a trunk must save at least: it runs alone, and its rows in batches of their own."""
-
-TRUNK_SHARE = 4
-"""What follows a trunk is at most so many times as long: behind a trunk attention needs a mask."""
+from leanboard.runners.backends.torch_trunks import Unit, common_prefix, trunks_of
 
 STEM_TOKENS = 256
 """Shorter stems stay in the tail: the mask costs less there than padding in two places."""
@@ -86,33 +80,6 @@ class Group:
         return len(self.trunk) + sum(len(row.stem) + len(row.tail) for row in self.rows)
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """Spans of one context, by their places."""
-
-    context: tuple[int, ...]
-    places: tuple[int, ...]
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Neighbouring units, in groups as cheap as they can be.
-
-    Args:
-        tokens: what the units would feed without a trunk.
-        cost: what they feed as they are grouped.
-        trunk: tokens of the trunk of all; 0 if the halves stay apart.
-    """
-
-    first: int
-    last: int
-    tokens: int
-    cost: int
-    trunk: int = 0
-    halves: tuple[_Block, ...] = field(default=(), repr=False)
-
-
 def fed(span: Span) -> tuple[int, ...]:
     """Return the tokens that a span feeds: the last one is only predicted."""
     return (*span.context, *span.continuation[:-1])
@@ -127,8 +94,8 @@ def plan_shared(spans: Sequence[Span]) -> list[Group]:
     """Plan all spans, sharing what saves tokens; rows without a trunk come in one group."""
     units = _units(spans)
     groups: list[Group] = []
-    alone: list[_Unit] = []
-    for trunk, members in _trunks(units):
+    alone: list[Unit] = []
+    for trunk, members in trunks_of(units):
         if trunk == 0:
             alone += members
         else:
@@ -140,14 +107,7 @@ def plan_shared(spans: Sequence[Span]) -> list[Group]:
     return groups
 
 
-def common_prefix(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """Return how many tokens two sequences begin with alike."""
-    # Slices compare faster than tokens: find the first length at which they differ.
-    lengths = range(1, min(len(one), len(other)) + 1)
-    return bisect_left(lengths, 1, key=lambda n: int(one[:n] != other[:n]))
-
-
-def _units(spans: Sequence[Span]) -> list[_Unit]:
+def _units(spans: Sequence[Span]) -> list[Unit]:
     """Collect the spans of each context, in the order of the contexts' tokens."""
     by_context: dict[tuple[int, ...], list[int]] = {}
     for place, span in enumerate(spans):
@@ -159,56 +119,17 @@ def _units(spans: Sequence[Span]) -> list[_Unit]:
         for place in places:
             more = len(spans[place].continuation) - 1
             if taken and tokens + more > TAIL_TOKENS:
-                units.append(_Unit(context, tuple(taken), len(context) + tokens))
+                units.append(Unit(context, tuple(taken), len(context) + tokens))
                 taken, tokens = [], 0
             taken.append(place)
             tokens += more
-        units.append(_Unit(context, tuple(taken), len(context) + tokens))
+        units.append(Unit(context, tuple(taken), len(context) + tokens))
     return units
 
 
-def _trunks(units: Sequence[_Unit]) -> Iterator[tuple[int, Sequence[_Unit]]]:
-    """Yield neighbours with the length of their trunk; 0 for those without.
-
-    Neighbours are joined from the longest common prefix to the shortest; what is joined keeps the
-    cheaper way: one trunk for all, or the halves as they were.
-    """
-    beginning = {n: _Block(n, n, unit.tokens, unit.tokens) for n, unit in enumerate(units)}
-    ending = dict(beginning)
-    # A trunk leaves at least the context's last token to its row, which is read there.
-    shared = {
-        n: min(
-            common_prefix(units[n - 1].context, units[n].context),
-            len(units[n - 1].context) - 1,
-            len(units[n].context) - 1,
-        )
-        for n in range(1, len(units))
-    }
-    for n in sorted(shared, key=lambda n: (-shared[n], n)):
-        block = _join(ending[n - 1], beginning[n], shared[n])
-        beginning[block.first] = ending[block.last] = block
-    blocks = [beginning[0]] if units else []
-    while blocks:
-        block = blocks.pop()
-        if block.trunk > 0 or not block.halves:
-            yield block.trunk, units[block.first : block.last + 1]
-        else:
-            blocks += reversed(block.halves)
-
-
-def _join(left: _Block, right: _Block, trunk: int) -> _Block:
-    tokens = left.tokens + right.tokens
-    together = tokens - (right.last - left.first) * trunk + TRUNK_COSTS
-    apart = left.cost + right.cost
-    rest = tokens // (right.last - left.first + 1) - trunk
-    if together < apart and rest <= TRUNK_SHARE * trunk:
-        return _Block(left.first, right.last, tokens, together, trunk)
-    return _Block(left.first, right.last, tokens, apart, halves=(left, right))
-
-
-def _joined(units: Sequence[_Unit], trunk: int) -> Iterator[tuple[int, ...]]:
+def _joined(units: Sequence[Unit], trunk: int) -> Iterator[tuple[int, ...]]:
     """Yield the places of each row: neighbours whose contexts are more alike than not."""
-    row: list[_Unit] = []
+    row: list[Unit] = []
     for unit in units:
         if row and not _fits(row, unit, trunk):
             yield tuple(place for member in row for place in member.places)
@@ -218,7 +139,7 @@ def _joined(units: Sequence[_Unit], trunk: int) -> Iterator[tuple[int, ...]]:
         yield tuple(place for member in row for place in member.places)
 
 
-def _fits(row: Sequence[_Unit], unit: _Unit, trunk: int) -> bool:
+def _fits(row: Sequence[Unit], unit: Unit, trunk: int) -> bool:
     shared = common_prefix(row[0].context, unit.context)
     shortest = min(len(member.context) for member in (*row, unit))
     tail = sum(member.tokens - shared for member in (*row, unit))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leanboard.runners.backends.base import Span, SpanScore
@@ -64,7 +65,8 @@ class RowRunner:
         done = 0
         while done < len(rows):
             for batch in cut(rows[done:], len(group.trunk), self._sizes, self.room):
-                found = self._try(trunk, len(group.trunk), batch)
+                inputs = partial(self._behind, trunk, len(group.trunk), batch)
+                found = self._try(batch, inputs)
                 if found is None:
                     self.room.shrink()
                     break
@@ -73,24 +75,32 @@ class RowRunner:
                 if self.room.grow():
                     break
 
+    def padded(self, rows: Sequence[Row]) -> dict[int, SpanScore]:
+        """Return the scores of whole rows as one batch, with the model's own mask for padding.
+
+        Nothing is shared, so that only rounding tells them from the scores of each row alone.
+        Empty if the batch does not fit into memory.
+        """
+        return self._try(rows, lambda: self._padding_mask(rows)) or {}
+
     def table(self, span: Span) -> NDArray[np.float32]:
         """Return the log-probabilities (nats) at each token of a span: (tokens, vocabulary)."""
         import torch
 
         (row,) = plan_whole([span], [0]).rows
         with torch.no_grad():
-            logits, _ = self._logits(None, 0, [row])
+            logits, _ = self._logits([row], self._behind(None, 0, [row]))
             return log_softmax_rows(logits)
 
     def _try(
-        self, trunk: Cache | None, trunk_tokens: int, rows: Sequence[Row]
+        self, rows: Sequence[Row], inputs: Callable[[], Mapping[str, Any]]
     ) -> dict[int, SpanScore] | None:
         """Return the scores of a batch; ``None`` if smaller ones may fit into memory."""
         import torch
 
         try:
             with torch.no_grad():
-                return self._read(trunk, trunk_tokens, rows)
+                return self._read(rows, inputs())
         except (MemoryError, RuntimeError) as error:
             if len(rows) == 1 or not is_out_of_memory(error):
                 raise
@@ -98,10 +108,8 @@ class RowRunner:
             torch.cuda.empty_cache()
         return None
 
-    def _read(
-        self, trunk: Cache | None, trunk_tokens: int, rows: Sequence[Row]
-    ) -> dict[int, SpanScore]:
-        logits, index = self._logits(trunk, trunk_tokens, rows)
+    def _read(self, rows: Sequence[Row], inputs: Mapping[str, Any]) -> dict[int, SpanScore]:
+        logits, index = self._logits(rows, inputs)
         wanted = {
             read.place: [
                 (index[number, node], token)
@@ -121,14 +129,14 @@ class RowRunner:
         }
 
     def _logits(
-        self, trunk: Cache | None, trunk_tokens: int, rows: Sequence[Row]
+        self, rows: Sequence[Row], inputs: Mapping[str, Any]
     ) -> tuple[torch.Tensor, dict[tuple[int, int], int]]:
         """Return the logits that are read, and which of them belongs to a row's node."""
         read = ((n, node) for n, row in enumerate(rows) for r in row.reads for node in r.nodes)
         index = {key: place for place, key in enumerate(dict.fromkeys(read))}
         at = Positions(tuple(row for row, _ in index), tuple(node for _, node in index))
         ids = self._padded([row.tail for row in rows])
-        return logits_at(self._model, ids, at, **self._behind(trunk, trunk_tokens, rows)), index
+        return logits_at(self._model, ids, at, **inputs), index
 
     def _behind(
         self, trunk: Cache | None, trunk_tokens: int, rows: Sequence[Row]
@@ -149,6 +157,10 @@ class RowRunner:
         if not are_chains:
             inputs["attention_mask"] = torch_prefix.tail_mask(self._model, rows, trunk_tokens)
         return inputs
+
+    def _padding_mask(self, rows: Sequence[Row]) -> dict[str, Any]:
+        mask = self._padded([[1] * len(row.tail) for row in rows])
+        return {"attention_mask": mask, "use_cache": False}
 
     def _feed_trunk(self, trunk: Sequence[int]) -> Cache | None:
         if not trunk:

@@ -12,34 +12,23 @@ from typing import TYPE_CHECKING
 from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.results.errors import ArmError
 from leanboard.runners.backends.base import Span, SpanScore
-from leanboard.runners.backends.torch_exactness import ExactnessCheck, why_not_shared
 from leanboard.runners.backends.torch_finite import first_not_finite
-from leanboard.runners.backends.torch_loading import TorchTarget, is_out_of_memory
-from leanboard.runners.backends.torch_plan import (
-    Group,
-    Row,
-    fed,
-    plan_shared,
-    plan_whole,
-)
+from leanboard.runners.backends.torch_loading import TorchTarget
+from leanboard.runners.backends.torch_plan import fed
 from leanboard.runners.backends.torch_rows import RowRunner
 from leanboard.runners.backends.torch_served import ServedScorer
+from leanboard.runners.backends.torch_stream import SpanStream
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-_Batch = tuple[Group, Sequence[Row], dict[int, SpanScore]]
-_REFUSALS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-"""What a model's own code may raise at a cache, a mask or positions that it does not expect."""
-
-
 class SpanScorer:
     """Scores spans with a model; what they begin with is computed once where that is exact.
 
-    Whether it is, is tried: spans of the first batch of each kind are scored alone too. If they
-    differ by more than rounding, everything is scored whole, and ``notes`` says so.
+    Whether it is, is tried anew with every list of spans: an interrupted run that goes on shares
+    what it would have shared. Where it is not, ``notes`` says what was scored whole.
     """
 
     def __init__(
@@ -54,7 +43,7 @@ class SpanScorer:
         """
         self._target = target
         self._max_length = max_length
-        self._whole = None if shares_prefixes else "a technique makes reuse of prefixes inexact"
+        self._why_whole = None if shares_prefixes else "a technique makes reuse of prefixes inexact"
         self._runner = RowRunner(target.model)
         self._served = None
         if target.new_cache is not None:
@@ -96,9 +85,13 @@ class SpanScorer:
 
     def _found(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
         if self._served is None:
-            return self._rows(spans)
-        self._notes["scored as served: through the technique's cache, token by token"] = None
+            stream = SpanStream(self._target.model, self._runner, spans, self._note)
+            return stream.scores(self._why_whole)
+        self._note("scored as served: through the technique's cache, token by token")
         return self._served.scores(spans)
+
+    def _note(self, text: str) -> None:
+        self._notes[text] = None
 
     def log_probabilities(self, span: Span) -> NDArray[np.float32]:
         """Return the log-probabilities (nats) at each token: (tokens, vocabulary).
@@ -136,47 +129,3 @@ class SpanScorer:
             f"The model gave a log-likelihood of {nats}: {where}. A technique or a dtype that "
             "overflows makes such numbers; try another dtype, or leave the technique out."
         )
-
-    def _rows(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
-        """Score by a plan; go on whole where the check finds that sharing is not exact."""
-        groups = self._plan(spans)
-        tokens = sum(group.tokens for group in groups)
-        check = ExactnessCheck(self._target.model, self._runner, spans, tokens)
-        left = dict.fromkeys(range(len(spans)))
-        batches = self._batches(groups)
-        while (batch := self._next(batches)) is not None:
-            group, rows, found = batch
-            differs = check.differs(group, rows, found)
-            if differs is not None:
-                self._whole = differs
-                break
-            for place, score in found.items():
-                del left[place]
-                yield place, score
-        if self._whole is not None:
-            self._notes[f"scored whole: {self._whole}"] = None
-        for _, _, found in self._batches([plan_whole(spans, list(left))]):
-            yield from found.items()
-
-    def _plan(self, spans: Sequence[Span]) -> list[Group]:
-        if self._whole is None:
-            self._whole = why_not_shared(self._target.model)
-        if self._whole is None:
-            return plan_shared(spans)
-        return [plan_whole(spans, range(len(spans)))]
-
-    def _batches(self, groups: Sequence[Group]) -> Iterator[_Batch]:
-        for group in groups:
-            for rows, found in self._runner.scores(group):
-                yield group, rows, found
-
-    def _next(self, batches: Iterator[_Batch]) -> _Batch | None:
-        """Return the next batch; ``None`` after the last, and where sharing cannot be done."""
-        try:
-            return next(batches, None)
-        except _REFUSALS as error:
-            if self._whole is not None or is_out_of_memory(error):
-                raise
-            # Were it for another reason, whole sequences would fail too.
-            self._whole = f"the model takes no shared prefixes ({error})"
-            return None

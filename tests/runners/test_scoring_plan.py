@@ -16,20 +16,21 @@ from leanboard.runners.backends.torch_batches import (
     cut,
     in_order_of_size,
     shape_of,
+    sizes_of,
     width,
 )
 from leanboard.runners.backends.torch_plan import (
     TAIL_TOKENS,
     Group,
     Row,
-    common_prefix,
     fed,
     plan_shared,
     plan_whole,
 )
+from leanboard.runners.backends.torch_trunks import common_prefix
 
 Ids = tuple[int, ...]
-SIZES = Sizes(token=100, kept=10, seen=4, mask=4, logits=1000)
+SIZES = Sizes(token=100, kept=10, seen=4, mask=4, weight=7, logits=1000)
 
 
 def ids(count: int, seed: str) -> Ids:
@@ -270,7 +271,8 @@ def test_the_bytes_of_a_batch_by_hand():
     # Each row: a stem of up to 309 tokens, a tail of 1 + 2 + 1, four tokens of it read; behind a
     # trunk of 50.
     keys = 50 + 309 + 4
-    row = 309 * SIZES.token + 309 * SIZES.kept + keys * SIZES.seen + 4 * keys * SIZES.mask
+    row = 309 * SIZES.token + (50 + 309) * SIZES.kept + keys * SIZES.seen + 4 * keys * SIZES.mask
+    row += 309 * (50 + 309) * SIZES.weight
     assert SIZES.of(shape(rows), 50) == 2 * row + 2 * 4 * SIZES.logits
 
 
@@ -280,7 +282,44 @@ def test_room_halves_when_memory_runs_out_and_comes_back_to_its_bound_only():
     room.shrink()
     room.shrink()
     assert room.bytes == 250
-    assert room.grow()
-    assert room.grow()
-    assert not room.grow()
+    assert [room.grow() for _ in range(16)] == [False] * 15 + [True]
+    assert [room.grow() for _ in range(16)] == [False] * 15 + [True]
+    assert not any(room.grow() for _ in range(50))
     assert room.bytes == 1000
+
+
+def test_a_size_that_failed_again_is_tried_half_as_often():
+    room = Room(100, 1000)
+    waits = []
+    for _ in range(3):
+        room.shrink()
+        waits.append(1)
+        while not room.grow():
+            waits[-1] += 1
+    assert waits == [8, 16, 32]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_the_bound_holds_what_rows_with_stems_really_keep(attention: str):
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(hidden_size=576, intermediate_size=1536, num_hidden_layers=30)
+    config.num_attention_heads, config.num_key_value_heads, config.head_dim = 9, 3, 64
+    config._attn_implementation = attention
+    with torch.device("meta"):
+        sizes = sizes_of(LlamaForCausalLM(config))
+    examples = ids(3000, "shots")
+    spans = []
+    for n in range(80):
+        spans += choices(examples + ids(260, f"q{n}"), (8, 8), f"a{n}")
+    (group,) = plan_shared(spans)
+    room = Room(1024, 256 * 2**20)
+    for batch in cut(in_order_of_size(group.rows), len(group.trunk), sizes, room):
+        stem, _ = width(batch)
+        kept = 30 * 2 * 3 * 64 * 4 * (len(group.trunk) + stem)
+        if attention == "eager":
+            kept += 9 * stem * (len(group.trunk) + stem) * 4
+        assert stem > 0
+        assert len(batch) == 1 or len(batch) * kept <= room.bytes
+        assert sizes.of(shape(batch), len(group.trunk)) > len(batch) * kept

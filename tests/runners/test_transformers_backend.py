@@ -435,6 +435,10 @@ def test_loading_writes_nothing_to_the_terminal(tiny_llama: ModelFiles, capfd, c
             RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
             OutOfMemoryError,
         ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
+            OutOfMemoryError,
+        ),
         (RuntimeError("shape mismatch"), ArmError),
     ],
 )
