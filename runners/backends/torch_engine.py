@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leanboard.metrics.trace import Provenance, Quantity, RequestTrace
-from leanboard.results.errors import ArmError, ConfigError, UnsupportedError
+from leanboard.results.errors import ArmError, UnsupportedError
 from leanboard.runners.backends.base import (
     BatchTimes,
     Request,
@@ -16,11 +16,10 @@ from leanboard.runners.backends.base import (
     SpanScore,
     UntilAnswer,
     UntilRequest,
-    Vocabulary,
 )
 from leanboard.runners.backends.torch_bytes import cache_bytes, weight_bytes
 from leanboard.runners.backends.torch_cuda_memory import CudaMemory, cuda_memory
-from leanboard.runners.backends.torch_loading import TorchTarget, torch_failures
+from leanboard.runners.backends.torch_loading import TorchTarget, torch_failures, vocabulary_of
 from leanboard.runners.backends.torch_scoring import SpanScorer
 from leanboard.runners.backends.torch_timing import (
     ClientTime,
@@ -67,21 +66,7 @@ class TransformersEngine:
         self._gpu = watch(self._device)
         self._gpu_facts: dict[str, Quantity] = {}
         self._kv: dict[str, Quantity] = {}
-        config = target.model.config.get_text_config()
-        end = tokenizer.eos_token_id
-        if end is None:
-            raise ConfigError(
-                "The model's tokenizer names no end-of-text token; scoring needs one."
-            )
-        first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else end
-        self.vocabulary = Vocabulary(
-            size=config.vocab_size,
-            prefix_token_id=first,
-            eot_token_id=end,
-            max_length=config.max_position_embeddings,
-            # Of any text: what comes first is put there by the tokenizer.
-            adds_bos=first in tokenizer("a")["input_ids"][:1],
-        )
+        self.vocabulary = vocabulary_of(target.model, tokenizer)
         self._scorer = SpanScorer(
             target, max_length=self.vocabulary.max_length, shares_prefixes=shares_prefixes
         )
@@ -100,11 +85,7 @@ class TransformersEngine:
         """
         if not requests:
             return []
-        # transformers keeps the largest static cache of earlier calls; a run must not depend
-        # on what ran before it.
-        self._target.model.__dict__.pop("_previous_max_cache_length", None)
-        if self._gpu is not None:
-            self._gpu.reset()
+        self._forget_earlier_runs()
         sent_s = self._mark()
         prompts = self.encode_batch([request.text for request in requests])
         encoded_s = self._mark()
@@ -121,8 +102,7 @@ class TransformersEngine:
         self._note_cache(output.past_key_values, len(requests))
         sequences: list[list[int]] = output.sequences.tolist()
         width = max(map(len, prompts))
-        if len(times.token_s) < steps or len(sequences[0]) < width + steps:
-            raise ArmError(f"The model gave {len(times.token_s)} tokens where {steps} were asked.")
+        _check_complete(len(times.token_s), len(sequences[0]) - width, steps)
         run = BatchTimes(sent_s, encoded_s, tuple(times.token_s), tuple(times.client_s))
         return [
             replace(
@@ -187,6 +167,12 @@ class TransformersEngine:
         stored = Quantity(weight_bytes(self._target.model), "B", Provenance.COUNTED)
         return {"weight_bytes": stored, **self._kv, **self._gpu_facts, **self._scorer.facts()}
 
+    def _forget_earlier_runs(self) -> None:
+        """Let a run not depend on those before it: transformers keeps their largest cache."""
+        self._target.model.__dict__.pop("_previous_max_cache_length", None)
+        if self._gpu is not None:
+            self._gpu.reset()
+
     def _mark(self) -> float:
         if self._device.type == "cuda":
             import torch
@@ -242,3 +228,8 @@ class TransformersEngine:
             "kv_bytes": Quantity(cache_bytes(cache), "B", Provenance.COUNTED),
             "kv_tokens": Quantity(tokens, "tok", Provenance.COUNTED),
         }
+
+
+def _check_complete(timed: int, given: int, steps: int) -> None:
+    if min(timed, given) < steps:
+        raise ArmError(f"The model gave {timed} tokens where {steps} were asked.")

@@ -15,7 +15,7 @@ from leanboard.results.errors import (
     MissingDependencyError,
     OutOfMemoryError,
 )
-from leanboard.runners.backends.base import ModelFiles
+from leanboard.runners.backends.base import ModelFiles, Vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -114,6 +114,27 @@ def load_tokenizer(model: ModelFiles) -> PreTrainedTokenizerBase:
             return AutoTokenizer.from_pretrained(
                 model.folder, trust_remote_code=False, local_files_only=True
             )
+
+
+def vocabulary_of(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
+    """Return what accuracy needs to know of a tokenizer, and of the model's window.
+
+    Raises:
+        ConfigError: if the tokenizer names no token that ends a text.
+    """
+    config: Any = model.config.get_text_config()
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise ConfigError("The model's tokenizer names no end-of-text token; scoring needs one.")
+    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else end
+    return Vocabulary(
+        size=config.vocab_size,
+        prefix_token_id=first,
+        eot_token_id=end,
+        max_length=config.max_position_embeddings,
+        # Of any text: what comes first is put there by the tokenizer.
+        adds_bos=first in tokenizer("a")["input_ids"][:1],
+    )
 
 
 @contextmanager
