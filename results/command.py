@@ -149,6 +149,8 @@ def _accuracy(task: Task) -> Iterator[str]:
             # A record holds no path of the machine that wrote it: the reader fills in the folder.
             yield "accuracy.data_dir=FOLDER"
         yield from _chat(task)
+        if "stratified" in task.settings:
+            yield "accuracy.stratified=true"
         yield "accuracy.text=null"
         yield f"accuracy.limit={hydra_value(task.limit)}"
         yield f"accuracy.num_fewshot={task.num_fewshot}"

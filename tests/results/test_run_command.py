@@ -123,6 +123,12 @@ def test_a_chat_is_asked_for_with_its_system_prompt() -> None:
     assert not {"accuracy.chat_template", "accuracy.system"} & set(plain)
 
 
+def test_a_stratified_choice_is_asked_for() -> None:
+    task = make_task("hellaswag").model_copy(update={"settings": {"stratified": True}})
+    asked = overrides(make_record(kind="accuracy", task=task))
+    assert asked["accuracy.stratified"] == "true"
+
+
 def test_a_text_record_asks_for_its_text_alone() -> None:
     config = TextConfig("squad-passages", bytes=300, window_bytes=256)
     pool = Pool((Passage("A title", "A text of a passage. " * 10),), "0" * 64, "package:made==1")
