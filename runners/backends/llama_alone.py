@@ -8,26 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanboard.results.errors import ArmError
-from leanboard.runners.backends.base import Span
+from leanboard.runners.backends.base import Span, SpanScore
 from leanboard.runners.backends.llama_context import LlamaContext, Logits, Token
 from leanboard.runners.backends.llama_logits import log_softmax, read_rows
 from leanboard.runners.backends.llama_plan import fed
 
-# Tokens of one call: the size of llama.cpp's own physical batch.
-TOKENS_A_CALL = 512
+# Tokens of one call, at most. From 64 on, llama.cpp's flash attention on CPUs takes another kernel
+# (GGML_FA_TILE_Q in ggml-cpu/common.h), which sums in float32 and by tiles of the cache. Below, a
+# sequence's sums are the same wherever in the cache it stands and whatever is fed beside it; with
+# quantised weights, which magnify any rounding, that is the difference between 0 and 0.6 nats.
+TOKENS_A_CALL = 63
 _SEQUENCE = 0
 
 
 def pieces(tokens: Sequence[Token], outputs: int) -> Iterator[Sequence[Token]]:
-    """Cut tokens into calls that are not too large and want no more logits than there is room.
+    """Cut tokens into calls of like size that want no more logits than there is room.
 
     Args:
         tokens: what is to be fed.
         outputs: most tokens of a call whose logits are wanted.
     """
+    calls = -(-len(tokens) // TOKENS_A_CALL)
+    most = -(-len(tokens) // max(1, calls))
     start = wanted = 0
     for at, token in enumerate(tokens):
-        if at - start == TOKENS_A_CALL or wanted + token.output > outputs:
+        if at - start == most or wanted + token.output > outputs:
             yield tokens[start:at]
             start, wanted = at, 0
         wanted += token.output
@@ -53,6 +58,30 @@ def rows_alone(
         wanted = [token.position for token in piece if token.output]
         if wanted:
             yield wanted[0], context.rows(len(wanted))
+
+
+def score(context: LlamaContext, span: Span, name: str) -> SpanScore:
+    """Return the score of a span.
+
+    Args:
+        context: of any shape with room for it; afterwards its sequence 0 holds what was fed.
+        span: the span.
+        name: what it is, for the error.
+
+    Raises:
+        ArmError: if llama.cpp fails, or a logit is not finite.
+    """
+    tokens, start = fed(span), len(span.context) - 1
+    nats, is_greedy = 0.0, True
+    for position, logits in rows_alone(context, tokens, start):
+        facts = read_rows(logits)
+        if not facts.finite.all():
+            context.clear(wipe=True)
+            raise not_finite(name, position + int(facts.finite.argmin()), len(tokens))
+        targets = np.array(span.continuation[position - start :][: len(logits)])
+        nats += float((logits[np.arange(len(targets)), targets] - facts.log_sums).sum())
+        is_greedy &= bool((facts.greedy == targets).all())
+    return SpanScore(nats, is_greedy)
 
 
 def log_probabilities(context: LlamaContext, span: Span) -> NDArray[np.float32]:

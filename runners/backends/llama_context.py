@@ -68,6 +68,10 @@ class Token:
     output: bool = False
 
 
+class CannotGoBackError(ArmError):
+    """The model's memory cannot forget the last tokens of a sequence alone."""
+
+
 class LlamaContext:
     """A cache of keys and values with buffers to compute in; one at a time is decoded."""
 
@@ -124,10 +128,10 @@ class LlamaContext:
         """Forget the tokens of a sequence but for its first ones.
 
         Raises:
-            ArmError: if the model cannot go back (recurrent ones hold one state, not a cache).
+            CannotGoBackError: if the model cannot (recurrent ones hold one state, not a cache).
         """
         if not self._library.c.llama_memory_seq_rm(self._memory, sequence, count, -1):
-            raise ArmError(
+            raise CannotGoBackError(
                 f"llama.cpp cannot take a sequence of this model back to its first {count} tokens."
             )
 

@@ -31,6 +31,7 @@ from leanboard.runners.backends.llama_scoring import (
     check_spans,
     scoring_shape,
 )
+from leanboard.runners.backends.llama_sharing import SharingCheck
 from leanboard.runners.backends.llama_until import Answering, answering_shapes
 from leanboard.runners.backends.until import check_requests
 
@@ -67,6 +68,7 @@ class LlamaEngine:
         self._held = HeldContext(self._make)
         self._kv: dict[str, Quantity] = {}
         self._feed = Feed()
+        self._sharing = SharingCheck(model)
 
     def close(self) -> None:
         """Free the context."""
@@ -113,8 +115,8 @@ class LlamaEngine:
     def loglikelihood(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
         """Score the spans; yield each with its place in the list, batch by batch.
 
-        What several spans begin with is computed once. Scores then differ from those of the same
-        spans alone by what the shape of a batch does to llama.cpp's sums.
+        What several spans begin with is computed once. Whether scores are then those of the same
+        spans alone is tried; if they are not, spans are scored alone, and ``notes`` says so.
 
         Raises:
             ArmError: if a span does not fit the model's window, a logit is not finite, or other
@@ -123,8 +125,9 @@ class LlamaEngine:
         if not spans:
             return
         check_spans(spans, self.vocabulary.max_length)
-        context = self._held.with_room([scoring_shape(spans, self.vocabulary.size)])
-        yield from self._held.guarded(SpanScorer(context, spans, self._feed).scores())
+        context = self._scoring_context(spans)
+        scorer = SpanScorer(context, spans, self._feed, self._sharing)
+        yield from self._held.guarded(scorer.scores())
 
     def generate_until(self, requests: Sequence[UntilRequest]) -> Iterator[tuple[int, UntilAnswer]]:
         """Answer the requests; yield each with its place in the list as soon as it has ended.
@@ -137,8 +140,13 @@ class LlamaEngine:
             return
         check_requests(requests, self.vocabulary.max_length)
         context = self._held.with_room(answering_shapes(requests))
-        end = self.vocabulary.eot_token_id
-        answering = Answering(context, requests, end, self._model.decode)
+        answering = Answering(
+            context,
+            requests,
+            self._model.ends,
+            self._model.decode,
+            shares=not self._model.is_recurrent,
+        )
         yield from self._held.guarded(answering.answers())
 
     def log_probabilities(self, span: Span) -> NDArray[np.float32]:
@@ -148,12 +156,11 @@ class LlamaEngine:
             ArmError: if the span does not fit the model's window, or a logit is not finite.
         """
         check_spans([span], self.vocabulary.max_length)
-        context = self._held.with_room([scoring_shape([span], self.vocabulary.size)])
-        return log_probabilities(context, span)
+        return log_probabilities(self._scoring_context([span]), span)
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader must know of how it scored."""
-        return ()
+        return self._sharing.notes()
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text; special tokens in it are honoured, none are added."""
@@ -191,6 +198,10 @@ class LlamaEngine:
                 f"window of {self.vocabulary.max_length}."
             )
         return ContextShape(longest + steps, len(prompts), outputs=len(prompts))
+
+    def _scoring_context(self, spans: Sequence[Span]) -> LlamaContext:
+        whole = self._sharing.why_whole is not None
+        return self._held.with_room([scoring_shape(spans, whole=whole)])
 
     def _make(self, shape: ContextShape) -> LlamaContext:
         return LlamaContext(self._model, shape, self._threads, self._flash)

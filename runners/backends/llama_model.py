@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from leanboard.results.errors import ArmError, ConfigError, LeanboardError, OutOfMemoryError
@@ -13,6 +14,8 @@ from leanboard.runners.backends.llama_library import Library
 
 # Flags of both directions: nothing is added or taken away; special tokens are read and written.
 _KEEP_AS_IS, _SPECIAL = False, True
+# llama_ftype in llama.h: ALL_F32 and MOSTLY_F16.
+_FLOAT_TYPES = ("0", "1")
 _NO_ROOM = ("failed to allocate", "unable to allocate", "out of memory", "cannot allocate")
 
 
@@ -22,6 +25,8 @@ class LlamaModel:
     Attributes:
         vocabulary: tokenizer facts and the context window.
         weight_bytes: bytes of all tensors as they are stored, a tied one once.
+        is_float: whether the weights are float32 or float16: activations then stay so, too.
+        is_recurrent: whether layers hold one state instead of a cache: a sequence cannot go back.
     """
 
     def __init__(self, library: Library, handle: int, name: str) -> None:
@@ -32,6 +37,18 @@ class LlamaModel:
         self._vocab = c.llama_model_get_vocab(handle)
         self.weight_bytes = int(c.llama_model_size(handle))
         self.vocabulary = self._read_vocabulary(name)
+        self.is_float = self._metadata("general.file_type") in _FLOAT_TYPES
+        self.is_recurrent = bool(
+            c.llama_model_is_recurrent(handle) or c.llama_model_is_hybrid(handle)
+        )
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Tokens that end a text or a turn: llama.cpp's own list, the end-of-text token in it."""
+        is_end = self.library.c.llama_vocab_is_eog
+        return frozenset(
+            token for token in range(self.vocabulary.size) if is_end(self._vocab, token)
+        )
 
     def _read_vocabulary(self, name: str) -> Vocabulary:
         c = self.library.c
@@ -48,10 +65,13 @@ class LlamaModel:
             adds_bos=bool(c.llama_vocab_get_add_bos(self._vocab)),
         )
 
-    def _has(self, key: str) -> bool:
+    def _metadata(self, key: str) -> str | None:
         room = ctypes.create_string_buffer(64)
         found = self.library.c.llama_model_meta_val_str(self.handle, key.encode(), room, len(room))
-        return int(found) >= 0
+        return room.value.decode(errors="replace") if found >= 0 else None
+
+    def _has(self, key: str) -> bool:
+        return self._metadata(key) is not None
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text; special tokens are honoured, none are added."""

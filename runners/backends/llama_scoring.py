@@ -12,25 +12,38 @@ from leanboard.runners.backends.llama_alone import (
     broken_position,
     not_finite,
     pieces,
+    score,
 )
-from leanboard.runners.backends.llama_context import ContextShape, LlamaContext
+from leanboard.runners.backends.llama_context import (
+    CannotGoBackError,
+    ContextShape,
+    LlamaContext,
+)
 from leanboard.runners.backends.llama_logits import read_rows
 from leanboard.runners.backends.llama_plan import Path, fed, plan_batches, plan_paths
-from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk
+from leanboard.runners.backends.llama_sharing import SharingCheck
+from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk, shared_length
 
-LOGITS_A_CALL = 2**25
+TOKENS_A_BATCH = 8 * TOKENS_A_CALL
 SEQUENCES = 64
 
 # A span's place, and the token that it predicts.
 _Prediction = tuple[int, int]
 
 
-def scoring_shape(spans: Sequence[Span], vocabulary: int) -> ContextShape:
-    """Return the context that these spans need: the longest one, and room for a batch beside it."""
+def scoring_shape(spans: Sequence[Span], *, whole: bool) -> ContextShape:
+    """Return the context that these spans need.
+
+    Args:
+        spans: what is to be scored.
+        whole: whether each is fed alone; else there is room for a batch beside the longest one.
+    """
     longest = max(len(fed(span)) for span in spans)
     # llama.cpp aborts where there are fewer outputs than sequences.
-    outputs = max(SEQUENCES, min(TOKENS_A_CALL, LOGITS_A_CALL // vocabulary))
-    return ContextShape(longest + TOKENS_A_CALL, SEQUENCES, outputs, shared=True)
+    outputs = max(SEQUENCES, TOKENS_A_CALL)
+    if whole:
+        return ContextShape(longest, 1, outputs, shared=True)
+    return ContextShape(longest + TOKENS_A_BATCH, SEQUENCES, outputs, shared=True)
 
 
 def check_spans(spans: Sequence[Span], max_length: int) -> None:
@@ -61,7 +74,7 @@ class Feed:
     """Tokens that were fed to score spans.
 
     Args:
-        tokens: as they were fed, what is shared once.
+        tokens: as they were fed, what is shared once; those of the check included.
         plain: as they would be fed if each span were scored alone.
     """
 
@@ -70,17 +83,21 @@ class Feed:
 
 
 class SpanScorer:
-    """Scores spans in one context."""
+    """Scores spans in one context; what they begin with is fed once where that is exact."""
 
-    def __init__(self, context: LlamaContext, spans: Sequence[Span], feed: Feed) -> None:
+    def __init__(
+        self, context: LlamaContext, spans: Sequence[Span], feed: Feed, sharing: SharingCheck
+    ) -> None:
         """Take the spans.
 
         Args:
             context: empty; made with ``scoring_shape`` for these spans.
             spans: checked with ``check_spans``.
             feed: where it is counted what is fed.
+            sharing: whether they can be scored in company.
         """
         self._feed = feed
+        self._sharing = sharing
         self._context = context
         self._trunk = Trunk(context)
         self._spans = spans
@@ -89,24 +106,62 @@ class SpanScorer:
         self._left = [len(span.continuation) for span in spans]
 
     def scores(self) -> Iterator[tuple[int, SpanScore]]:
-        """Yield each score with its span's place, batch by batch.
+        """Yield each score with its span's place, batch by batch; alone from where it has to be.
 
         Raises:
             ArmError: if llama.cpp fails, or logits are not finite.
         """
+        left = dict.fromkeys(range(len(self._spans)))
+        for place, found in self._in_company():
+            del left[place]
+            yield place, found
+        for place in left:
+            self._feed.plain += len(fed(self._spans[place]))
+            yield place, self._alone(place)
+
+    def _in_company(self) -> Iterator[tuple[int, SpanScore]]:
+        """Yield scores of batches until one shows that spans have to be scored alone."""
+        if self._sharing.why_whole is not None:
+            return
         paths = plan_paths(self._spans)
-        for batch in plan_batches(paths, TOKENS_A_CALL, self._context.shape.sequences - 1):
-            for place in self._score(batch):
+        for batch in plan_batches(paths, TOKENS_A_BATCH, self._context.shape.sequences - 1):
+            try:
+                done, forked = self._score(batch)
+            except CannotGoBackError as error:
+                self._sharing.why_whole = f"the model takes no shared beginnings ({error})"
+                return
+            self._check(done[-1], forked=forked, in_company=forked or len(batch) > 1)
+            if self._sharing.why_whole is not None:
+                return
+            self._feed.plain += sum(len(fed(self._spans[place])) for place in done)
+            for place in done:
                 yield place, SpanScore(self._sums[place], self._greedy[place])
 
-    def _score(self, batch: Sequence[Path]) -> list[int]:
-        """Feed a batch; return the places of the spans that are complete with it."""
+    def _check(self, place: int, *, forked: bool, in_company: bool) -> None:
+        """Score a span of the first batch of each kind alone, too, and go on from there."""
+        tokens = fed(self._spans[place])
+        if not in_company or not self._sharing.is_due(forked=forked, length=len(tokens)):
+            return
+        alone = self._alone(place).loglikelihood
+        self._sharing.compare(self._sums[place], alone, len(self._spans[place].continuation))
+        self._trunk.restart(tokens)
+
+    def _alone(self, place: int) -> SpanScore:
+        self._feed.tokens += len(fed(self._spans[place]))
+        return score(self._context, self._spans[place], f"Span {place}")
+
+    def _score(self, batch: Sequence[Path]) -> tuple[list[int], bool]:
+        """Feed a batch; return the places of the spans that are complete with it.
+
+        And whether it began with tokens of an earlier one.
+        """
         wanted = dict(enumerate(map(self._wanted, batch), start=TRUNK + 1))
         branches = [
             Branch(sequence, path.tokens, wanted[sequence])
             for sequence, path in enumerate(batch, start=TRUNK + 1)
         ]
         tokens = self._trunk.grow(branches)
+        forked = bool(self._trunk.tokens)
         done: list[int] = []
         for piece in pieces(tokens, self._context.shape.outputs):
             self._context.decode(piece)
@@ -118,9 +173,11 @@ class SpanScorer:
         self._trunk.follow(branches[-1])
         for branch in branches:
             self._context.drop(branch.sequence)
+        # What all branches share lies at the cache's beginning, without gaps: the next batch then
+        # follows in the order of its tokens, and sums over the cache run as they do alone.
+        self._trunk.cut(shared_length(batch[0].tokens, batch[-1].tokens))
         self._feed.tokens += len(tokens)
-        self._feed.plain += sum(len(fed(self._spans[place])) for place in done)
-        return done
+        return done, forked
 
     def _wanted(self, path: Path) -> dict[int, list[_Prediction]]:
         """Return what is predicted from each position that a path owns."""

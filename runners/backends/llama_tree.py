@@ -84,11 +84,24 @@ class Trunk:
             self._context.cut(TRUNK, count)
             self.tokens = self.tokens[:count]
 
+    def restart(self, tokens: tuple[int, ...]) -> None:
+        """Hold what has been fed to the trunk's sequence after the context was cleared."""
+        self.tokens = tokens
+
     def follow(self, branch: Branch) -> None:
         """Hold from now on what a branch holds, which has been fed and is still there."""
         self._context.drop(TRUNK)
         self._context.fork(branch.sequence, TRUNK)
         self.tokens = branch.tokens
+
+
+def unshared(branches: Sequence[Branch]) -> list[Token]:
+    """Return the tokens to feed where each branch is computed by itself."""
+    return [
+        Token(token, at, (branch.sequence,), at in branch.outputs)
+        for branch in branches
+        for at, token in enumerate(branch.tokens)
+    ]
 
 
 def shared_length(one: Sequence[int], other: Sequence[int]) -> int:

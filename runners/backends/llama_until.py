@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from leanboard.results.errors import ArmError
@@ -11,7 +11,7 @@ from leanboard.runners.backends.base import UntilAnswer, UntilRequest
 from leanboard.runners.backends.llama_alone import broken_position, not_finite, pieces
 from leanboard.runners.backends.llama_context import ContextShape, LlamaContext, Token
 from leanboard.runners.backends.llama_logits import greedy_tokens
-from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk, shared_length
+from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk, shared_length, unshared
 from leanboard.runners.backends.until import Answer, Decode
 
 SLOTS = 16
@@ -55,22 +55,25 @@ class Answering:
         self,
         context: LlamaContext,
         requests: Sequence[UntilRequest],
-        end: int,
+        ends: Collection[int],
         decode: Decode,
+        *,
+        shares: bool = True,
     ) -> None:
         """Take the requests.
 
         Args:
             context: empty; made with one of ``answering_shapes``.
             requests: checked with ``check_requests``.
-            end: the token that ends a text.
+            ends: the tokens that end a text.
             decode: the tokenizer.
+            shares: whether sequences can share what they begin with; recurrent ones cannot.
         """
         self._context = context
         self._requests = requests
-        self._end = end
+        self._ends = ends
         self._decode = decode
-        self._trunk = Trunk(context)
+        self._trunk = Trunk(context) if shares else None
         self._free = list(range(context.shape.sequences - 1, TRUNK, -1))
         self._slots: dict[int, _Slot] = {}
         # Neighbours in this order begin with the longest shared prompts.
@@ -87,11 +90,11 @@ class Answering:
             tokens = [self._next_token(sequence) for sequence in sorted(self._slots)]
             branches = self._begin()
             if branches:
-                tokens += self._trunk.grow(branches)
+                tokens += self._prompts(branches)
             for piece in pieces(tokens, self._context.shape.outputs):
                 self._context.decode(piece)
                 self._choose([token.sequences[0] for token in piece if token.output])
-            if branches:
+            if branches and self._trunk is not None:
                 self._trunk.follow(branches[-1])
             yield from self._ended()
 
@@ -105,11 +108,12 @@ class Answering:
         while self._free and self._waiting:
             sequence, place = self._free.pop(), self._waiting.popleft()
             request = self._requests[place]
-            self._slots[sequence] = _Slot(
-                place, request, Answer(request, [self._end], self._decode)
-            )
+            self._slots[sequence] = _Slot(place, request, Answer(request, self._ends, self._decode))
             branches.append(Branch(sequence, request.prompt, {len(request.prompt) - 1}))
         return branches
+
+    def _prompts(self, branches: Sequence[Branch]) -> list[Token]:
+        return self._trunk.grow(branches) if self._trunk is not None else unshared(branches)
 
     def _choose(self, sequences: Sequence[int]) -> None:
         """Add the greedy token to each of these sequences, whose logits the last call gave."""

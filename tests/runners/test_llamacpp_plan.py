@@ -139,7 +139,7 @@ def test_a_call_holds_no_more_tokens_and_outputs_than_it_may(monkeypatch):
     monkeypatch.setattr("leanboard.runners.backends.llama_alone.TOKENS_A_CALL", 8)
     tokens = [Token(i, i, (1,), output=i >= 10) for i in range(20)]
     found = [[token.id for token in piece] for piece in pieces(tokens, outputs=4)]
-    assert [len(ids) for ids in found] == [8, 6, 4, 2]
+    assert [len(ids) for ids in found] == [7, 7, 4, 2]
     assert [i for ids in found for i in ids] == list(range(20))
 
 

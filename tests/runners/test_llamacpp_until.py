@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from llama_gguf import with_gguf
+from llama_gguf import with_gguf, write_llama_gguf
 
 from leanboard.results.errors import ArmError, OutOfMemoryError
 from leanboard.runners.backends import llama_engine, llama_until
@@ -105,7 +105,7 @@ def test_the_token_that_ends_a_text_ends_the_answer(engine):
     asked = requests(engine)
     shape = next(answering_shapes(asked))
     context = LlamaContext(engine._model, shape, 1, "auto")
-    found = Answering(context, asked, end, engine._model.decode).answers()
+    found = Answering(context, asked, [end], engine._model.decode).answers()
     answers = in_order(found)
     context.close()
     assert answers[6].ended == "eot"
@@ -113,6 +113,20 @@ def test_the_token_that_ends_a_text_ends_the_answer(engine):
         whole = ids[: request.max_tokens]
         stop = whole.index(end) + 1 if end in whole else len(whole)
         assert answer.output_ids == whole[:stop]
+
+
+def test_any_token_that_the_file_names_as_an_end_ends_the_answer(engine, tiny, tmp_path):
+    asked = UntilRequest(engine.encode(TEXTS[6]), 20, ())
+    (plain,) = in_order(engine.generate_until([asked]))
+    turn = plain.output_ids[4]
+    file = write_llama_gguf(tiny.folder, tmp_path / "turns.gguf", eot=turn)
+    model = dataclasses.replace(tiny, gguf=file, gguf_cache=tmp_path / "made")
+    with LlamaCppBackend().load(model, [], F32) as ending:
+        (answer,) = in_order(ending.generate_until([asked]))
+        assert ending._model.ends == {2, turn}
+        assert ending.vocabulary.eot_token_id == 2
+    assert (plain.ended, answer.ended) == ("length", "eot")
+    assert answer.output_ids == plain.output_ids[: plain.output_ids.index(turn) + 1]
 
 
 @pytest.mark.usefixtures("few_slots")

@@ -29,8 +29,14 @@ def with_gguf(model: ModelFiles, folder: Path) -> ModelFiles:
     return dataclasses.replace(model, gguf=file, gguf_cache=folder / "made")
 
 
-def write_llama_gguf(folder: Path, path: Path) -> Path:
-    """Write the float32 Llama of a folder, with its byte-level BPE tokenizer, as an F32 GGUF."""
+def write_llama_gguf(folder: Path, path: Path, eot: int | None = None) -> Path:
+    """Write the float32 Llama of a folder, with its byte-level BPE tokenizer, as an F32 GGUF.
+
+    Args:
+        folder: the checkpoint.
+        path: the file to write.
+        eot: a token that ends a turn, beside the one that ends a text.
+    """
     import gguf
     from safetensors.numpy import load_file
 
@@ -49,7 +55,9 @@ def write_llama_gguf(folder: Path, path: Path) -> Path:
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_file_type(0)
-    _add_tokenizer(writer, folder)
+    add_tokenizer(writer, folder)
+    if eot is not None:
+        writer.add_eot_token_id(eot)
     rotated = {"q_proj": heads, "k_proj": kv_heads}
     for name, values in sorted(load_file(folder / "model.safetensors").items()):
         rows = rotated.get(name.split(".")[-2])
@@ -81,7 +89,8 @@ def _interleaved(values: Any, heads: int) -> Any:
     return halves.swapaxes(1, 2).reshape(rows, columns).copy()
 
 
-def _add_tokenizer(writer: Any, folder: Path) -> None:
+def add_tokenizer(writer: Any, folder: Path) -> None:
+    """Write the byte-level BPE tokenizer of a folder, as every architecture stores it."""
     import gguf
 
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
