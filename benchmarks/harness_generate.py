@@ -6,7 +6,7 @@ fastest. Only tokens up to the end of an answer count, for both. Peak memory is 
 for each side, which holds the same libraries.
 
     python -m benchmarks.harness_generate --questions FOLDER/test.jsonl
-    python -m benchmarks.harness_generate --questions FOLDER/test.jsonl --shots own --rounds 8
+    python -m benchmarks.harness_generate --questions FOLDER/test.jsonl --shots own
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--shots", choices=SHOTS, action="append", help="default: all")
     parser.add_argument("--count", type=int, default=30, help="questions")
     parser.add_argument("--tokens", type=int, default=256, help="most tokens of an answer")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of both")
+    parser.add_argument("--rounds", type=int, default=8, help="turns of both, 6 for an interval")
     parser.add_argument("--batch", type=int, action="append", help=f"default: {BATCHES}")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
