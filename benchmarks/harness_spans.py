@@ -9,8 +9,8 @@ from typing import Any
 from leanboard.metrics.trace import AnswerTrace
 from leanboard.runners.accuracy.tasks import PreparedTask, no_progress
 from leanboard.runners.backends.base import Engine, Span, SpanScore
+from leanboard.runners.backends.spans import fed
 from leanboard.runners.backends.torch_engine import TransformersEngine
-from leanboard.runners.backends.torch_plan import fed
 
 MOST_NATS = 1e-3
 

@@ -44,8 +44,8 @@ from leanboard.runners.accuracy.fetched import prepare_tasks
 from leanboard.runners.accuracy.settings import AccuracyConfig
 from leanboard.runners.accuracy.tasks import PreparedTask, no_progress
 from leanboard.runners.backends.base import Span, SpanScore, in_order
+from leanboard.runners.backends.spans import fed_tokens
 from leanboard.runners.backends.torch_engine import TransformersEngine
-from leanboard.runners.backends.torch_plan import fed
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.grid import BlockSpec, blocks
 from leanboard.runners.lock import measuring
@@ -121,7 +121,7 @@ class Sides:
 
     def best_batch(self, spans: Sequence[Span]) -> dict[int, float]:
         """Return the seconds of each batch size on a slice of the spans."""
-        longest = max(len(fed(span)) for span in spans)
+        longest = max(fed_tokens(span) for span in spans)
         row_bytes = 4 * longest * self.engine.vocabulary.size
         tried = [b for b in BATCHES if b == 1 or b * row_bytes <= _LOGIT_BYTES]
         sample = slice_of(spans, _BATCHES_TRIED * max(tried))
@@ -222,7 +222,7 @@ def _print_peak(name: str, items: int, batch: int | None) -> int:
     with loaded(spec) as sides:
         noting = SpanEngine(sides.engine)
         task.answers(noting, no_progress)
-        longest = sorted(noting.spans, key=lambda span: -len(fed(span)))[:_LONGEST]
+        longest = sorted(noting.spans, key=lambda span: -fed_tokens(span))[:_LONGEST]
         reset_peak()
         sides.timed(longest, batch)
         memory = process_memory()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ from leanboard.metrics.registry import METRICS
 from leanboard.metrics.trace import Provenance
 from leanboard.results.derived_columns import DERIVED
 from leanboard.results.schema import AccuracyCell, Comparison, Measurement, Record
+from leanboard.results.store import Entry
 
 Cells = dict[str, Any]
 
@@ -85,9 +86,19 @@ def provenance_cell(provenance: Provenance | None) -> str | None:
     return None if provenance is None else provenance.value
 
 
-def place_of(record: Record) -> tuple[str, str, str]:
-    """Return where a record stands in a table."""
-    return record.machine_id, record.cell_id, record.run_id
+def in_place(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries in the order in which their records stand in a table."""
+
+    def place(entry: Entry) -> tuple[str, str, str, str]:
+        record = entry.record
+        return record.machine_id, record.cell_id, record.run_id, entry.origin
+
+    return sorted(entries, key=place)
+
+
+def table_of(columns: Mapping[str, pa.DataType], rows: Sequence[Cells]) -> pa.Table:
+    """Return a table with these columns in their order; cells that a row lacks are empty."""
+    return pa.Table.from_pylist(list(rows), schema=pa.schema(list(columns.items())))
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -17,8 +17,9 @@ from leanboard.results.export_cells import (
     Cells,
     asked_cells,
     identity_cells,
+    in_place,
     number_cells,
-    place_of,
+    table_of,
 )
 from leanboard.results.schema import Comparison
 from leanboard.results.store import Entry
@@ -64,9 +65,7 @@ _UNITS = {m.name: m.unit for m in METRICS} | {name: c.unit for name, c in DERIVE
 
 def comparison_table(entries: Iterable[Entry]) -> pa.Table:
     """Return one row a candidate's run and comparison, in the order of the record."""
-    ordered = sorted(entries, key=lambda e: (*place_of(e.record), e.origin))
-    rows = [row for entry in ordered for row in _rows(entry)]
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(_COLUMNS.items())))
+    return table_of(_COLUMNS, [row for entry in in_place(entries) for row in _rows(entry)])
 
 
 def _rows(entry: Entry) -> Iterator[Cells]:

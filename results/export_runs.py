@@ -17,9 +17,10 @@ from leanboard.results.export_cells import (
     asked_cells,
     identity_cells,
     in_order,
+    in_place,
     number_cells,
-    place_of,
     provenance_cell,
+    table_of,
 )
 from leanboard.results.gates import GATE_COLUMNS, gate_cells
 from leanboard.results.reliability import COLUMNS, reliability_cells
@@ -65,9 +66,7 @@ _PROVENANCE = "__provenance"
 
 def long_table(entries: Iterable[Entry]) -> pa.Table:
     """Return one row a record and metric; a run without measurements has one row with none."""
-    ordered = sorted(entries, key=lambda e: (*place_of(e.record), e.origin))
-    rows = [row for entry in ordered for row in _long_rows(entry)]
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(_LONG.items())))
+    return table_of(_LONG, [row for entry in in_place(entries) for row in _long_rows(entry)])
 
 
 def _long_rows(entry: Entry) -> Iterator[Cells]:
@@ -93,8 +92,7 @@ def wide_table(rows: Sequence[Row]) -> pa.Table:
     columns = dict(_WIDE)
     for name in in_order(_metric_columns(rows)):
         columns |= {name: REAL, name + _PROVENANCE: TEXT}
-    content = [_wide_row(row) for row in rows]
-    return pa.Table.from_pylist(content, schema=pa.schema(list(columns.items())))
+    return table_of(columns, [_wide_row(row) for row in rows])
 
 
 def _wide_row(row: Row) -> Cells:

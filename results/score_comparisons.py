@@ -50,26 +50,23 @@ def _has(metric: Metric, observation: AnswerObservation) -> bool:
 
 
 def _of_score(found: ScoreEstimate, name: str, baseline_run: str) -> Comparison:
-    return Comparison(
-        metric=name,
-        statistic=found.statistic,
-        baseline_run=baseline_run,
-        value=found.value,
-        interval=stored_interval(found.interval),
-        n=found.n,
-        pairs=_inline(found.pairs),
-        verdict=found.verdict,
-        provenance=found.provenance,
-        method_version=METHOD_VERSION,
-        reason=found.reason,
-        stderr=found.stderr,
-        p_value=found.p_value,
-    )
+    return _stored(found, name, baseline_run, found.provenance, found.p_value)
 
 
 def _of_fidelity(found: FidelityEstimate, baseline_run: str) -> Comparison:
+    provenance = None if found.value is None else Provenance.MEASURED
+    return _stored(found, found.metric, baseline_run, provenance)
+
+
+def _stored(
+    found: ScoreEstimate | FidelityEstimate,
+    metric: str,
+    baseline_run: str,
+    provenance: Provenance | None,
+    p_value: float | None = None,
+) -> Comparison:
     return Comparison(
-        metric=found.metric,
+        metric=metric,
         statistic=found.statistic,
         baseline_run=baseline_run,
         value=found.value,
@@ -77,10 +74,11 @@ def _of_fidelity(found: FidelityEstimate, baseline_run: str) -> Comparison:
         n=found.n,
         pairs=_inline(found.pairs),
         verdict=found.verdict,
-        provenance=None if found.value is None else Provenance.MEASURED,
+        provenance=provenance,
         method_version=METHOD_VERSION,
         reason=found.reason,
         stderr=found.stderr,
+        p_value=p_value,
     )
 
 

@@ -28,6 +28,7 @@ from leanboard.runners.backends.base import (
     UntilRequest,
     in_order,
 )
+from leanboard.runners.backends.spans import fed_tokens
 
 ADAPTER_VERSION = 1
 """Raised whenever the same engine and items would give other scores."""
@@ -112,7 +113,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]
         """
         spans = self._spans(requests)
         # The last token is only predicted, never fed.
-        fed = [len(span.context) + len(span.continuation) - 1 for span in spans]
+        fed = [fed_tokens(span) for span in spans]
         refuse_long(requests, fed, self.max_length, "fewer examples (accuracy.num_fewshot)")
         scores = self._scores(requests, spans)
         return [(score.loglikelihood, score.is_greedy) for score in scores]

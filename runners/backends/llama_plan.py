@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from leanboard.runners.backends.base import Span
-from leanboard.runners.backends.llama_tree import shared_length
+from leanboard.runners.backends.spans import common_prefix, fed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,6 @@ class Path:
         return len(self.tokens) - self.shared
 
 
-def fed(span: Span) -> tuple[int, ...]:
-    """Return the tokens that are fed: the last one is only predicted."""
-    return span.context + span.continuation[:-1]
-
-
 def plan_paths(spans: Sequence[Span]) -> list[Path]:
     """Return the paths, sorted by tokens, so that neighbours share the longest beginnings.
 
@@ -60,7 +55,7 @@ def plan_paths(spans: Sequence[Span]) -> list[Path]:
     sequences = [fed(span) for span in spans]
     for place in sorted(range(len(spans)), key=sequences.__getitem__):
         tokens = sequences[place]
-        common = shared_length(paths[-1].tokens, tokens) if paths else 0
+        common = common_prefix(paths[-1].tokens, tokens) if paths else 0
         if paths and common == len(paths[-1].tokens):
             paths[-1].tokens = tokens
         else:

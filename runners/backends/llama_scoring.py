@@ -20,9 +20,10 @@ from leanboard.runners.backends.llama_context import (
     LlamaContext,
 )
 from leanboard.runners.backends.llama_logits import read_rows
-from leanboard.runners.backends.llama_plan import Path, fed, plan_batches, plan_paths
+from leanboard.runners.backends.llama_plan import Path, plan_batches, plan_paths
 from leanboard.runners.backends.llama_sharing import SharingCheck
-from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk, shared_length
+from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk
+from leanboard.runners.backends.spans import common_prefix, fed, fed_tokens
 
 TOKENS_A_BATCH = 8 * TOKENS_A_CALL
 SEQUENCES = 64
@@ -38,7 +39,7 @@ def scoring_shape(spans: Sequence[Span], *, whole: bool) -> ContextShape:
         spans: what is to be scored.
         whole: whether each is fed alone; else there is room for a batch beside the longest one.
     """
-    longest = max(len(fed(span)) for span in spans)
+    longest = max(fed_tokens(span) for span in spans)
     # llama.cpp aborts where there are fewer outputs than sequences.
     outputs = max(SEQUENCES, TOKENS_A_CALL)
     if whole:
@@ -57,7 +58,7 @@ def check_spans(spans: Sequence[Span], max_length: int) -> None:
             raise ArmError(
                 f"Span {place}: scoring needs at least one context and one continuation token."
             )
-        length = len(fed(span))
+        length = fed_tokens(span)
         if length > max_length:
             raise ArmError(
                 f"Span {place}: {length} tokens do not fit the model's window of {max_length}. "
@@ -116,7 +117,7 @@ class SpanScorer:
             del left[place]
             yield place, found
         for place in left:
-            self._feed.plain += len(fed(self._spans[place]))
+            self._feed.plain += fed_tokens(self._spans[place])
             yield place, self._alone(place)
 
     def _in_company(self) -> Iterator[tuple[int, SpanScore]]:
@@ -133,7 +134,7 @@ class SpanScorer:
             self._check(done[-1], forked=forked, in_company=forked or len(batch) > 1)
             if self._sharing.why_whole is not None:
                 return
-            self._feed.plain += sum(len(fed(self._spans[place])) for place in done)
+            self._feed.plain += sum(fed_tokens(self._spans[place]) for place in done)
             for place in done:
                 yield place, SpanScore(self._sums[place], self._greedy[place])
 
@@ -147,7 +148,7 @@ class SpanScorer:
         self._trunk.restart(tokens)
 
     def _alone(self, place: int) -> SpanScore:
-        self._feed.tokens += len(fed(self._spans[place]))
+        self._feed.tokens += fed_tokens(self._spans[place])
         return score(self._context, self._spans[place], f"Span {place}")
 
     def _score(self, batch: Sequence[Path]) -> tuple[list[int], bool]:
@@ -175,7 +176,7 @@ class SpanScorer:
             self._context.drop(branch.sequence)
         # What all branches share lies at the cache's beginning, without gaps: the next batch then
         # follows in the order of its tokens, and sums over the cache run as they do alone.
-        self._trunk.cut(shared_length(batch[0].tokens, batch[-1].tokens))
+        self._trunk.cut(common_prefix(batch[0].tokens, batch[-1].tokens))
         self._feed.tokens += len(tokens)
         return done, forked
 

@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from leanboard.runners.backends.llama_context import LlamaContext, Token
+from leanboard.runners.backends.spans import common_prefix
 
 TRUNK = 0
 
@@ -104,13 +105,5 @@ def unshared(branches: Sequence[Branch]) -> list[Token]:
     ]
 
 
-def shared_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens both begin with."""
-    shorter = min(len(one), len(other))
-    if one[:shorter] == other[:shorter]:
-        return shorter
-    return next(at for at in range(shorter) if one[at] != other[at])
-
-
-def _common(before: Sequence[int], branch: Branch) -> int:
-    return min(shared_length(before, branch.tokens), len(branch.tokens) - 1)
+def _common(before: tuple[int, ...], branch: Branch) -> int:
+    return min(common_prefix(before, branch.tokens), len(branch.tokens) - 1)

@@ -11,7 +11,8 @@ from leanboard.runners.backends.base import UntilAnswer, UntilRequest
 from leanboard.runners.backends.llama_alone import broken_position, not_finite, pieces
 from leanboard.runners.backends.llama_context import ContextShape, LlamaContext, Token
 from leanboard.runners.backends.llama_logits import greedy_tokens
-from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk, shared_length, unshared
+from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk, unshared
+from leanboard.runners.backends.spans import common_prefix
 from leanboard.runners.backends.until import Answer, Decode
 
 SLOTS = 16
@@ -26,7 +27,7 @@ def answering_shapes(requests: Sequence[UntilRequest]) -> Iterator[ContextShape]
     the prompt that is kept for the next ones to begin from.
     """
     first, last = min(r.prompt for r in requests), max(r.prompt for r in requests)
-    shared = max(shared_length(first, last) - 1, 0)
+    shared = max(common_prefix(first, last) - 1, 0)
     rest = max(len(r.prompt) + r.max_tokens for r in requests) - shared
     slots = max(1, min(SLOTS, len(requests), (CELLS - shared) // rest - 1))
     while slots > 0:

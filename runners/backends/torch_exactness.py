@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from leanboard.runners.backends.base import Span, SpanScore
+from leanboard.runners.backends.spans import fed_tokens
 from leanboard.runners.backends.torch_plan import Group, Row, plan_whole
 from leanboard.runners.backends.torch_rope import rope_bounds
 from leanboard.runners.backends.torch_rows import RowRunner
@@ -23,9 +24,10 @@ LEAST_NATS = 2.5e-4
 """What a score may move by in any case: a quarter of the bound, as few spans speak for many."""
 
 TIMES_NOISE = 8
-"""How many times the noise a sample may be off. Sharing rounds at more places than a batch does:
+"""How many times the noise a sample may be off.
 
-with sound models in bfloat16 it was up to four times as far off (torch 2, sdpa on a CPU).
+Sharing rounds at more places than a batch does: with sound models in bfloat16 it was up to four
+times as far off (torch 2, sdpa on a CPU).
 """
 
 _MANY = 8
@@ -151,11 +153,6 @@ class ExactnessCheck:
             self._off(place, scores) ** 2 / len(self._spans[place].continuation) for place in scores
         ]
         return math.sqrt(math.fsum(squares) / len(squares)) if squares else 0.0
-
-
-def fed_tokens(span: Span) -> int:
-    """Return how many tokens a span feeds."""
-    return len(span.context) + len(span.continuation) - 1
 
 
 def kind_of(group: Group, rows: Sequence[Row]) -> tuple[bool, bool, bool]:

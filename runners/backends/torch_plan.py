@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from leanboard.runners.backends.base import Span
-from leanboard.runners.backends.torch_trunks import Unit, common_prefix, trunks_of
+from leanboard.runners.backends.spans import common_prefix, fed
+from leanboard.runners.backends.torch_trunks import Unit, trunks_of
 
 STEM_TOKENS = 256
 """Shorter stems stay in the tail: the mask costs less there than padding in two places."""
@@ -78,11 +79,6 @@ class Group:
     def tokens(self) -> int:
         """Tokens that are fed."""
         return len(self.trunk) + sum(len(row.stem) + len(row.tail) for row in self.rows)
-
-
-def fed(span: Span) -> tuple[int, ...]:
-    """Return the tokens that a span feeds: the last one is only predicted."""
-    return (*span.context, *span.continuation[:-1])
 
 
 def plan_whole(spans: Sequence[Span], places: Sequence[int]) -> Group:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.results.errors import ArmError
 from leanboard.runners.backends.base import Span, SpanScore
+from leanboard.runners.backends.spans import fed, fed_tokens
 from leanboard.runners.backends.torch_finite import first_not_finite
 from leanboard.runners.backends.torch_loading import TorchTarget
-from leanboard.runners.backends.torch_plan import fed
 from leanboard.runners.backends.torch_rows import RowRunner
 from leanboard.runners.backends.torch_served import ServedScorer
 from leanboard.runners.backends.torch_stream import SpanStream
@@ -80,7 +80,7 @@ class SpanScorer:
             self._check_fit(span)
         for place, score in self._found(spans):
             self._check_finite(spans[place], score.loglikelihood)
-            self._plain_tokens += len(fed(spans[place]))
+            self._plain_tokens += fed_tokens(spans[place])
             yield place, score
 
     def _found(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
@@ -109,7 +109,7 @@ class SpanScorer:
     def _check_fit(self, span: Span) -> None:
         if not span.context or not span.continuation:
             raise ArmError("A span to score needs at least one context and one continuation token.")
-        tokens = len(fed(span))
+        tokens = fed_tokens(span)
         if tokens > self._max_length:
             raise ArmError(
                 f"A span of {tokens} tokens does not fit the model's window of "

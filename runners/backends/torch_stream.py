@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from leanboard.runners.backends.base import Span, SpanScore
+from leanboard.runners.backends.spans import fed_tokens
 from leanboard.runners.backends.torch_exactness import (
     ExactnessCheck,
-    fed_tokens,
     kind_of,
     reach_tokens,
     why_not_shared,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+from leanboard.runners.backends.spans import common_prefix
 
 TRUNK_COSTS = 64
 """Tokens that a trunk must save at least: it runs alone, and its rows in batches of their own."""
@@ -43,13 +44,6 @@ class _Block:
     cost: int
     trunk: int = 0
     halves: tuple[_Block, ...] = field(default=(), repr=False)
-
-
-def common_prefix(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """Return how many tokens two sequences begin with alike."""
-    # Slices compare faster than tokens: find the first length at which they differ.
-    lengths = range(1, min(len(one), len(other)) + 1)
-    return bisect_left(lengths, 1, key=lambda n: int(one[:n] != other[:n]))
 
 
 def trunks_of(units: Sequence[Unit]) -> Iterator[tuple[int, Sequence[Unit]]]:

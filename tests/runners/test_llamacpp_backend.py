@@ -12,7 +12,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from llama_gguf import with_gguf
 
 from leanboard.metrics.trace import Provenance
 from leanboard.results.errors import (
@@ -45,12 +44,6 @@ class Ticks:
     def __call__(self) -> float:
         self.now_s += 1.0
         return self.now_s
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_llama: ModelFiles, tmp_path_factory) -> ModelFiles:
-    """The random Llama, also as GGUF."""
-    return with_gguf(tiny_llama, tmp_path_factory.mktemp("tiny-gguf"))
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import pytest
 from leanboard.runners.backends.base import Span
 from leanboard.runners.backends.llama_alone import pieces
 from leanboard.runners.backends.llama_context import Token, batch_of
-from leanboard.runners.backends.llama_plan import Path, fed, plan_batches, plan_paths
-from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk, shared_length
+from leanboard.runners.backends.llama_plan import Path, plan_batches, plan_paths
+from leanboard.runners.backends.llama_tree import TRUNK, Branch, Trunk
+from leanboard.runners.backends.spans import common_prefix, fed
 
 
 class Cells:
@@ -153,5 +154,5 @@ def test_a_batch_tells_llama_every_sequence_of_a_token():
 @pytest.mark.parametrize(
     ("one", "other", "length"), [((), (1,), 0), ((1, 2), (1, 2, 3), 2), ((1, 2, 9), (1, 3, 9), 1)]
 )
-def test_the_shared_length_is_that_of_the_common_beginning(one, other, length):
-    assert shared_length(one, other) == shared_length(other, one) == length
+def test_the_common_prefix_is_that_of_the_common_beginning(one, other, length):
+    assert common_prefix(one, other) == common_prefix(other, one) == length

@@ -25,12 +25,6 @@ TEXT = "the rain in the main in the rain in the main"
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_llama: ModelFiles, tmp_path_factory) -> ModelFiles:
-    """The random Llama, also as GGUF."""
-    return with_gguf(tiny_llama, tmp_path_factory.mktemp("tiny-gguf"))
-
-
-@pytest.fixture(scope="module")
 def engine(tiny: ModelFiles):
     with LlamaCppBackend().load(tiny, [], F32) as loaded:
         yield loaded

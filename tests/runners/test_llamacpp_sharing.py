@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from llama_gguf import with_gguf
 from mamba_gguf import write_mamba_gguf
 
 from leanboard.runners.backends import llama_alone, llama_scoring
@@ -30,12 +29,6 @@ from leanboard.runners.backends.llamacpp import LlamaCppBackend
 from leanboard.runners.techniques.quantization.gguf import Gguf
 
 F32 = Device(kind="cpu", threads=1, reference_dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_llama: ModelFiles, tmp_path_factory) -> ModelFiles:
-    """The random Llama, also as GGUF."""
-    return with_gguf(tiny_llama, tmp_path_factory.mktemp("tiny-gguf"))
 
 
 @pytest.fixture

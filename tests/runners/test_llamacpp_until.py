@@ -38,12 +38,6 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_llama: ModelFiles, tmp_path_factory) -> ModelFiles:
-    """The random Llama, also as GGUF."""
-    return with_gguf(tiny_llama, tmp_path_factory.mktemp("tiny-gguf"))
-
-
-@pytest.fixture(scope="module")
 def engine(tiny: ModelFiles):
     with LlamaCppBackend().load(tiny, [], F32) as loaded:
         yield loaded

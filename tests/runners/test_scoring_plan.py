@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from leanboard.runners.backends.base import Span
+from leanboard.runners.backends.spans import common_prefix, fed
 from leanboard.runners.backends.torch_batches import (
     Room,
     Shape,
@@ -23,11 +24,9 @@ from leanboard.runners.backends.torch_plan import (
     TAIL_TOKENS,
     Group,
     Row,
-    fed,
     plan_shared,
     plan_whole,
 )
-from leanboard.runners.backends.torch_trunks import common_prefix
 
 Ids = tuple[int, ...]
 SIZES = Sizes(token=100, kept=10, seen=4, mask=4, weight=7, logits=1000)

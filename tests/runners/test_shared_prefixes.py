@@ -16,10 +16,10 @@ from random_models import FAMILIES, WINDOW, random_model
 from leanboard.results.errors import ArmError, OutOfMemoryError
 from leanboard.runners.backends import torch_prefix
 from leanboard.runners.backends.base import Device, ModelFiles, Span, SpanScore, in_order
+from leanboard.runners.backends.spans import fed
 from leanboard.runners.backends.torch_exactness import why_not_shared
 from leanboard.runners.backends.torch_finite import first_not_finite
 from leanboard.runners.backends.torch_loading import TorchTarget, load_tokenizer, torch_failures
-from leanboard.runners.backends.torch_plan import fed
 from leanboard.runners.backends.torch_scoring import SpanScorer
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.techniques.quantization.int8_dynamic import Int8Dynamic
