@@ -25,7 +25,7 @@ bench: setup ## Run the quickstart suite on a real model, then build the site
 reproduce: setup ## Run a small sample of the published records again and judge them
 	$(BIN)/leanboard reproduce --sample 2
 
-benchmarks: setup ## Test the benchmark itself, on a quiet machine (three hours)
+benchmarks: setup ## Test the benchmark itself, on a quiet machine (four hours)
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.noise
 	$(BIN)/python -m benchmarks.twice

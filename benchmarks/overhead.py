@@ -9,7 +9,7 @@ code adds.
 
 What transformers' own generate adds to a bare greedy loop is reported beside it.
 
-    python -m benchmarks.overhead                            both backends, a quarter of an hour on two cores
+    python -m benchmarks.overhead                            both backends, a quarter of an hour
     python -m benchmarks.overhead --backend llamacpp --launches 5 --rounds 4
 """
 

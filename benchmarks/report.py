@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 REPORTS = Path("build/benchmarks")
 _WORDS = {True: "held", False: "not held", None: ""}
@@ -30,13 +31,19 @@ def write(name: str, lines: Sequence[Line], data: object) -> int:
     for line in lines:
         print(f"{line.claim:<{width}}  {line.figure:<34} {_WORDS[line.held].upper()}")
     REPORTS.mkdir(parents=True, exist_ok=True)
-    kept = {
+    report = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "lines": [asdict(line) for line in lines],
         "data": data,
     }
-    (REPORTS / f"{name}.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    (REPORTS / f"{name}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     return 1 if any(line.held is False for line in lines) else 0
+
+
+def kept(name: str) -> Any:
+    """Return the data that was kept last under a name; ``None`` where there is none."""
+    file = REPORTS / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8"))["data"] if file.is_file() else None
 
 
 def table(folder: Path = REPORTS) -> Iterator[str]:
@@ -44,9 +51,9 @@ def table(folder: Path = REPORTS) -> Iterator[str]:
     yield "| benchmark | claim | measured | |"
     yield "|---|---|---|---|"
     for file in sorted(folder.glob("*.json")):
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(kept, dict):
-            for line in kept["lines"]:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(report, dict):
+            for line in report["lines"]:
                 held = _WORDS[line["held"]]
                 yield f"| {file.stem} | {line['claim']} | {line['figure']} | {held} |"
 
