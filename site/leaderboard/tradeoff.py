@@ -64,11 +64,10 @@ def default_tradeoff(board: Board) -> Tradeoff | None:
     )
     if y is None:
         return None
-    at = (board.columns.index(x), board.columns.index(y))
     places = Counter(
         (line.hardware, line.workload_text)
         for line in board.lines
-        if line.status is Status.OK and all(line.cells[place].value is not None for place in at)
+        if line.status is Status.OK and all(line.cell(c).value is not None for c in (x, y))
     )
     if not places:
         return None
@@ -81,7 +80,6 @@ def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -
 
     The workload is named by its text: the same name at another size is another plot.
     """
-    at = (board.columns.index(x), board.columns.index(y))
     lines = [
         line
         for line in board.lines
@@ -90,7 +88,7 @@ def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -
     stage: dict[str, tuple[BoardRow, BoardCell, BoardCell]] = {}
     hollow, left_out = [], []
     for line in lines:
-        cells = line.cells[at[0]], line.cells[at[1]]
+        cells = line.cell(x), line.cell(y)
         reason = next(filter(None, map(_why_not, (x, y), cells)), None)
         if reason is not None:
             left_out.append(Left(line, reason))

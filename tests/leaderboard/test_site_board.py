@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 from demo_store import Demo
-from record_factory import make_record, make_run, request_observation
+from record_factory import make_model, make_record, make_run, request_observation
 
-from leanboard.leaderboard.board import Board, BoardRow, board_of
+from leanboard.leaderboard.board import Board, BoardRow, board_of, choices_of
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import bounds, x_axis
-from leanboard.leaderboard.data import data_script
+from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import DASH
 from leanboard.leaderboard.pages import Site, pareto
+from leanboard.leaderboard.sizes import size_of
 from leanboard.leaderboard.tradeoff import UNRANKED, UNSTABLE, Tradeoff, default_tradeoff, tradeoff
 from leanboard.metrics.metric import Role
 from leanboard.metrics.pareto import pareto_front
@@ -38,7 +39,7 @@ def line(
 
 
 def cell(board: Board, row: BoardRow, metric: str) -> BoardCell:
-    return row.cells[[column.name for column in board.columns].index(metric)]
+    return row.cell(next(column for column in board.columns if column.name == metric))
 
 
 def test_a_column_with_no_value_anywhere_is_left_out(demo: Demo) -> None:
@@ -74,13 +75,31 @@ def test_failed_and_unsupported_runs_are_rows_with_a_reason(demo: Demo) -> None:
     assert "nf4 needs a CUDA device" in reasons["nf4"]
 
 
-def test_the_data_script_is_inert_text_around_plain_json(demo: Demo) -> None:
-    script = data_script(demo.board)
-    assert script.isascii()
-    assert not set("<>&") & set(script)
-    data = json.loads(script.removeprefix("const LEANBOARD = ").removesuffix(";\n"))
-    assert data["rows"] == len(demo.board.lines)
-    assert len(data["cells"]) == len(data["metrics"])
+def test_the_data_scripts_are_inert_text_around_plain_json(demo: Demo) -> None:
+    board = demo.board
+    rows, *metrics = [board_script(board), *(metric_script(board, i) for i in range(3))]
+    for script in (rows, *metrics):
+        assert script.isascii()
+        assert not set("<>&") & set(script)
+    data = json.loads(rows.removeprefix("const LEANBOARD = ").removesuffix(";\n"))
+    assert data["rows"] == len(board.lines)
+    assert len(data["metrics"]) == len(board.columns)
+    for place, script in enumerate(metrics):
+        cells = json.loads(script.removeprefix(f"LEANBOARD.cells[{place}] = ").removesuffix(";\n"))
+        assert cells["value"] == [line.cell(board.columns[place]).value for line in board.lines]
+
+
+def test_sizes_are_offered_from_small_to_large() -> None:
+    assert [size_of(count) for count in (134_515_008, 1_000_000_000, 7_241_732_096)] == [
+        "under 1B",
+        "1B to 3B",
+        "3B to 10B",
+    ]
+    counts = (70_000_000_000, 135_000_000)
+    models = [make_model(f"m{count}", parameters=count) for count in counts]
+    entries = [Entry(make_run(model=model).record, "local", Path("r.json")) for model in models]
+    lines = board_of(Loaded(tuple(entries))).lines
+    assert choices_of(lines)["size"] == ("under 1B", "40B and more")
 
 
 def against_accuracy(demo: Demo) -> Tradeoff:
@@ -145,10 +164,9 @@ def test_an_unstable_run_is_drawn_hollow_and_named_and_is_on_no_front(demo: Demo
     drawn = default_tradeoff(demo.board)
     assert drawn is not None
     hollow = next(mark for mark in drawn.plot.marks if "hollow" in mark.css)
-    place = demo.board.columns.index(drawn.x)
     fastest = min(
         (row for row in demo.board.lines if row.workload == "chat" and row.status is Status.OK),
-        key=lambda row: row.cells[place].value or 0.0,
+        key=lambda row: row.cell(drawn.x).value or 0.0,
     )
     assert hollow.title.startswith("gguf-q4_1 \u00b7 llamacpp, unstable, ")
     assert hollow.href == fastest.href

@@ -1,11 +1,7 @@
 // The Pareto page: which runs stand on the chosen axes, which are on the front, and the plot.
 "use strict";
 
-const explorer = { form: null, defaults: {} };
-
-function metricIndex(name) {
-  return LEANBOARD.metrics.findIndex((metric) => metric.name === name);
-}
+const explorer = { form: null, defaults: {}, asked: 0 };
 
 function chosenRows(state) {
   const { texts } = LEANBOARD;
@@ -23,7 +19,7 @@ function chosenRows(state) {
 function whyNot(place, row, log) {
   const metric = LEANBOARD.metrics[place];
   const cells = LEANBOARD.cells[place];
-  if (cells.value[row] === null) return `${metric.label}: ${textOf(cells.title, row)}`;
+  if (cells.value[row] === null) return `${metric.label}: ${titleOf(place, row)}`;
   const estimate = textOf(cells.estimate, row);
   if (estimate) return `${metric.label}: ${estimate} ${LEANBOARD.estimate}`;
   return log && cells.value[row] <= 0 ? `${metric.label}: not above 0, so not on a log axis` : "";
@@ -87,12 +83,6 @@ function markOf(row, css, axes, places, logs) {
   };
 }
 
-function nameOf(row) {
-  const { techniqueText, backendText, unstable } = LEANBOARD.texts;
-  const mark = textOf(unstable, row) ? ", unstable" : "";
-  return `${textOf(techniqueText, row)} \u00b7 ${textOf(backendText, row)}${mark}`;
-}
-
 // The edge of the region that the front dominates, as steps.
 function stairs(marks, direction) {
   const ordered = [...marks].sort((a, b) => a.x - b.x || a.y - b.y);
@@ -109,9 +99,21 @@ function listItem(row, note) {
   return make("li", { "data-row": row }, link, " ", make("small", {}, note));
 }
 
-function drawExplorer(state) {
+// Loads both axes, then draws; a later choice overtakes an earlier one.
+async function drawExplorer(state) {
+  const asked = explorer.asked += 1;
+  const places = [metricPlace(state.x), metricPlace(state.y)];
+  try {
+    await loadMetrics(places);
+  } catch (error) {
+    document.getElementById("caption").textContent = error.message;
+    return;
+  }
+  if (asked === explorer.asked) drawChoice(state, places);
+}
+
+function drawChoice(state, places) {
   fitPlot(document.getElementById("plot").clientWidth);
-  const places = [metricIndex(state.x), metricIndex(state.y)];
   const logs = [state.logx === "1", state.logy === "1"];
   const metrics = places.map((place) => LEANBOARD.metrics[place]);
   const { stage, hollow, left } = staged(chosenRows(state), places, logs);
@@ -148,7 +150,7 @@ function restoreExplorer(state) {
     const initial = explorer.defaults[control.name] ?? "";
     if (control.name) setControl(control, state[control.name] ?? initial, initial);
   }
-  drawExplorer(currentState());
+  return drawExplorer(currentState());
 }
 
 function startExplorer() {
@@ -160,17 +162,17 @@ function startExplorer() {
     const state = currentState();
     writeState(Object.fromEntries(
       Object.entries(state).filter(([name, value]) => value !== explorer.defaults[name])));
-    drawExplorer(state);
+    void drawExplorer(state);
   });
   explorer.form.addEventListener("submit", (event) => event.preventDefault());
   explorer.form.addEventListener("reset", (event) => {
     event.preventDefault();
     writeState({});
-    restoreExplorer({});
+    void restoreExplorer({});
   });
   onState(restoreExplorer);
-  addEventListener("resize", () => drawExplorer(currentState()));
-  restoreExplorer(readState());
+  addEventListener("resize", () => void drawExplorer(currentState()));
+  void restoreExplorer(readState());
 }
 
 startExplorer();
