@@ -10,7 +10,8 @@ from leanboard.leaderboard.cells import BAR_WIDTH, DOUBT, GLYPHS, MARK_WIDTH, Bo
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
 from leanboard.leaderboard.gate_marks import SIGNS
-from leanboard.leaderboard.tradeoff import ESTIMATE, UNRANKED, UNSTABLE
+from leanboard.leaderboard.tradeoff import ESTIMATE, LEAST_CHANCE, UNRANKED, UNSTABLE
+from leanboard.metrics.front_membership import DRAWS
 
 Json = dict[str, object]
 
@@ -65,6 +66,8 @@ def _rows(board: Board) -> Json:
         "unstableRun": UNSTABLE,
         "estimate": ESTIMATE,
         "doubt": DOUBT,
+        "draws": DRAWS,
+        "leastChance": LEAST_CHANCE,
         "gates": {SIGNS[verdict]: css for verdict, css in GATE_CLASSES.items()},
         "glyphs": {verdict.value: glyph for verdict, glyph in GLYPHS.items()},
         "rows": len(lines),

@@ -137,7 +137,7 @@ def test_the_front_is_that_of_the_metrics_package(demo: Demo) -> None:
         for row in rows
     }
     expected = pareto_front(points, (drawn.x.direction, drawn.y.direction)).members
-    assert {f"{row.label} {row.backend}" for row in drawn.front} == set(expected)
+    assert {f"{found.line.label} {found.line.backend}" for found in drawn.front} == set(expected)
     assert 1 < len(expected) < len(points)
 
 
@@ -170,7 +170,7 @@ def test_an_unstable_run_is_drawn_hollow_and_named_and_is_on_no_front(demo: Demo
     )
     assert hollow.title.startswith("gguf-q4_1 \u00b7 llamacpp, unstable, ")
     assert hollow.href == fastest.href
-    assert fastest not in drawn.front
+    assert fastest not in [found.line for found in (*drawn.front, *drawn.maybe)]
     left = next(left for left in drawn.left_out if left.line == fastest)
     assert left.reason == f"{UNSTABLE} ({fastest.unstable})"
     assert "launches: gap between" in fastest.unstable
@@ -203,7 +203,7 @@ def test_measured_joules_compete_without_the_modelled_ones_beside_them() -> None
     assert y.axis
     assert y.largest == max(measured.value or 0.0, measured.interval.high)
     drawn = tradeoff(board, x, y, board.lines[0].hardware, "chat")
-    assert [row.label for row in drawn.front] == ["a"]
+    assert [found.line.label for found in drawn.front] == ["a"]
     assert len(drawn.plot.marks) == 1
     assert {left.line.label: left.reason for left in drawn.left_out} == {
         "b": "Energy per output token: modelled values are shown, never compared",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from demo_store import Demo
 from record_factory import make_run, request_observation
 
 from leanboard.leaderboard.build import build_site
+from leanboard.metrics.front_membership import Uncertain, membership
+from leanboard.metrics.metric import Direction
 from leanboard.metrics.pareto import pareto_front
 from leanboard.metrics.trace import Provenance
 from leanboard.results.identity import sealed
@@ -362,6 +365,37 @@ def test_every_pair_of_axes_marks_the_front_of_the_metrics_package(demo: Demo, p
         assert {mark.get_attribute("data-row") for mark in drawn} == set(expected.members)
         assert page.locator("#front li").count() == len(expected.members)
         assert page.locator("#plot .point.beaten").count() == len(expected.dominated)
+
+
+def test_the_browser_draws_the_very_fronts_that_python_draws(demo: Demo, page: Page) -> None:
+    drawn = random.Random(1)
+    points = {
+        f"runs/m/{i}.html": [
+            Uncertain(v, v * 0.9, v * 1.2) for v in (drawn.random(), drawn.random())
+        ]
+        for i in range(9)
+    }
+    metrics, directions = ["tpot_s", "acc"], [Direction.LOWER, Direction.HIGHER]
+    expected = membership(points, metrics, directions)
+    page.goto(demo.address("pareto.html"))
+    given = [{"name": n, "values": [asdict(v) for v in values]} for n, values in points.items()]
+    found = page.evaluate(
+        "([points, metrics, directions]) => frontMembership(points, metrics, directions, 400)",
+        [given, metrics, [direction.value for direction in directions]],
+    )
+    assert found == list(expected.values())
+
+
+def test_what_may_be_on_the_front_is_listed_apart(demo: Demo, page: Page, browser: Browser) -> None:
+    plain = browser.new_context(java_script_enabled=False).new_page()
+    lists = []
+    for shown in (page, plain):
+        shown.goto(demo.address("pareto.html"))
+        lists.append(
+            [shown.locator(f"#{name} li").all_inner_texts() for name in ("front", "maybe")]
+        )
+    assert lists[0] == lists[1]
+    assert all("% of draws" in text for text in lists[0][0])
 
 
 def test_axes_and_logarithms_are_in_the_address(

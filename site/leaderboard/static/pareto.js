@@ -47,6 +47,20 @@ function staged(rows, places, logs) {
   return { stage, hollow, left };
 }
 
+// Row to the share of draws in which it is on the front.
+function chancesOf(rows, places, directions) {
+  const points = rows.map((row) => ({
+    name: LEANBOARD.href[row],
+    values: places.map((place) => {
+      const { value, low, high } = LEANBOARD.cells[place];
+      return { value: value[row], low: low[row], high: high[row] };
+    }),
+  }));
+  const names = places.map((place) => LEANBOARD.metrics[place].name);
+  const shares = frontMembership(points, names, directions, LEANBOARD.draws);
+  return new Map(rows.map((row, i) => [row, shares[i]]));
+}
+
 function axisOf(place, rows, log, start, end, count) {
   const metric = LEANBOARD.metrics[place];
   const cells = LEANBOARD.cells[place];
@@ -118,7 +132,9 @@ function drawChoice(state, places) {
   const metrics = places.map((place) => LEANBOARD.metrics[place]);
   const { stage, hollow, left } = staged(chosenRows(state), places, logs);
   const points = stage.map((row) => places.map((place) => LEANBOARD.cells[place].value[row]));
-  const front = new Set(paretoFront(points, metrics.map((m) => m.direction)).map((i) => stage[i]));
+  const directions = metrics.map((metric) => metric.direction);
+  const front = new Set(paretoFront(points, directions).map((i) => stage[i]));
+  const chances = chancesOf(stage, places, directions);
   const drawn = [...stage, ...hollow];
   const axes = [
     axisOf(places[0], drawn, logs[0], PLOT.left, PLOT.right, PLOT.width < NARROW ? 4 : 6),
@@ -134,8 +150,11 @@ function drawChoice(state, places) {
   const plot = drawn.length ? drawPlot(axes[0], axes[1], marks, line, description) : nothing;
   document.getElementById("plot").replaceChildren(plot);
   document.getElementById("caption").textContent = `${words}: ${state.workload} on ${state.hardware}`;
-  const model = (row) => textOf(LEANBOARD.texts.model, row);
-  document.getElementById("front").replaceChildren(...[...front].map((row) => listItem(row, model(row))));
+  const note = (row) => `${textOf(LEANBOARD.texts.model, row)}; in ${formatNumber(chances.get(row) * 100, 1)} % of draws`;
+  const maybe = stage.filter((row) => !front.has(row) && chances.get(row) >= LEANBOARD.leastChance);
+  document.getElementById("front").replaceChildren(...[...front].map((row) => listItem(row, note(row))));
+  document.getElementById("maybe").replaceChildren(...maybe.map((row) => listItem(row, note(row))));
+  document.getElementById("maybe-section").hidden = maybe.length === 0;
   document.getElementById("left").replaceChildren(...left.map(([row, reason]) => listItem(row, reason)));
   document.getElementById("none-left").hidden = left.length > 0;
 }
