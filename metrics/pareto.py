@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from leanboard.metrics.metric import Direction
 
@@ -44,16 +46,31 @@ def pareto_front(
         known = [value for value in values if value is not None]
         if len(known) == len(values):
             costs[name] = _as_costs(known, directions)
-    beaten = {
-        name
-        for name, cost in costs.items()
-        if any(_dominates(other, cost) for other in costs.values())
-    }
+    beaten = set(_beaten_pairs(costs) if len(directions) == 2 else _beaten(costs))
     return Front(
         members=tuple(name for name in costs if name not in beaten),
         dominated=tuple(name for name in costs if name in beaten),
         left_out=tuple(name for name in points if name not in costs),
     )
+
+
+def _beaten(costs: Mapping[str, tuple[float, ...]]) -> Iterator[str]:
+    for name, cost in costs.items():
+        if any(_dominates(other, cost) for other in costs.values()):
+            yield name
+
+
+def _beaten_pairs(costs: Mapping[str, tuple[float, ...]]) -> Iterator[str]:
+    """Yield the beaten points of two axes by a sweep along the first, in O(n log n)."""
+    best = math.inf
+    ordered = sorted(costs.items(), key=lambda item: item[1])
+    for _, group in groupby(ordered, key=lambda item: item[1][0]):
+        alike = list(group)
+        least = alike[0][1][1]
+        for name, cost in alike:
+            if cost[1] >= best or cost[1] > least:
+                yield name
+        best = min(best, least)
 
 
 def _as_costs(values: Sequence[float], directions: Sequence[Direction]) -> tuple[float, ...]:

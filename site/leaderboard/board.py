@@ -11,6 +11,7 @@ from leanboard.leaderboard.columns import Column, columns_of
 from leanboard.leaderboard.doubt import in_one_process, unrest_of
 from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.gate_marks import GateMark, gate_mark
+from leanboard.leaderboard.sizes import SIZES, size_of
 from leanboard.leaderboard.variants import Variant, variants
 from leanboard.results.reliability import Reliability
 from leanboard.results.schema import Record, Status
@@ -21,22 +22,30 @@ Place = tuple[str, str]
 """A machine and a run on it."""
 
 NO_CAUSE = "the record names no cause"
+JOULES = "energy_per_output_token_j"
+NO_JOULES = "none"
+MOST_ROWS = 200
+"""Rows that a page shows at once, with or without JavaScript."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoardRow:
-    """One row of the table: what was run, its cells in the columns' order, its page.
+    """One row of the table: what was run, and its page.
 
     ``label``, ``workload`` and ``backend`` are plain names, for filters; where a name stands for
-    more than one thing, the ``_text`` beside it says which. ``unstable`` holds the causes, and is
-    empty for a run that is not known to be unstable. ``one_process`` tells that it is compared with
+    more than one thing, the ``_text`` beside it says which. ``joules`` is the provenance of its
+    energy. ``unstable`` holds the causes, and is empty for a run that is not known to be unstable;
+    ``unrest`` says which of it and its baseline is. ``one_process`` tells that it is compared with
     its baseline by intervals that were taken within one process an arm. ``gate`` stands beside its
     accuracy.
     """
 
+    row: Row
     label: str
     label_text: str
     model: str
+    family: str
+    size: str
     workload: str
     workload_text: str
     backend: str
@@ -51,10 +60,15 @@ class BoardRow:
     ranked: bool
     stability: Reliability
     unstable: str
+    unrest: str
     one_process: bool
+    joules: str
     gate: GateMark
     href: str
-    cells: tuple[BoardCell, ...]
+
+    def cell(self, column: Column) -> BoardCell:
+        """Return its value in a column, or the dash that stands for it."""
+        return cell_of(self.row, column, self.unrest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +94,7 @@ def board_of(loaded: Loaded) -> Board:
     columns = columns_of(rows)
     unrests = _unrests(loaded, rows)
     lines = tuple(
-        _line(row, columns, variant, unrest)
+        _line(row, variant, unrest)
         for row, variant, unrest in zip(rows, variants(rows), unrests, strict=True)
     )
     return Board(loaded, rows, columns, lines)
@@ -112,13 +126,16 @@ def _unrests(loaded: Loaded, rows: Sequence[Row]) -> list[str]:
     return [unrest_of(row.record, baseline_of(row.record, runs)) for row in rows]
 
 
-def _line(row: Row, columns: Sequence[Column], variant: Variant, unrest: str) -> BoardRow:
-    record, error = row.record, row.record.error
+def _line(row: Row, variant: Variant, unrest: str) -> BoardRow:
+    record, error, model = row.record, row.record.error, row.cell.model
     unstable = row.stability is Reliability.UNSTABLE
     return BoardRow(
+        row=row,
         label=row.label,
         label_text=row.label + variant.technique,
         model=row.model,
+        family=model.family,
+        size=size_of(model.parameters),
         workload=row.workload,
         workload_text=row.workload + variant.workload,
         backend=row.backend,
@@ -133,27 +150,40 @@ def _line(row: Row, columns: Sequence[Column], variant: Variant, unrest: str) ->
         ranked=row.quality_ranked,
         stability=row.stability,
         unstable=(row.causes or NO_CAUSE) if unstable else "",
+        unrest=unrest,
         one_process=any(in_one_process(comparison) for comparison in record.comparisons),
+        joules=_joules(row),
         gate=gate_mark(row.gate),
         href=run_href(record),
-        cells=tuple(cell_of(row, column, unrest) for column in columns),
     )
 
 
+def _joules(row: Row) -> str:
+    found = row.measurements.get(JOULES)
+    if found is None or found.value is None or found.provenance is None:
+        return NO_JOULES
+    return found.provenance.value
+
+
 def choices_of(lines: Sequence[BoardRow]) -> Mapping[str, tuple[str, ...]]:
-    """Return what each filter of the table offers, sorted."""
-    return {
-        name: tuple(sorted({str(getattr(line, field)) for line in lines}))
+    """Return what each filter of the table offers: sizes from small to large, names sorted."""
+    found = {
+        name: sorted({str(getattr(line, field)) for line in lines})
         for name, field in FILTERS.items()
     }
+    found["size"].sort(key=SIZES.index)
+    return {name: tuple(texts) for name, texts in found.items()}
 
 
 FILTERS: Mapping[str, str] = {
     "model": "model",
+    "family": "family",
+    "size": "size",
     "technique": "label",
     "hardware": "hardware",
     "workload": "workload",
     "backend": "backend",
+    "energy": "joules",
     "origin": "origin",
 }
 """Names of the filters (and of their keys in the URL) to the fields of a row."""

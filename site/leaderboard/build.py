@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from leanboard.leaderboard.board import Board, board_of, run_href, run_place
 from leanboard.leaderboard.charts import Plot
-from leanboard.leaderboard.data import data_script
+from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import quantity
-from leanboard.leaderboard.pages import PAGES, Download, Page, Site, in_order
+from leanboard.leaderboard.pages import PAGES, Download, Page, Part, Site, in_order
 from leanboard.leaderboard.runs import Link, RunPage, neighbours_of, run_page
 from leanboard.leaderboard.samples import sample_plots
 from leanboard.results.errors import LeanboardError, RecordError
@@ -84,14 +84,16 @@ def _write(
 ) -> BuildReport:
     board = board_of(loaded)
     shutil.copytree(_HERE / "static", draft / "static")
-    (draft / "data.js").write_text(data_script(board), encoding="ascii")
+    _write_data(board, draft / "data")
     (draft / _MARK).write_text("made by leanboard; replaced whole by the next build\n")
     exports = _exports(loaded, draft / "downloads")
     templates = _templates(in_order(pages), board)
     site = Site(board, exports)
     for page in in_order(pages):
-        text = _render(templates, page, site)
-        (draft / f"{page.slug}.html").write_text(text, encoding="utf-8")
+        for part in page.parts(site):
+            target = draft / part.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(_render(templates, page, part), encoding="utf-8")
     found = [*loaded.problems, *problems]
     for entry, run in zip(loaded.entries, _runs(board, draft, found), strict=True):
         target = draft / "runs" / f"{run_place(entry.record)}.html"
@@ -135,9 +137,18 @@ def _templates(pages: Sequence[Page], board: Board) -> Environment:
     return environment
 
 
-def _render(templates: Environment, page: Page, site: Site) -> str:
-    context: Mapping[str, object] = {**page.context(site), "page": page, "slug": page.slug}
-    return templates.get_template(page.template).render(root="", **context)
+def _write_data(board: Board, folder: Path) -> None:
+    metrics = folder / "metrics"
+    metrics.mkdir(parents=True)
+    (folder / "board.js").write_text(board_script(board), encoding="ascii")
+    for place in range(len(board.columns)):
+        (metrics / f"{place}.js").write_text(metric_script(board, place), encoding="ascii")
+
+
+def _render(templates: Environment, page: Page, part: Part) -> str:
+    root = "../" * part.path.count("/")
+    context = {**part.context, "title": part.title, "slug": page.slug, "root": root}
+    return templates.get_template(part.template).render(context)
 
 
 def _exports(loaded: Loaded, folder: Path) -> tuple[Download, ...]:

@@ -1,4 +1,8 @@
-"""The cells of the leaderboard as a person reads them: texts, sizes of bars, reasons for gaps."""
+"""The cells of the leaderboard as a person reads them: texts, sizes of bars, reasons for gaps.
+
+``static/cells.js`` makes the same of the columns in ``data/metrics/``; a browser test holds the
+two together.
+"""
 
 from __future__ import annotations
 
@@ -37,52 +41,141 @@ class Gain:
     """How much better than its baseline, above 1 better whichever way the metric points.
 
     Args:
-        factor: baseline / candidate where lower is better, else candidate / baseline.
+        ratio: candidate / baseline, with six digits.
+        low: lower end of its interval; ``None`` without one, as ``high``.
+        high: upper end.
+        made: what the interval was made of; empty without one.
+        n: pairs behind the ratio.
+        launches: independent launches that the pairs come from; 0 where there are none.
+        direction: which way of the metric is better.
         verdict: what the interval allows one to say.
-        title: the whole sentence, for a pointer or a screen reader.
-        doubted: whether there is a reason to doubt the verdict: it then stands with a question
-            mark, and in no colour.
+        doubts: why to doubt the verdict: it then stands with a question mark, and in no colour.
     """
 
-    factor: float
+    ratio: float
+    low: float | None
+    high: float | None
+    made: str
+    n: int
+    launches: int
+    direction: Direction
     verdict: Verdict
-    title: str
-    doubted: bool = False
+    doubts: tuple[str, ...]
+
+    @property
+    def factor(self) -> float:
+        """Baseline / candidate where lower is better, else candidate / baseline."""
+        return rounded(1 / self.ratio if self.direction is Direction.LOWER else self.ratio)
 
     @property
     def text(self) -> str:
         """The factor between the sign of its verdict and the mark of a doubt."""
-        doubt = DOUBT if self.doubted else ""
+        doubt = DOUBT if self.doubts else ""
         return f"{GLYPHS[self.verdict]} {number(self.factor, 2)}\u00d7{doubt}".lstrip()
 
     @property
     def css(self) -> str:
         """Class of the badge."""
-        return DOUBTED if self.doubted else CLASSES[self.verdict]
+        return DOUBTED if self.doubts else CLASSES[self.verdict]
+
+    @property
+    def title(self) -> str:
+        """The whole sentence, for a pointer or a screen reader."""
+        doubt = f"in doubt ({'; '.join(self.doubts)}): " if self.doubts else ""
+        beside = "than" if self.verdict in (Verdict.BETTER, Verdict.WORSE) else "against"
+        known = self.low is not None and self.high is not None
+        ends = f" [{self.low:.3f}, {self.high:.3f}]" if known else ""
+        source = f" in {plural(self.launches, 'launch')}" if self.launches else ""
+        made = f", {self.made}" if self.made else ""
+        return (
+            f"{doubt}{self.verdict.value} {beside} the baseline: candidate / baseline = "
+            f"{self.ratio:.3f}{ends}, {percent(self.ratio - 1)}, n = {self.n}{source}{made}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class BoardCell:
     """One value of the table, ready to print.
 
-    ``value`` is ``None`` for a dash; ``unranked`` marks a quality that is shown, not ranked;
-    ``estimate`` is the provenance of a value that may not be compared (``modelled``), and empty
-    for all others: such a value has no bar beside theirs, no rank, and no place on an axis.
+    Args:
+        column: the column that it stands in.
+        value: six digits of what was measured; ``None`` for a dash.
+        low: lower end of its interval; ``None`` without one, as ``high``.
+        high: upper end.
+        n: samples behind the value.
+        summary: which statistic of the samples it is.
+        made: what its interval was made of; empty without one.
+        provenance: where the value comes from, in a word; empty where the record does not say.
+        reason: why there is no value, or no interval; empty where there is nothing to say.
+        beside: what a reader must know beyond the value; empty for most.
+        estimate: the provenance of a value that may not be compared (``modelled``), and empty for
+            all others: such a value has no bar beside theirs, no rank, and no place on an axis.
+        unranked: whether it is a quality that is shown, not ranked.
+        gain: how it stands against the baseline, if it was compared.
     """
 
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    estimate: str
-    text: str
-    span: str
-    title: str
-    gain: Gain | None
-    unranked: bool
-    bar: float
-    whisker_start: float
-    whisker_width: float
+    column: Column
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    summary: str = ""
+    made: str = ""
+    provenance: str = ""
+    reason: str = ""
+    beside: str = ""
+    estimate: str = ""
+    unranked: bool = False
+    gain: Gain | None = None
+
+    @property
+    def text(self) -> str:
+        """The value in the column's scale, or a dash."""
+        return DASH if self.value is None else number(self.value * self.column.scale.factor)
+
+    @property
+    def span(self) -> str:
+        """Both ends of the interval in the column's scale; empty without one."""
+        if self.low is None or self.high is None:
+            return ""
+        return span(self.low, self.high, self.column.scale)
+
+    @property
+    def title(self) -> str:
+        """How the value came about, or why there is none."""
+        if self.value is None:
+            return f"not measured: {self.reason}"
+        parts = (self.summary, f"n = {self.n}", self.made, self.provenance, self.reason)
+        about = f"{self.column.label}: {', '.join(filter(None, parts))}"
+        return f"{about}; {self.beside}" if self.beside else about
+
+    @property
+    def bar(self) -> float:
+        """Width of its bar; 0 for what may not be compared."""
+        return round(max(0.0, (self.value or 0.0) * self._width), 2)
+
+    @property
+    def whisker_start(self) -> float:
+        """Where its interval starts beside the bar."""
+        return round(self._ends[0], 2)
+
+    @property
+    def whisker_width(self) -> float:
+        """How wide its interval is beside the bar."""
+        start, end = self._ends
+        return round(max(MARK_WIDTH, end - start), 2)
+
+    @property
+    def _width(self) -> float:
+        largest = self.column.largest
+        return BAR_WIDTH / largest if largest > 0 and not self.estimate else 0.0
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        value = self.value or 0.0
+        low = value if self.low is None else self.low
+        high = value if self.high is None else self.high
+        return max(0.0, low * self._width), high * self._width
 
 
 def gain_of(
@@ -100,13 +193,17 @@ def gain_of(
         return None
     if direction is Direction.NEUTRAL or comparison.value <= 0:
         return None
-    ratio, doubts = comparison.value, doubts_about(comparison, role, unrest)
-    doubt = f"in doubt ({'; '.join(doubts)}): " if doubts else ""
+    interval = comparison.interval
     return Gain(
-        factor=rounded(1 / ratio if direction is Direction.LOWER else ratio),
+        ratio=rounded(comparison.value),
+        low=None if interval is None else rounded(interval.low),
+        high=None if interval is None else rounded(interval.high),
+        made=_made(interval),
+        n=comparison.n,
+        launches=launches_of(comparison),
+        direction=direction,
         verdict=comparison.verdict,
-        title=doubt + _sentence(comparison, ratio),
-        doubted=bool(doubts),
+        doubts=doubts_about(comparison, role, unrest),
     )
 
 
@@ -120,85 +217,38 @@ def cell_of(row: Row, column: Column, unrest: str) -> BoardCell:
     """
     measured = row.measurements.get(column.name)
     if measured is None or measured.value is None:
-        return _gap(measured)
-    value, interval = measured.value, measured.interval
-    low = rounded(interval.low) if interval is not None else None
-    high = rounded(interval.high) if interval is not None else None
+        return BoardCell(column, reason=(measured and measured.reason) or NOTHING)
+    interval = measured.interval
     solid = comparable(measured, column.role)
-    width = BAR_WIDTH / column.largest if column.largest > 0 and solid else 0.0
-    start = max(0.0, (value if low is None else low) * width)
-    end = (value if high is None else high) * width
     return BoardCell(
-        value=value,
-        low=low,
-        high=high,
+        column=column,
+        value=rounded(measured.value),
+        low=None if interval is None else rounded(interval.low),
+        high=None if interval is None else rounded(interval.high),
         n=measured.n,
+        summary=measured.summary,
+        made=_made(interval),
+        provenance="" if measured.provenance is None else measured.provenance.value,
+        reason=measured.reason or "",
+        beside=_beside(row, column),
         estimate="" if solid else _provenance(measured),
-        text=number(value * column.scale.factor),
-        span="" if low is None or high is None else span(low, high, column.scale),
-        title="; ".join(filter(None, (_title(measured, column), _beside(row, column)))),
-        gain=gain_of(row.comparison(column.name), column.direction, column.role, unrest),
         unranked=column.quality and not row.quality_ranked,
-        bar=round(max(0.0, value * width), 2),
-        whisker_start=round(start, 2),
-        whisker_width=round(max(MARK_WIDTH, end - start), 2),
+        gain=gain_of(row.comparison(column.name), column.direction, column.role, unrest),
     )
 
 
 def _beside(row: Row, column: Column) -> str:
-    """Return what a reader must know of a value beyond the value; empty for most."""
     if column.gated:
         return gate_mark(row.gate).title
     return bounds(row.accuracy_records) if column.name == KL else ""
 
 
-def _sentence(comparison: Comparison, ratio: float) -> str:
-    """Return a verdict, its ratio, and what the interval was made of."""
-    verdict, interval, launches = comparison.verdict, comparison.interval, launches_of(comparison)
-    beside = "than" if verdict in (Verdict.BETTER, Verdict.WORSE) else "against"
-    ends = "" if interval is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
-    source = f" in {plural(launches, 'launch')}" if launches else ""
-    made = "" if interval is None else f", {_made(interval)}"
-    return (
-        f"{verdict.value} {beside} the baseline: candidate / baseline = {ratio:.3f}{ends}, "
-        f"{percent(ratio - 1)}, n = {comparison.n}{source}{made}"
-    )
-
-
-def _made(interval: Interval) -> str:
+def _made(interval: Interval | None) -> str:
+    """Return in words what an interval is; empty where there is none."""
+    if interval is None:
+        return ""
     return f"{number(interval.level * 100, 0)} % interval ({interval.method})"
 
 
 def _provenance(measured: Measurement) -> str:
     return "unknown" if measured.provenance is None else measured.provenance.value
-
-
-def _gap(measured: Measurement | None) -> BoardCell:
-    reason = NOTHING if measured is None else measured.reason or NOTHING
-    title = f"not measured: {reason}"
-    return BoardCell(
-        value=None,
-        low=None,
-        high=None,
-        n=0,
-        estimate="",
-        text=DASH,
-        span="",
-        title=title,
-        gain=None,
-        unranked=False,
-        bar=0.0,
-        whisker_start=0.0,
-        whisker_width=0.0,
-    )
-
-
-def _title(measured: Measurement, column: Column) -> str:
-    parts = [measured.summary, f"n = {measured.n}"]
-    if measured.interval is not None:
-        parts.append(_made(measured.interval))
-    if measured.provenance is not None:
-        parts.append(measured.provenance.value)
-    if measured.reason is not None:
-        parts.append(measured.reason)
-    return f"{column.label}: {', '.join(parts)}"

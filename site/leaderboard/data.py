@@ -1,33 +1,49 @@
-"""The board for the browser: columns of numbers in one script that works from ``file://``."""
+"""The board for the browser: columns of numbers in scripts that work from ``file://``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
-from leanboard.leaderboard.board import FILTERS, Board
+from leanboard.leaderboard.board import FILTERS, MOST_ROWS, Board
 from leanboard.leaderboard.cells import BAR_WIDTH, DOUBT, GLYPHS, MARK_WIDTH, BoardCell
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
 from leanboard.leaderboard.gate_marks import SIGNS
-from leanboard.leaderboard.tradeoff import ESTIMATE, UNRANKED, UNSTABLE
+from leanboard.leaderboard.tradeoff import ESTIMATE, LEAST_CHANCE, UNRANKED, UNSTABLE
+from leanboard.metrics.front_membership import DRAWS
 
 Json = dict[str, object]
 
 
-def data_script(board: Board) -> str:
-    """Return a classic script that declares the constant ``LEANBOARD``.
+def board_script(board: Board) -> str:
+    """Return a classic script that declares the constant ``LEANBOARD``: rows and metrics.
 
-    Strings are ASCII with ``<``, ``>`` and ``&`` escaped, so the text stays inert wherever it
-    lands. Repeated texts are stored once and named by number.
+    The values of each metric come as a script of their own (:func:`metric_script`), so that a page
+    loads what it shows and no more.
     """
-    text = json.dumps(_data(board), separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return f"const LEANBOARD = {_literal(_rows(board))};\n"
+
+
+def metric_script(board: Board, place: int) -> str:
+    """Return the script that adds the values of the metric at ``place`` to ``LEANBOARD``."""
+    column = board.columns[place]
+    cells = _cells([line.cell(column) for line in board.lines])
+    return f"LEANBOARD.cells[{place}] = {_literal(cells)};\n"
+
+
+def _literal(data: Json) -> str:
+    """Return data as JSON that is also JavaScript, inert wherever it lands.
+
+    Strings are ASCII with ``<``, ``>`` and ``&`` escaped.
+    """
+    text = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return f"const LEANBOARD = {text};\n"
+    return text
 
 
-def _data(board: Board) -> Json:
+def _rows(board: Board) -> Json:
     lines = board.lines
     texts = {
         **{name: [str(getattr(line, field)) for line in lines] for name, field in FILTERS.items()},
@@ -44,23 +60,23 @@ def _data(board: Board) -> Json:
     return {
         "barWidth": BAR_WIDTH,
         "markWidth": MARK_WIDTH,
+        "pageRows": MOST_ROWS,
         "filters": list(FILTERS),
         "unranked": UNRANKED,
         "unstableRun": UNSTABLE,
         "estimate": ESTIMATE,
         "doubt": DOUBT,
+        "draws": DRAWS,
+        "leastChance": LEAST_CHANCE,
         "gates": {SIGNS[verdict]: css for verdict, css in GATE_CLASSES.items()},
         "glyphs": {verdict.value: glyph for verdict, glyph in GLYPHS.items()},
         "rows": len(lines),
         "href": [line.href for line in lines],
         "baseline": [int(line.baseline) for line in lines],
-        "gateTitle": _dictionary([line.gate.title if line.gate.text else "" for line in lines]),
         "ranked": [int(line.ranked) for line in lines],
         "texts": {name: _dictionary(values) for name, values in texts.items()},
         "metrics": [_metric(column) for column in board.columns],
-        "cells": [
-            _cells([line.cells[place] for line in lines]) for place in range(len(board.columns))
-        ],
+        "cells": [],
     }
 
 
@@ -88,13 +104,22 @@ def _cells(cells: Sequence[BoardCell]) -> Json:
         "value": [cell.value for cell in cells],
         "low": [cell.low for cell in cells],
         "high": [cell.high for cell in cells],
+        "n": [cell.n for cell in cells],
         "unranked": [int(cell.unranked) for cell in cells],
         "estimate": _dictionary([cell.estimate for cell in cells]),
-        "doubted": [int(gain is not None and gain.doubted) for gain in gains],
-        "title": _dictionary([cell.title for cell in cells]),
-        "gain": [None if gain is None else gain.factor for gain in gains],
+        "summary": _dictionary([cell.summary for cell in cells]),
+        "made": _dictionary([cell.made for cell in cells]),
+        "provenance": _dictionary([cell.provenance for cell in cells]),
+        "reason": _dictionary([cell.reason for cell in cells]),
+        "beside": _dictionary([cell.beside for cell in cells]),
+        "ratio": [None if gain is None else gain.ratio for gain in gains],
+        "ratioLow": [None if gain is None else gain.low for gain in gains],
+        "ratioHigh": [None if gain is None else gain.high for gain in gains],
+        "ratioN": [0 if gain is None else gain.n for gain in gains],
+        "launches": [0 if gain is None else gain.launches for gain in gains],
+        "ratioMade": _dictionary(["" if gain is None else gain.made for gain in gains]),
         "verdict": _dictionary(["" if gain is None else gain.verdict.value for gain in gains]),
-        "gainTitle": _dictionary(["" if gain is None else gain.title for gain in gains]),
+        "doubts": _dictionary(["" if gain is None else "; ".join(gain.doubts) for gain in gains]),
     }
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from leanboard.leaderboard.board import Board, BoardRow, choices_of
+from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow, choices_of
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.format import plural, share
 from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
@@ -23,9 +23,6 @@ from leanboard.metrics.trace import Provenance
 from leanboard.results.derived_columns import DERIVED
 from leanboard.results.reliability import Reliability
 from leanboard.results.schema import Status
-
-MOST_ROWS = 200
-"""Rows that a page shows at once, with or without JavaScript."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,27 @@ Context = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A further file of a page, such as the next rows of its table.
+
+    Args:
+        path: its file relative to the site's root.
+        title: its heading.
+        template: file in ``templates/``.
+        context: what the template prints.
+    """
+
+    path: str
+    title: str
+    template: str
+    context: Context
+
+
+def _nothing_more(_: Site) -> Iterable[Part]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A page in the site's navigation.
 
@@ -59,6 +77,7 @@ class Page:
         order: place in the navigation.
         template: file in ``templates/``.
         context: what the template prints, from the site.
+        more: further files that belong to it.
     """
 
     slug: str
@@ -66,19 +85,53 @@ class Page:
     order: int
     template: str
     context: Callable[[Site], Context]
+    more: Callable[[Site], Iterable[Part]] = _nothing_more
+
+    def parts(self, site: Site) -> Iterator[Part]:
+        """Yield its files, the one that the navigation leads to first."""
+        yield Part(f"{self.slug}.html", self.title, self.template, self.context(site))
+        yield from self.more(site)
 
 
 def leaderboard(site: Site) -> Context:
-    """Return the table's rows and columns, and what its filters offer."""
-    lines = site.board.lines
-    shown = [line for line in lines if line.status is Status.OK]
+    """Return the first rows of the table with its columns, and what its filters offer."""
+    return _table(site, 1)
+
+
+def leaderboard_parts(site: Site) -> Iterator[Part]:
+    """Yield the further pages of the table."""
+    for number in range(2, _table_pages(site) + 1):
+        title = f"Leaderboard, page {number}"
+        yield Part(table_href(number), title, "index.html", _table(site, number))
+
+
+def table_href(number: int) -> str:
+    """Return the file of a page of the table, from 1."""
+    return "index.html" if number == 1 else f"leaderboard-{number}.html"
+
+
+def _shown(site: Site) -> list[BoardRow]:
+    return [line for line in site.board.lines if line.status is Status.OK]
+
+
+def _table_pages(site: Site) -> int:
+    return max(1, -(-len(_shown(site)) // MOST_ROWS))
+
+
+def _table(site: Site, number: int) -> Context:
+    lines, shown, last = site.board.lines, _shown(site), _table_pages(site)
+    others = [line for line in lines if line.status is not Status.OK]
     return {
-        "columns": site.board.columns,
+        "columns": [column for column in site.board.columns if column.shown],
         "arrows": ARROWS,
         "better": BETTER,
-        "lines": shown[:MOST_ROWS],
-        "more": max(0, len(shown) - MOST_ROWS),
-        "others": [line for line in lines if line.status is not Status.OK],
+        "lines": shown[(number - 1) * MOST_ROWS : number * MOST_ROWS],
+        "number": number,
+        "last": last,
+        "before": table_href(number - 1) if number > 1 else "",
+        "after": table_href(number + 1) if number < last else "",
+        "others": others[:MOST_ROWS],
+        "more_others": max(0, len(others) - MOST_ROWS),
         "choices": choices_of(lines),
         "statuses": [status.value for status in Status],
         "unranked": UNRANKED,
@@ -134,7 +187,7 @@ def downloads(site: Site) -> Context:
 
 
 PAGES: tuple[Page, ...] = (
-    Page("index", "Leaderboard", 10, "index.html", leaderboard),
+    Page("index", "Leaderboard", 10, "index.html", leaderboard, leaderboard_parts),
     Page("pareto", "Pareto", 20, "pareto.html", pareto),
     Page("methodology", "Methodology", 80, "methodology.html", methodology),
     Page("downloads", "Downloads", 90, "downloads.html", downloads),
@@ -165,13 +218,14 @@ def _gates() -> Context:
 def _only_modelled_joules(columns: Sequence[Column], lines: Sequence[BoardRow]) -> bool:
     """Return whether joules are no axis because those that there are were modelled."""
     joules = [
-        (place, column)
-        for place, column in enumerate(columns)
+        column
+        for column in columns
         if column.role is Role.ENERGY and column.direction is not Direction.NEUTRAL
     ]
+    if any(column.axis for column in joules):
+        return False
     modelled = Provenance.MODELLED.value
-    found = any(line.cells[place].estimate == modelled for line in lines for place, _ in joules)
-    return found and not any(column.axis for _, column in joules)
+    return any(line.cell(column).estimate == modelled for line in lines for column in joules)
 
 
 def _stabilities(lines: Sequence[BoardRow]) -> str:

@@ -14,7 +14,9 @@ from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import Axis, Line, Mark, Plot, polyline, x_axis, y_axis
 from leanboard.leaderboard.columns import Column, first_axis
+from leanboard.leaderboard.format import share
 from leanboard.leaderboard.labels import with_labels
+from leanboard.metrics.front_membership import Uncertain, membership
 from leanboard.metrics.metric import Direction, Role
 from leanboard.metrics.pareto import pareto_front
 from leanboard.results.derived_columns import ACCURACY
@@ -23,6 +25,8 @@ from leanboard.results.schema import Status
 UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked"
 UNSTABLE = "the run is unstable: shown, on no front"
 ESTIMATE = "values are shown, never compared"
+LEAST_CHANCE = 0.05
+"""Share of draws from which a point that is beaten is listed as one that may be on the front."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +38,28 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class Contender:
+    """A run that is on the front, or may be, and how sure that is."""
+
+    line: BoardRow
+    chance: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tradeoff:
-    """A plot, and the same in words."""
+    """A plot, and the same in words.
+
+    ``front`` holds the runs that no other beats; ``maybe`` those that another beats by so little
+    that their intervals put them on the front in some draws.
+    """
 
     x: Column
     y: Column
     hardware: str
     workload: str
     plot: Plot
-    front: tuple[BoardRow, ...]
+    front: tuple[Contender, ...]
+    maybe: tuple[Contender, ...]
     left_out: tuple[Left, ...]
 
 
@@ -64,11 +81,10 @@ def default_tradeoff(board: Board) -> Tradeoff | None:
     )
     if y is None:
         return None
-    at = (board.columns.index(x), board.columns.index(y))
     places = Counter(
         (line.hardware, line.workload_text)
         for line in board.lines
-        if line.status is Status.OK and all(line.cells[place].value is not None for place in at)
+        if line.status is Status.OK and all(line.cell(c).value is not None for c in (x, y))
     )
     if not places:
         return None
@@ -81,7 +97,6 @@ def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -
 
     The workload is named by its text: the same name at another size is another plot.
     """
-    at = (board.columns.index(x), board.columns.index(y))
     lines = [
         line
         for line in board.lines
@@ -90,7 +105,7 @@ def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -
     stage: dict[str, tuple[BoardRow, BoardCell, BoardCell]] = {}
     hollow, left_out = [], []
     for line in lines:
-        cells = line.cells[at[0]], line.cells[at[1]]
+        cells = line.cell(x), line.cell(y)
         reason = next(filter(None, map(_why_not, (x, y), cells)), None)
         if reason is not None:
             left_out.append(Left(line, reason))
@@ -103,12 +118,35 @@ def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -
             stage[str(len(stage))] = (line, *cells)
     points = {name: (cx.value, cy.value) for name, (_, cx, cy) in stage.items()}
     members = pareto_front(points, (x.direction, y.direction)).members
+    chances = _chances(stage, (x, y))
+    rest = [name for name in stage if name not in members and chances[name] >= LEAST_CHANCE]
+    front, maybe = (
+        tuple(Contender(stage[name][0], share(chances[name])) for name in names)
+        for names in (members, rest)
+    )
     plot = with_labels(_plot(x, y, stage, members, hollow))
-    front = tuple(stage[name][0] for name in members)
-    return Tradeoff(x, y, hardware, workload, plot, front, tuple(left_out))
+    return Tradeoff(x, y, hardware, workload, plot, front, maybe, tuple(left_out))
 
 
 Point = tuple[BoardRow, BoardCell, BoardCell]
+
+
+def _chances(stage: Mapping[str, Point], columns: tuple[Column, Column]) -> Mapping[str, float]:
+    """Return how often each point is on the front when all move within their intervals."""
+    names = [column.name for column in columns]
+    found = membership(
+        {
+            line.href: [
+                Uncertain(cell.value, cell.low, cell.high)
+                for cell in cells
+                if cell.value is not None
+            ]
+            for line, *cells in stage.values()
+        },
+        names,
+        [column.direction for column in columns],
+    )
+    return {name: found[point[0].href] for name, point in stage.items()}
 
 
 def _why_not(column: Column, cell: BoardCell) -> str | None:

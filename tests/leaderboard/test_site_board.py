@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 from demo_store import Demo
-from record_factory import make_record, make_run, request_observation
+from record_factory import make_model, make_record, make_run, request_observation
 
-from leanboard.leaderboard.board import Board, BoardRow, board_of
+from leanboard.leaderboard.board import Board, BoardRow, board_of, choices_of
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import bounds, x_axis
-from leanboard.leaderboard.data import data_script
+from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import DASH
 from leanboard.leaderboard.pages import Site, pareto
+from leanboard.leaderboard.sizes import size_of
 from leanboard.leaderboard.tradeoff import UNRANKED, UNSTABLE, Tradeoff, default_tradeoff, tradeoff
 from leanboard.metrics.metric import Role
 from leanboard.metrics.pareto import pareto_front
@@ -38,7 +39,7 @@ def line(
 
 
 def cell(board: Board, row: BoardRow, metric: str) -> BoardCell:
-    return row.cells[[column.name for column in board.columns].index(metric)]
+    return row.cell(next(column for column in board.columns if column.name == metric))
 
 
 def test_a_column_with_no_value_anywhere_is_left_out(demo: Demo) -> None:
@@ -74,13 +75,31 @@ def test_failed_and_unsupported_runs_are_rows_with_a_reason(demo: Demo) -> None:
     assert "nf4 needs a CUDA device" in reasons["nf4"]
 
 
-def test_the_data_script_is_inert_text_around_plain_json(demo: Demo) -> None:
-    script = data_script(demo.board)
-    assert script.isascii()
-    assert not set("<>&") & set(script)
-    data = json.loads(script.removeprefix("const LEANBOARD = ").removesuffix(";\n"))
-    assert data["rows"] == len(demo.board.lines)
-    assert len(data["cells"]) == len(data["metrics"])
+def test_the_data_scripts_are_inert_text_around_plain_json(demo: Demo) -> None:
+    board = demo.board
+    rows, *metrics = [board_script(board), *(metric_script(board, i) for i in range(3))]
+    for script in (rows, *metrics):
+        assert script.isascii()
+        assert not set("<>&") & set(script)
+    data = json.loads(rows.removeprefix("const LEANBOARD = ").removesuffix(";\n"))
+    assert data["rows"] == len(board.lines)
+    assert len(data["metrics"]) == len(board.columns)
+    for place, script in enumerate(metrics):
+        cells = json.loads(script.removeprefix(f"LEANBOARD.cells[{place}] = ").removesuffix(";\n"))
+        assert cells["value"] == [line.cell(board.columns[place]).value for line in board.lines]
+
+
+def test_sizes_are_offered_from_small_to_large() -> None:
+    assert [size_of(count) for count in (134_515_008, 1_000_000_000, 7_241_732_096)] == [
+        "under 1B",
+        "1B to 3B",
+        "3B to 10B",
+    ]
+    counts = (70_000_000_000, 135_000_000)
+    models = [make_model(f"m{count}", parameters=count) for count in counts]
+    entries = [Entry(make_run(model=model).record, "local", Path("r.json")) for model in models]
+    lines = board_of(Loaded(tuple(entries))).lines
+    assert choices_of(lines)["size"] == ("under 1B", "40B and more")
 
 
 def against_accuracy(demo: Demo) -> Tradeoff:
@@ -118,7 +137,7 @@ def test_the_front_is_that_of_the_metrics_package(demo: Demo) -> None:
         for row in rows
     }
     expected = pareto_front(points, (drawn.x.direction, drawn.y.direction)).members
-    assert {f"{row.label} {row.backend}" for row in drawn.front} == set(expected)
+    assert {f"{found.line.label} {found.line.backend}" for found in drawn.front} == set(expected)
     assert 1 < len(expected) < len(points)
 
 
@@ -145,14 +164,13 @@ def test_an_unstable_run_is_drawn_hollow_and_named_and_is_on_no_front(demo: Demo
     drawn = default_tradeoff(demo.board)
     assert drawn is not None
     hollow = next(mark for mark in drawn.plot.marks if "hollow" in mark.css)
-    place = demo.board.columns.index(drawn.x)
     fastest = min(
         (row for row in demo.board.lines if row.workload == "chat" and row.status is Status.OK),
-        key=lambda row: row.cells[place].value or 0.0,
+        key=lambda row: row.cell(drawn.x).value or 0.0,
     )
     assert hollow.title.startswith("gguf-q4_1 \u00b7 llamacpp, unstable, ")
     assert hollow.href == fastest.href
-    assert fastest not in drawn.front
+    assert fastest not in [found.line for found in (*drawn.front, *drawn.maybe)]
     left = next(left for left in drawn.left_out if left.line == fastest)
     assert left.reason == f"{UNSTABLE} ({fastest.unstable})"
     assert "launches: gap between" in fastest.unstable
@@ -185,7 +203,7 @@ def test_measured_joules_compete_without_the_modelled_ones_beside_them() -> None
     assert y.axis
     assert y.largest == max(measured.value or 0.0, measured.interval.high)
     drawn = tradeoff(board, x, y, board.lines[0].hardware, "chat")
-    assert [row.label for row in drawn.front] == ["a"]
+    assert [found.line.label for found in drawn.front] == ["a"]
     assert len(drawn.plot.marks) == 1
     assert {left.line.label: left.reason for left in drawn.left_out} == {
         "b": "Energy per output token: modelled values are shown, never compared",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +14,13 @@ from demo_store import Demo
 from record_factory import make_run, request_observation
 
 from leanboard.leaderboard.build import build_site
+from leanboard.metrics.front_membership import Uncertain, membership
+from leanboard.metrics.metric import Direction
 from leanboard.metrics.pareto import pareto_front
 from leanboard.metrics.trace import Provenance
+from leanboard.results.identity import sealed
 from leanboard.results.schema import Status
-from leanboard.results.store import Store
+from leanboard.results.store import Entry, Store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -97,6 +102,64 @@ def test_sorting_orders_both_ways_and_says_so(demo: Demo, page: Page) -> None:
         values = [float(text) for text in column(page, "TPOT")]
         assert values == sorted(values, reverse=flipped)
         assert len(set(values)) > 3
+
+
+RANKS = """([direction, ends]) => {
+  const place = metricPlace("tpot_s");
+  const texts = (text) => ({ texts: [text], rows: ends.map(() => 0) });
+  LEANBOARD.texts.unstable = texts("");
+  LEANBOARD.texts.status = texts("ok");
+  LEANBOARD.metrics[place].direction = direction;
+  LEANBOARD.cells[place] = {
+    value: ends.map((e) => e && (e[0] + e[1]) / 2), low: ends.map((e) => e && e[0]),
+    high: ends.map((e) => e && e[1]), estimate: texts(""), provenance: texts("measured"),
+    unranked: ends.map(() => 0),
+  };
+  const ranks = rankBands(ends.map((_, row) => row), place);
+  return ends.map((_, row) => {
+    const found = ranks.get(row);
+    return found ? `${found.rank}${found.shared ? "=" : ""} ${found.medal}`.trim() : "";
+  });
+}"""
+
+
+@pytest.mark.parametrize(
+    ("direction", "ends", "expected"),
+    [
+        ("lower", [[3, 4], [1, 2], [5, 6]], ["2 silver", "1 gold", "3 bronze"]),
+        ("higher", [[3, 4], [1, 2], [5, 6]], ["2 silver", "3 bronze", "1 gold"]),
+        # The second meets the first, and the third only the second: it leads a band of its own.
+        ("lower", [[1, 3], [2, 5], [4, 6], [7, 8]], ["1=", "1=", "3", "4"]),
+        ("lower", [[1, 2], [3, 5], [4, 6]], ["1 gold", "2=", "2="]),
+        ("lower", [[1, 2], None, [3, 4]], ["1 gold", "", "2 silver"]),
+        ("lower", [None, [1, 2]], ["", "1"]),
+        ("neutral", [[1, 2], [3, 4]], ["", ""]),
+    ],
+)
+def test_rows_share_a_rank_where_their_intervals_meet(
+    demo: Demo, page: Page, direction: str, ends: list[list[float] | None], expected: list[str]
+) -> None:
+    page.goto(demo.address())
+    assert page.evaluate(RANKS, [direction, ends]) == expected
+
+
+def test_ranks_show_beside_the_names_once_rows_can_be_compared(demo: Demo, page: Page) -> None:
+    page.goto(demo.address(state="sort=tpot_s&workload=chat"))
+    hardware = next(row.hardware for row in demo.board.lines if row.origin == "published")
+    page.locator("select[name=hardware]").select_option(hardware)
+    ranks = page.locator("#board .rank").all_inner_texts()
+    unstable = page.locator("#board .mark").count()
+    assert len(ranks) == len(names(page)) - unstable
+    assert ranks[0].startswith("1")
+    assert page.locator("#no-ranks").inner_text() == ""
+    page.locator("#board thead button", has_text="Backend").click()
+    assert page.locator("#board .rank").count() == 0
+
+
+def test_ranks_need_one_hardware_and_workload(demo: Demo, page: Page) -> None:
+    page.goto(demo.address(state="sort=tpot_s"))
+    page.locator("#no-ranks", has_text="one hardware and one workload").wait_for()
+    assert page.locator("#board .rank").count() == 0
 
 
 def test_sorting_works_by_keyboard_and_keeps_the_focus(demo: Demo, page: Page) -> None:
@@ -194,6 +257,43 @@ def test_failed_and_unsupported_runs_show_on_demand_with_their_reason(
     assert "nf4 needs a CUDA device" in page.locator("#board tbody .reason").inner_text()
 
 
+def test_a_long_table_has_pages_with_and_without_javascript(
+    tmp_path: Path, browser: Browser, page: Page
+) -> None:
+    entries = [
+        Entry(make_run(techniques=[f"arm-{number:03}"], number=number).record, "local", Path("r"))
+        for number in range(3)
+    ]
+    many = tuple(
+        replace(entry, record=entry.record.model_copy(update={"cell_id": f"{number:016x}"}))
+        for number, entry in enumerate(entries * 135)
+    )
+    store = Store(tmp_path / "records", "local")
+    for entry in many:
+        run = sealed(entry.record.model_dump() | {"traces": None})
+        store.write(run, None)
+    built = build_site(store.load(), tmp_path / "site")
+    tables = [name for name in built.pages if name.startswith(("index", "leaderboard"))]
+    assert tables == ["index.html", "leaderboard-2.html", "leaderboard-3.html"]
+    plain = browser.new_context(java_script_enabled=False).new_page()
+    plain.goto((built.folder / "index.html").as_uri())
+    page.goto((built.folder / "index.html").as_uri())
+    hrefs: list[list[str]] = [[], []]
+    for number, expected in enumerate((200, 200, 5), start=1):
+        for found, shown in zip(hrefs, (plain, page), strict=True):
+            links = shown.locator("#board tbody th a").all()
+            assert len(links) == expected
+            found += [shown.evaluate("a => a.href", link.element_handle()) for link in links]
+        if number < 3:
+            plain.get_by_role("link", name="Next").click()
+            page.get_by_role("button", name="Next").click()
+    assert hrefs[0] == hrefs[1]
+    assert page.url.endswith("#page=3")
+    page.goto((built.folder / "leaderboard-2.html").as_uri())
+    assert page.locator("#pager").inner_text().split("\n")[0].startswith("Previous")
+    assert "page 2 of 3" in page.locator("#pager").inner_text()
+
+
 def test_columns_can_be_chosen(demo: Demo, page: Page) -> None:
     page.goto(demo.address())
     page.locator(".picker > summary").click()
@@ -244,7 +344,7 @@ def test_every_pair_of_axes_marks_the_front_of_the_metrics_package(demo: Demo, p
     """Axes, hardware and workload as a reader chooses them; the front as Python finds it."""
     board = demo.board
     chosen = ["ttft_s", "tpot_s", "decode_tokens_per_s", "peak_memory_bytes", "accuracy"]
-    axes = {c.name: (i, c) for i, c in enumerate(board.columns) if c.name in chosen}
+    axes = {column.name: column for column in board.columns if column.name in chosen}
     page.goto(demo.address("pareto.html"))
     hardware = page.locator("select[name=hardware]").input_value()
     page.locator("select[name=workload]").select_option("long-prompt")
@@ -252,19 +352,50 @@ def test_every_pair_of_axes_marks_the_front_of_the_metrics_package(demo: Demo, p
         page.locator("select[name=x]").select_option(x)
         page.locator("select[name=y]").select_option(y)
         pair = [axes[x], axes[y]]
-        quality = any(column.quality for _, column in pair)
+        quality = any(column.quality for column in pair)
         points = {
-            str(number): [line.cells[place].value for place, _ in pair]
+            str(number): [line.cell(column).value for column in pair]
             for number, line in enumerate(board.lines)
             if (line.hardware, line.workload, line.status) == (hardware, "long-prompt", Status.OK)
             and (line.ranked or not quality)
             and not line.unstable
         }
-        expected = pareto_front(points, [column.direction for _, column in pair])
+        expected = pareto_front(points, [column.direction for column in pair])
         drawn = page.locator("#plot .point.front").all()
         assert {mark.get_attribute("data-row") for mark in drawn} == set(expected.members)
         assert page.locator("#front li").count() == len(expected.members)
         assert page.locator("#plot .point.beaten").count() == len(expected.dominated)
+
+
+def test_the_browser_draws_the_very_fronts_that_python_draws(demo: Demo, page: Page) -> None:
+    drawn = random.Random(1)
+    points = {
+        f"runs/m/{i}.html": [
+            Uncertain(v, v * 0.9, v * 1.2) for v in (drawn.random(), drawn.random())
+        ]
+        for i in range(9)
+    }
+    metrics, directions = ["tpot_s", "acc"], [Direction.LOWER, Direction.HIGHER]
+    expected = membership(points, metrics, directions)
+    page.goto(demo.address("pareto.html"))
+    given = [{"name": n, "values": [asdict(v) for v in values]} for n, values in points.items()]
+    found = page.evaluate(
+        "([points, metrics, directions]) => frontMembership(points, metrics, directions, 400)",
+        [given, metrics, [direction.value for direction in directions]],
+    )
+    assert found == list(expected.values())
+
+
+def test_what_may_be_on_the_front_is_listed_apart(demo: Demo, page: Page, browser: Browser) -> None:
+    plain = browser.new_context(java_script_enabled=False).new_page()
+    lists = []
+    for shown in (page, plain):
+        shown.goto(demo.address("pareto.html"))
+        lists.append(
+            [shown.locator(f"#{name} li").all_inner_texts() for name in ("front", "maybe")]
+        )
+    assert lists[0] == lists[1]
+    assert all("% of draws" in text for text in lists[0][0])
 
 
 def test_axes_and_logarithms_are_in_the_address(

@@ -46,7 +46,7 @@ def of(*records: Record) -> Board:
 
 
 def tpot_gain(board: Board, row: BoardRow) -> Gain:
-    gain = row.cells[[column.name for column in board.columns].index("tpot_s")].gain
+    gain = row.cell(next(column for column in board.columns if column.name == "tpot_s")).gain
     assert gain is not None
     return gain
 
@@ -111,7 +111,7 @@ def test_a_ratio_without_an_interval_has_no_verdict_to_doubt() -> None:
     bare = ratio(0.5, Verdict.UNDECIDED, launches=0).model_copy(update={"interval": None})
     gain = gain_of(bare, Direction.LOWER, Role.MEMORY, "this run is unstable")
     assert gain is not None
-    assert (gain.css, gain.doubted) == ("undecided", False)
+    assert (gain.css, gain.doubts) == ("undecided", ())
     assert gain.title.endswith(": candidate / baseline = 0.500, \u221250.0 %, n = 8")
 
 

@@ -38,7 +38,7 @@ def column(board: Board, name: str) -> Column:
 
 
 def cell(board: Board, row: BoardRow, name: str) -> BoardCell:
-    return row.cells[board.columns.index(column(board, name))]
+    return row.cell(column(board, name))
 
 
 def test_accuracy_divergence_and_agreement_show_unasked_and_single_scores_do_not(

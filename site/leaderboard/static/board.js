@@ -1,36 +1,20 @@
-// The leaderboard: filters, sorting, choice of columns and paging over the data in data.js.
+// The leaderboard: filters, sorting, ranks, choice of columns and paging over the rows.
 "use strict";
 
-const PAGE_ROWS = 200;
 const DEFAULT_COLUMNS = LEANBOARD.metrics.filter((m) => m.shown).map((m) => m.name).join(",");
 const TEXT_COLUMNS = [
   ["technique", "Technique"], ["workload", "Workload"], ["backend", "Backend"], ["hardware", "Hardware"],
 ];
+const NO_RANKS = "Choose one hardware and one workload for ranks: other rows cannot be compared.";
 
-const view = { form: null, table: null, pager: null, state: {}, page: 0 };
-
-// Rows that pass every filter and hold every word of the search.
-function matchingRows(state) {
-  const words = (state.q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
-  const status = state.status || "ok";
-  const found = [];
-  for (let row = 0; row < LEANBOARD.rows; row += 1) {
-    if (status !== "all" && textOf(LEANBOARD.texts.status, row) !== status) continue;
-    if (!LEANBOARD.filters.every((f) => !state[f] || textOf(LEANBOARD.texts[f], row) === state[f])) {
-      continue;
-    }
-    const text = Object.values(LEANBOARD.texts).map((t) => textOf(t, row)).join(" ").toLowerCase();
-    if (words.every((word) => text.includes(word))) found.push(row);
-  }
-  return found;
-}
+const view = { form: null, table: null, pager: null, state: {}, page: 0, asked: 0 };
 
 // Rows in order. Estimates come after what was measured and are never mixed with it; what was not
 // measured comes last, whichever way the rest goes.
 function sortedRows(rows, state) {
   if (!state.sort) return rows;
   const sign = state.dir === "desc" ? -1 : 1;
-  const metric = LEANBOARD.metrics.findIndex((m) => m.name === state.sort);
+  const metric = metricPlace(state.sort);
   if (metric >= 0) {
     const { value, estimate } = LEANBOARD.cells[metric];
     const kind = (row) => (value[row] === null ? 2 : textOf(estimate, row) ? 1 : 0);
@@ -68,9 +52,11 @@ function headCell(name, title, state, attributes = {}) {
   return cell;
 }
 
-function drawRow(row, metrics) {
+function drawRow(row, metrics, ranks) {
   const { texts, baseline, href } = LEANBOARD;
-  const name = make("th", { scope: "row" }, make("a", { href: href[row] }, textOf(texts.techniqueText, row)));
+  const name = make("th", { scope: "row" });
+  if (ranks.has(row)) name.append(drawRank(ranks.get(row)), " ");
+  name.append(make("a", { href: href[row] }, textOf(texts.techniqueText, row)));
   if (baseline[row]) name.append(" ", make("span", { class: "badge plain" }, "baseline"));
   const unstable = textOf(texts.unstable, row);
   if (unstable) name.append(" ", drawUnstable(unstable));
@@ -85,7 +71,7 @@ function drawRow(row, metrics) {
   const line = make("tr", {}, name, ...plain, hardware);
   const status = textOf(texts.status, row);
   if (status === "ok") {
-    line.append(...metrics.map(([metric, place]) => drawCell(metric, LEANBOARD.cells[place], row)));
+    line.append(...metrics.map(([, place]) => drawCell(place, row)));
   } else if (metrics.length) {
     const badge = make("span", { class: "badge bad" }, status);
     line.append(make("td", { colspan: metrics.length, class: "reason" }, badge, " ", textOf(texts.reason, row)));
@@ -100,74 +86,49 @@ function drawUnstable(causes) {
   return make("details", { class: "mark" }, mark, make("small", {}, causes));
 }
 
-function drawCell(metric, cells, row) {
-  const value = cells.value[row];
-  const title = textOf(cells.title, row);
-  if (value === null) {
-    const dash = make("span", { "aria-hidden": "true" }, DASH);
-    return make("td", { class: "number null", title }, dash, make("span", { class: "hidden" }, title));
+// The rank of a row on the metric that the table is sorted by; shared where intervals meet.
+function drawRank({ rank, shared, medal }) {
+  const text = `${rank}${shared ? "=" : ""}`;
+  const title = `rank ${rank}${shared ? ", shared: the intervals meet" : ""}${medal ? `, ${medal}` : ""}`;
+  return make("span", { class: `rank ${medal}`.trimEnd(), title }, text);
+}
+
+// Loads what the table shows, then draws it; a later choice overtakes an earlier one.
+async function draw() {
+  const asked = view.asked += 1;
+  const places = shownMetrics(view.state).map(([, place]) => place);
+  const sorted = metricPlace(view.state.sort);
+  try {
+    await loadMetrics(sorted >= 0 ? [...places, sorted] : places);
+  } catch (error) {
+    tell(error.message);
+    return;
   }
-  const cell = make("td", { class: "number", title });
-  const estimate = textOf(cells.estimate, row);
-  if (estimate) cell.append(make("span", { class: "badge" }, estimate), " ");
-  if (cells.unranked[row]) {
-    cell.append(make("span", { class: "badge plain", title: LEANBOARD.unranked }, "not ranked"), " ");
-  }
-  if (cells.gain[row] !== null) cell.append(drawGain(cells, row), " ");
-  if (metric.gated) cell.append(...drawGate(row));
-  cell.append(make("span", { class: "value" }, formatNumber(value * metric.factor)));
-  const spanned = cells.low[row] !== null && cells.high[row] !== null;
-  const span = spanned ? formatSpan(cells.low[row], cells.high[row], metric.factor) : "";
-  cell.append(make("small", { class: "span" }, span));
-  if (!estimate && metric.largest > 0) cell.append(drawBar(metric, value, cells, row, spanned));
-  return cell;
+  if (asked === view.asked) drawNow();
 }
 
-// The gate's mark: whether enough of the baseline's accuracy is kept.
-function drawGate(row) {
-  const text = textOf(LEANBOARD.texts.gate, row);
-  const title = textOf(LEANBOARD.gateTitle, row);
-  return text ? [make("span", { class: `badge ${LEANBOARD.gates[text]}`, title }, text), " "] : [];
-}
-
-function drawGain(cells, row) {
-  const verdict = textOf(cells.verdict, row);
-  const doubted = cells.doubted[row];
-  const plain = { better: "better", worse: "worse", "no difference shown": "same" }[verdict] ?? "undecided";
-  const doubt = doubted ? LEANBOARD.doubt : "";
-  const text = `${LEANBOARD.glyphs[verdict]} ${formatNumber(cells.gain[row], 2)}\u00d7${doubt}`.trimStart();
-  const title = textOf(cells.gainTitle, row);
-  return make("span", { class: `gain ${doubted ? "doubted" : plain}`, title }, text);
-}
-
-// A bar from zero to the value, and the interval as a dark stroke inside it.
-function drawBar(metric, value, cells, row, spanned) {
-  const scale = LEANBOARD.barWidth / metric.largest;
-  const svg = make("svg", {
-    class: "mini", viewBox: `0 0 ${LEANBOARD.barWidth} 5`, preserveAspectRatio: "none", "aria-hidden": "true",
-  });
-  svg.append(make("rect", { class: "mini-bar", width: Math.max(0, value * scale), height: 5 }));
-  if (spanned) {
-    const start = Math.max(0, cells.low[row] * scale);
-    const width = Math.max(LEANBOARD.markWidth, cells.high[row] * scale - start);
-    svg.append(make("rect", { class: "mini-span", x: start, width, height: 5 }));
-  }
-  return svg;
-}
-
-function draw() {
+function drawNow() {
   const { state } = view;
   const rows = sortedRows(matchingRows(state), state);
   const metrics = shownMetrics(state);
-  const pages = Math.max(1, Math.ceil(rows.length / PAGE_ROWS));
+  const pageRows = LEANBOARD.pageRows;
+  const pages = Math.max(1, Math.ceil(rows.length / pageRows));
   view.page = Math.min(view.page, pages - 1);
-  const shown = rows.slice(view.page * PAGE_ROWS, (view.page + 1) * PAGE_ROWS);
+  const shown = rows.slice(view.page * pageRows, (view.page + 1) * pageRows);
+  const sorted = metricPlace(state.sort);
+  const ranked = sorted >= 0 && rows.length > 0 && comparableRows(rows);
+  const ranks = ranked ? rankBands(rows, sorted) : new Map();
   drawHead(metrics, state);
-  view.table.tBodies[0].replaceChildren(...shown.map((row) => drawRow(row, metrics)));
+  view.table.tBodies[0].replaceChildren(...shown.map((row) => drawRow(row, metrics, ranks)));
   if (!rows.length) view.table.tBodies[0].append(emptyRow(metrics.length + TEXT_COLUMNS.length + 1));
-  document.getElementById("count").textContent = `${rows.length} of ${LEANBOARD.rows} rows`;
+  tell(`${rows.length} of ${LEANBOARD.rows} rows`);
+  document.getElementById("no-ranks").textContent = sorted >= 0 && rows.length && !ranked ? NO_RANKS : "";
   view.pager.hidden = pages === 1;
   view.pager.querySelector("span").textContent = `page ${view.page + 1} of ${pages}`;
+}
+
+function tell(text) {
+  document.getElementById("count").textContent = text;
 }
 
 function emptyRow(columns) {
@@ -176,17 +137,24 @@ function emptyRow(columns) {
 }
 
 function change(changes) {
-  view.state = { ...view.state, ...changes };
+  view.state = { ...view.state, page: "", ...changes };
   view.page = 0;
   if (view.state.cols === DEFAULT_COLUMNS) delete view.state.cols;
   writeState(view.state);
-  draw();
+  return draw();
 }
 
-function sortBy(name) {
+async function sortBy(name) {
   const again = view.state.sort === name;
-  change({ sort: name, dir: again && view.state.dir !== "desc" ? "desc" : "asc" });
+  await change({ sort: name, dir: again && view.state.dir !== "desc" ? "desc" : "asc" });
   view.table.querySelector(`button[data-sort="${CSS.escape(name)}"]`).focus();
+}
+
+function turn(step) {
+  view.page = Math.max(0, view.page + step);
+  view.state.page = view.page ? String(view.page + 1) : "";
+  writeState(view.state);
+  return draw();
 }
 
 // Puts the state of the address into the controls and draws.
@@ -195,12 +163,12 @@ function restore(state) {
     if (control.name) setControl(control, state[control.name] ?? "");
   }
   const kept = [...view.form.elements].filter((control) => control.name);
-  const { sort = "", dir = "", cols } = state;
+  const { sort = "", dir = "", cols, page = "" } = state;
   view.state = Object.fromEntries(kept.map((control) => [control.name, controlValue(control)]));
-  Object.assign(view.state, { sort, dir }, cols === undefined ? {} : { cols });
-  view.page = 0;
+  Object.assign(view.state, { sort, dir, page }, cols === undefined ? {} : { cols });
+  view.page = Math.max(0, (Number.parseInt(page, 10) || 1) - 1);
   drawPicker();
-  draw();
+  return draw();
 }
 
 function drawPicker() {
@@ -229,24 +197,25 @@ function startBoard() {
   if (!view.table) return;
   view.pager = document.getElementById("pager");
   view.form.hidden = false;
-  for (const id of ["others", "more"]) document.getElementById(id)?.remove();
+  for (const id of ["others", "pages"]) document.getElementById(id)?.remove();
   view.form.addEventListener("input", onInput);
   view.form.addEventListener("submit", (event) => event.preventDefault());
   view.form.addEventListener("reset", (event) => {
     event.preventDefault();
     writeState({});
-    restore({});
+    void restore({});
   });
   view.table.tHead.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-sort]");
-    if (button) sortBy(button.dataset.sort);
+    if (button) void sortBy(button.dataset.sort);
   });
   view.pager.addEventListener("click", (event) => {
-    view.page += Number(event.target.dataset.step ?? 0);
-    draw();
+    const step = Number(event.target.dataset.step ?? 0);
+    if (step) void turn(step);
   });
   onState(restore);
-  restore(readState());
+  const first = { page: view.table.dataset.page === "1" ? "" : view.table.dataset.page };
+  void restore({ ...first, ...readState() });
 }
 
 startBoard();

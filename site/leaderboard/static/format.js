@@ -30,6 +30,18 @@ function formatSpan(low, high, factor) {
   return `${formatNumber(from, places)} \u2013 ${formatNumber(to, places)}`;
 }
 
+// A change, given as a share, as a percentage with its sign and one decimal.
+function formatPercent(change) {
+  const text = `${formatNumber(change * 100, 1)} %`;
+  return change < 0 ? text : `+${text}`;
+}
+
+// A count with its noun: "1 run", "1,200 runs", "8 launches".
+function formatCount(count, noun) {
+  const ending = count === 1 ? "" : noun.endsWith("ch") ? "es" : "s";
+  return `${formatNumber(count, 0)} ${noun}${ending}`;
+}
+
 // An element with attributes and children. Texts become text nodes, so they stay inert.
 function make(name, attributes = {}, ...children) {
   const svg = ["svg", "rect", "g", "line", "text", "circle", "polyline", "title"].includes(name);
@@ -46,9 +58,4 @@ function svgLink(attributes, ...children) {
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
   return element;
-}
-
-// The text of one row in a column of repeated texts.
-function textOf(column, row) {
-  return column.texts[column.rows[row]];
 }

@@ -1,11 +1,7 @@
 // The Pareto page: which runs stand on the chosen axes, which are on the front, and the plot.
 "use strict";
 
-const explorer = { form: null, defaults: {} };
-
-function metricIndex(name) {
-  return LEANBOARD.metrics.findIndex((metric) => metric.name === name);
-}
+const explorer = { form: null, defaults: {}, asked: 0 };
 
 function chosenRows(state) {
   const { texts } = LEANBOARD;
@@ -23,7 +19,7 @@ function chosenRows(state) {
 function whyNot(place, row, log) {
   const metric = LEANBOARD.metrics[place];
   const cells = LEANBOARD.cells[place];
-  if (cells.value[row] === null) return `${metric.label}: ${textOf(cells.title, row)}`;
+  if (cells.value[row] === null) return `${metric.label}: ${titleOf(place, row)}`;
   const estimate = textOf(cells.estimate, row);
   if (estimate) return `${metric.label}: ${estimate} ${LEANBOARD.estimate}`;
   return log && cells.value[row] <= 0 ? `${metric.label}: not above 0, so not on a log axis` : "";
@@ -49,6 +45,20 @@ function staged(rows, places, logs) {
     if (!missing) (reason ? hollow : stage).push(row);
   }
   return { stage, hollow, left };
+}
+
+// Row to the share of draws in which it is on the front.
+function chancesOf(rows, places, directions) {
+  const points = rows.map((row) => ({
+    name: LEANBOARD.href[row],
+    values: places.map((place) => {
+      const { value, low, high } = LEANBOARD.cells[place];
+      return { value: value[row], low: low[row], high: high[row] };
+    }),
+  }));
+  const names = places.map((place) => LEANBOARD.metrics[place].name);
+  const shares = frontMembership(points, names, directions, LEANBOARD.draws);
+  return new Map(rows.map((row, i) => [row, shares[i]]));
 }
 
 function axisOf(place, rows, log, start, end, count) {
@@ -87,12 +97,6 @@ function markOf(row, css, axes, places, logs) {
   };
 }
 
-function nameOf(row) {
-  const { techniqueText, backendText, unstable } = LEANBOARD.texts;
-  const mark = textOf(unstable, row) ? ", unstable" : "";
-  return `${textOf(techniqueText, row)} \u00b7 ${textOf(backendText, row)}${mark}`;
-}
-
 // The edge of the region that the front dominates, as steps.
 function stairs(marks, direction) {
   const ordered = [...marks].sort((a, b) => a.x - b.x || a.y - b.y);
@@ -109,14 +113,28 @@ function listItem(row, note) {
   return make("li", { "data-row": row }, link, " ", make("small", {}, note));
 }
 
-function drawExplorer(state) {
+// Loads both axes, then draws; a later choice overtakes an earlier one.
+async function drawExplorer(state) {
+  const asked = explorer.asked += 1;
+  const places = [metricPlace(state.x), metricPlace(state.y)];
+  try {
+    await loadMetrics(places);
+  } catch (error) {
+    document.getElementById("caption").textContent = error.message;
+    return;
+  }
+  if (asked === explorer.asked) drawChoice(state, places);
+}
+
+function drawChoice(state, places) {
   fitPlot(document.getElementById("plot").clientWidth);
-  const places = [metricIndex(state.x), metricIndex(state.y)];
   const logs = [state.logx === "1", state.logy === "1"];
   const metrics = places.map((place) => LEANBOARD.metrics[place]);
   const { stage, hollow, left } = staged(chosenRows(state), places, logs);
   const points = stage.map((row) => places.map((place) => LEANBOARD.cells[place].value[row]));
-  const front = new Set(paretoFront(points, metrics.map((m) => m.direction)).map((i) => stage[i]));
+  const directions = metrics.map((metric) => metric.direction);
+  const front = new Set(paretoFront(points, directions).map((i) => stage[i]));
+  const chances = chancesOf(stage, places, directions);
   const drawn = [...stage, ...hollow];
   const axes = [
     axisOf(places[0], drawn, logs[0], PLOT.left, PLOT.right, PLOT.width < NARROW ? 4 : 6),
@@ -132,8 +150,11 @@ function drawExplorer(state) {
   const plot = drawn.length ? drawPlot(axes[0], axes[1], marks, line, description) : nothing;
   document.getElementById("plot").replaceChildren(plot);
   document.getElementById("caption").textContent = `${words}: ${state.workload} on ${state.hardware}`;
-  const model = (row) => textOf(LEANBOARD.texts.model, row);
-  document.getElementById("front").replaceChildren(...[...front].map((row) => listItem(row, model(row))));
+  const note = (row) => `${textOf(LEANBOARD.texts.model, row)}; in ${formatNumber(chances.get(row) * 100, 1)} % of draws`;
+  const maybe = stage.filter((row) => !front.has(row) && chances.get(row) >= LEANBOARD.leastChance);
+  document.getElementById("front").replaceChildren(...[...front].map((row) => listItem(row, note(row))));
+  document.getElementById("maybe").replaceChildren(...maybe.map((row) => listItem(row, note(row))));
+  document.getElementById("maybe-section").hidden = maybe.length === 0;
   document.getElementById("left").replaceChildren(...left.map(([row, reason]) => listItem(row, reason)));
   document.getElementById("none-left").hidden = left.length > 0;
 }
@@ -148,7 +169,7 @@ function restoreExplorer(state) {
     const initial = explorer.defaults[control.name] ?? "";
     if (control.name) setControl(control, state[control.name] ?? initial, initial);
   }
-  drawExplorer(currentState());
+  return drawExplorer(currentState());
 }
 
 function startExplorer() {
@@ -160,17 +181,17 @@ function startExplorer() {
     const state = currentState();
     writeState(Object.fromEntries(
       Object.entries(state).filter(([name, value]) => value !== explorer.defaults[name])));
-    drawExplorer(state);
+    void drawExplorer(state);
   });
   explorer.form.addEventListener("submit", (event) => event.preventDefault());
   explorer.form.addEventListener("reset", (event) => {
     event.preventDefault();
     writeState({});
-    restoreExplorer({});
+    void restoreExplorer({});
   });
   onState(restoreExplorer);
-  addEventListener("resize", () => drawExplorer(currentState()));
-  restoreExplorer(readState());
+  addEventListener("resize", () => void drawExplorer(currentState()));
+  void restoreExplorer(readState());
 }
 
 startExplorer();

@@ -1,0 +1,104 @@
+"""How sure a point's place on a Pareto front is: the share of draws in which nothing beats it.
+
+A draw moves every value within what its interval says: a normal deviate, on the logarithm where
+value and interval are positive, with the half-width of either side as 1.96 standard deviations.
+Rows and metrics move independently. A value without an interval stays where it is.
+
+``site/leaderboard/static/membership.js`` draws the very same numbers (Mulberry32 seeded by a hash
+of the names), so that the page with and without JavaScript agree. Method: METRICS.md, Comparison;
+Mulberry32: Tommy Ettinger, public domain; FNV-1a: Fowler, Noll, Vo.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from leanboard.metrics.metric import Direction
+from leanboard.metrics.pareto import pareto_front
+
+DRAWS = 400
+_Z95 = 1.959964
+_WORD = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """A value and its 95% interval.
+
+    Args:
+        value: the value, in the metric's unit.
+        low: lower end; ``None`` without an interval, as ``high``.
+        high: upper end.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def moved(self, deviate: float) -> float:
+        """Return the value moved by a standard normal deviate."""
+        if self.low is None or self.high is None:
+            return self.value
+        end = self.low if deviate < 0 else self.high
+        if min(self.value, self.low) > 0:
+            return self.value * math.exp(abs(deviate) * math.log(end / self.value) / _Z95)
+        return self.value + abs(deviate) * (end - self.value) / _Z95
+
+
+def membership(
+    points: Mapping[str, Sequence[Uncertain]],
+    metrics: Sequence[str],
+    directions: Sequence[Direction],
+    draws: int = DRAWS,
+) -> Mapping[str, float]:
+    """Return for each point the share of draws in which it is on the front.
+
+    Args:
+        points: name of each point to its values, one an axis.
+        metrics: name of each axis.
+        directions: for each axis, which way is better.
+        draws: how many fronts are drawn; the standard error is at most 0.5 / sqrt(draws).
+
+    Raises:
+        ValueError: if an axis has no better direction, or a point another number of values.
+    """
+    streams = {
+        (name, metric): _deviates(f"{name}/{metric}") for name in points for metric in metrics
+    }
+    counts = dict.fromkeys(points, 0)
+    for _ in range(draws):
+        moved = {
+            name: [
+                value.moved(next(streams[name, metric]))
+                for value, metric in zip(values, metrics, strict=True)
+            ]
+            for name, values in points.items()
+        }
+        for name in pareto_front(moved, directions).members:
+            counts[name] += 1
+    return {name: count / draws for name, count in counts.items()}
+
+
+def _deviates(name: str) -> Iterator[float]:
+    """Yield standard normal deviates, the same ones for the same name (Box and Muller)."""
+    uniform = _mulberry32(_fnv1a(name))
+    while True:
+        radius = math.sqrt(-2 * math.log(1 - next(uniform)))
+        yield radius * math.cos(2 * math.pi * next(uniform))
+
+
+def _fnv1a(text: str) -> int:
+    state = 0x811C9DC5
+    for byte in text.encode():
+        state = ((state ^ byte) * 0x01000193) & _WORD
+    return state
+
+
+def _mulberry32(state: int) -> Iterator[float]:
+    while True:
+        state = (state + 0x6D2B79F5) & _WORD
+        mixed = ((state ^ (state >> 15)) * (state | 1)) & _WORD
+        mixed ^= (mixed + (((mixed ^ (mixed >> 7)) * (mixed | 61)) & _WORD)) & _WORD
+        yield (mixed ^ (mixed >> 14)) / 2**32

@@ -1,0 +1,94 @@
+// The cells of the table, as cells.py makes them for the page without JavaScript.
+"use strict";
+
+const VERDICTS = { better: "better", worse: "worse", "no difference shown": "same" };
+
+// How the value of a row came about, or why there is none.
+function titleOf(place, row) {
+  const cells = LEANBOARD.cells[place];
+  const [summary, made, provenance, reason, beside] =
+    ["summary", "made", "provenance", "reason", "beside"].map((name) => textOf(cells[name], row));
+  if (cells.value[row] === null) return `not measured: ${reason}`;
+  const parts = [summary, `n = ${cells.n[row]}`, made, provenance, reason].filter(Boolean);
+  const about = `${LEANBOARD.metrics[place].label}: ${parts.join(", ")}`;
+  return beside ? `${about}; ${beside}` : about;
+}
+
+// How a row stands against its baseline: above 1 is better, whichever way the metric points.
+function gainOf(place, row) {
+  const cells = LEANBOARD.cells[place];
+  const ratio = cells.ratio[row];
+  if (ratio === null) return null;
+  const factor = LEANBOARD.metrics[place].direction === "lower" ? 1 / ratio : ratio;
+  const verdict = textOf(cells.verdict, row);
+  const doubted = textOf(cells.doubts, row) !== "";
+  return { factor, verdict, css: doubted ? "doubted" : VERDICTS[verdict] ?? "undecided", doubted };
+}
+
+// The whole sentence of a gain, for a pointer or a screen reader.
+function gainTitle(place, row) {
+  const cells = LEANBOARD.cells[place];
+  const [verdict, doubts, made] = ["verdict", "doubts", "ratioMade"].map((name) => textOf(cells[name], row));
+  const [ratio, low, high, launches] =
+    ["ratio", "ratioLow", "ratioHigh", "launches"].map((name) => cells[name][row]);
+  const doubt = doubts ? `in doubt (${doubts}): ` : "";
+  const beside = verdict === "better" || verdict === "worse" ? "than" : "against";
+  const ends = low !== null && high !== null ? ` [${low.toFixed(3)}, ${high.toFixed(3)}]` : "";
+  const source = launches ? ` in ${formatCount(launches, "launch")}` : "";
+  return `${doubt}${verdict} ${beside} the baseline: candidate / baseline = ${ratio.toFixed(3)}${ends}, `
+    + `${formatPercent(ratio - 1)}, n = ${cells.ratioN[row]}${source}${made ? `, ${made}` : ""}`;
+}
+
+function drawCell(place, row) {
+  const metric = LEANBOARD.metrics[place];
+  const cells = LEANBOARD.cells[place];
+  const value = cells.value[row];
+  const title = titleOf(place, row);
+  if (value === null) {
+    const dash = make("span", { "aria-hidden": "true" }, DASH);
+    return make("td", { class: "number null", title }, dash, make("span", { class: "hidden" }, title));
+  }
+  const cell = make("td", { class: "number", title });
+  const estimate = textOf(cells.estimate, row);
+  if (estimate) cell.append(make("span", { class: "badge" }, estimate), " ");
+  if (cells.unranked[row]) {
+    cell.append(make("span", { class: "badge plain", title: LEANBOARD.unranked }, "not ranked"), " ");
+  }
+  const gain = gainOf(place, row);
+  if (gain) cell.append(drawGain(gain, gainTitle(place, row)), " ");
+  if (metric.gated) cell.append(...drawGate(cells, row));
+  cell.append(make("span", { class: "value" }, formatNumber(value * metric.factor)));
+  const spanned = cells.low[row] !== null && cells.high[row] !== null;
+  const span = spanned ? formatSpan(cells.low[row], cells.high[row], metric.factor) : "";
+  cell.append(make("small", { class: "span" }, span));
+  if (!estimate && metric.largest > 0) cell.append(drawBar(metric, value, cells, row, spanned));
+  return cell;
+}
+
+// The gate's mark: whether enough of the baseline's accuracy is kept.
+function drawGate(cells, row) {
+  const text = textOf(LEANBOARD.texts.gate, row);
+  const title = textOf(cells.beside, row);
+  return text ? [make("span", { class: `badge ${LEANBOARD.gates[text]}`, title }, text), " "] : [];
+}
+
+function drawGain({ factor, verdict, css, doubted }, title) {
+  const doubt = doubted ? LEANBOARD.doubt : "";
+  const text = `${LEANBOARD.glyphs[verdict]} ${formatNumber(factor, 2)}\u00d7${doubt}`.trimStart();
+  return make("span", { class: `gain ${css}`, title }, text);
+}
+
+// A bar from zero to the value, and the interval as a dark stroke inside it.
+function drawBar(metric, value, cells, row, spanned) {
+  const scale = LEANBOARD.barWidth / metric.largest;
+  const svg = make("svg", {
+    class: "mini", viewBox: `0 0 ${LEANBOARD.barWidth} 5`, preserveAspectRatio: "none", "aria-hidden": "true",
+  });
+  svg.append(make("rect", { class: "mini-bar", width: Math.max(0, value * scale), height: 5 }));
+  if (spanned) {
+    const start = Math.max(0, cells.low[row] * scale);
+    const width = Math.max(LEANBOARD.markWidth, cells.high[row] * scale - start);
+    svg.append(make("rect", { class: "mini-span", x: start, width, height: 5 }));
+  }
+  return svg;
+}
