@@ -45,12 +45,14 @@ class BuildReport:
         folder: where the site is; open ``index.html`` in it.
         pages: pages written, relative to the folder, sorted.
         rows: rows of the leaderboard.
+        records: records that are shown; the same one in two stores counts once.
         problems: records that were skipped and trace files that could not be used.
     """
 
     folder: Path
     pages: tuple[str, ...]
     rows: int
+    records: int
     problems: tuple[Problem, ...]
 
 
@@ -101,7 +103,8 @@ def _write(
         text = templates.get_template("run.html").render(run=run, root="../../../", slug="run")
         target.write_text(text, encoding="utf-8")
     names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*.html"))
-    return BuildReport(folder, tuple(names), len(board.lines), tuple(found))
+    shown = len(loaded.entries)
+    return BuildReport(folder, tuple(names), len(board.lines), shown, tuple(found))
 
 
 def _runs(board: Board, draft: Path, problems: list[Problem]) -> Iterator[RunPage]:

@@ -35,7 +35,7 @@ def site(*, records: Path, out: Path, strict: bool) -> None:
         click.echo(f"skipped {problem.path}: {problem.message}", err=True)
     if not loaded.entries:
         click.echo("There are no records yet. Make some: leanboard run suite=quickstart", err=True)
-    click.echo(f"{plural(len(report.pages), 'page')}, {plural(len(loaded.entries), 'record')}")
+    click.echo(f"{plural(len(report.pages), 'page')}, {plural(report.records, 'record')}")
     click.echo(f"Open {(out / 'index.html').absolute().as_uri()}")
     served = f"leanboard serve --folder {shlex.quote(str(out))}"
     click.echo(f"or: make serve ({served})" if out == _SITE else f"or: {served}")

@@ -107,7 +107,8 @@ def test_sorting_orders_both_ways_and_says_so(demo: Demo, page: Page) -> None:
 RANKS = """([direction, ends]) => {
   const place = metricPlace("tpot_s");
   const texts = (text) => ({ texts: [text], rows: ends.map(() => 0) });
-  LEANBOARD.texts.unstable = texts("");
+  const shook = ends.map((e) => (e && e[2] ? 1 : 0));
+  LEANBOARD.texts.unstable = { texts: ["", "it shook"], rows: shook };
   LEANBOARD.texts.status = texts("ok");
   LEANBOARD.metrics[place].direction = direction;
   LEANBOARD.cells[place] = {
@@ -133,6 +134,8 @@ RANKS = """([direction, ends]) => {
         ("lower", [[1, 2], [3, 5], [4, 6]], ["1 gold", "2=", "2="]),
         ("lower", [[1, 2], None, [3, 4]], ["1 gold", "", "2 silver"]),
         ("lower", [None, [1, 2]], ["", "1"]),
+        # An unstable run has no rank, and keeps the medal from whom it cannot be told apart.
+        ("lower", [[1, 2, 1], [1.5, 3], [4, 5]], ["", "1", "2 silver"]),
         ("neutral", [[1, 2], [3, 4]], ["", ""]),
     ],
 )

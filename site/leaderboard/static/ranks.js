@@ -1,19 +1,21 @@
-// Ranks by intervals: who cannot be told from the best of a band shares its rank. A medal goes
-// only to a row that is alone in its band and whose interval meets no other.
+// Ranks by intervals: who cannot be told from the best of a band shares its rank. Unstable runs have
+// none. A medal goes only to a row whose interval meets no other, not that of an unstable run either.
 "use strict";
 
 const MEDALS = ["gold", "silver", "bronze"];
 
-// The interval of a row on a metric; null where its value may not be ranked. What was counted is
+// The interval of a row on a metric; null where its value cannot be compared. What was counted is
 // exact; what was measured and has no interval cannot be told from anything.
-function rankable(place, row) {
+function intervalOf(place, row) {
   const cells = LEANBOARD.cells[place];
   const value = cells.value[row];
-  const barred = value === null || textOf(cells.estimate, row) || textOf(LEANBOARD.texts.unstable, row)
-    || cells.unranked[row] || textOf(LEANBOARD.texts.status, row) !== "ok";
+  const barred = value === null || textOf(cells.estimate, row) || cells.unranked[row]
+    || textOf(LEANBOARD.texts.status, row) !== "ok";
   if (barred) return null;
-  if (cells.low[row] !== null && cells.high[row] !== null) return { row, value, low: cells.low[row], high: cells.high[row] };
-  return textOf(cells.provenance, row) === "counted" ? { row, value, low: value, high: value } : null;
+  const unstable = textOf(LEANBOARD.texts.unstable, row) !== "";
+  const [low, high] = [cells.low[row], cells.high[row]];
+  if (low !== null && high !== null) return { row, value, low, high, unstable };
+  return textOf(cells.provenance, row) === "counted" ? { row, value, low: value, high: value, unstable } : null;
 }
 
 // Whether ranks can be given at all: only rows on one hardware and workload can be compared.
@@ -32,8 +34,9 @@ function rankBands(rows, place) {
   const { direction } = LEANBOARD.metrics[place];
   if (direction === "neutral") return new Map();
   const sign = direction === "lower" ? 1 : -1;
-  const ordered = rows.map((row) => rankable(place, row)).filter(Boolean)
+  const all = rows.map((row) => intervalOf(place, row)).filter(Boolean)
     .sort((a, b) => sign * (a.value - b.value) || a.row - b.row);
+  const ordered = all.filter((entry) => !entry.unstable);
   const ranks = new Map();
   let leader = null;
   let rank = 0;
@@ -45,7 +48,7 @@ function rankBands(rows, place) {
   });
   const best = ordered.length > 1 ? ordered.slice(0, MEDALS.length) : [];
   best.forEach((entry, i) => {
-    if (!ordered.some((other) => other !== entry && meets(entry, other))) ranks.get(entry.row).medal = MEDALS[i];
+    if (!all.some((other) => other !== entry && meets(entry, other))) ranks.get(entry.row).medal = MEDALS[i];
   });
   return ranks;
 }
