@@ -15,11 +15,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from leanboard.metrics.distributions import normal_quantile
 from leanboard.metrics.metric import Direction
 from leanboard.metrics.pareto import pareto_front
 
 DRAWS = 400
-_Z95 = 1.959964
+_Z95 = normal_quantile(0.975)
 _WORD = 0xFFFFFFFF
 
 

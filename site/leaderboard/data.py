@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from leanboard.leaderboard.board import FILTERS, MOST_ROWS, Board
-from leanboard.leaderboard.cells import BAR_WIDTH, DOUBT, GLYPHS, MARK_WIDTH, BoardCell
+from leanboard.leaderboard.cells import BAR_WIDTH, CLASSES, DOUBT, GLYPHS, MARK_WIDTH, BoardCell
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
 from leanboard.leaderboard.gate_marks import SIGNS
@@ -69,6 +69,7 @@ def _rows(board: Board) -> Json:
         "draws": DRAWS,
         "leastChance": LEAST_CHANCE,
         "gates": {SIGNS[verdict]: css for verdict, css in GATE_CLASSES.items()},
+        "verdicts": {verdict.value: css for verdict, css in CLASSES.items()},
         "glyphs": {verdict.value: glyph for verdict, glyph in GLYPHS.items()},
         "rows": len(lines),
         "href": [line.href for line in lines],

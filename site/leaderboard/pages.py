@@ -13,6 +13,7 @@ from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
 from leanboard.leaderboard.tradeoff import UNRANKED, default_tradeoff
 from leanboard.metrics.comparison import MIN_LAUNCHES, MIN_ROUNDS
 from leanboard.metrics.fidelity import LENGTH_HIGH, LENGTH_LOW
+from leanboard.metrics.front_membership import DRAWS as FRONTS
 from leanboard.metrics.gate import THRESHOLD, GateVerdict
 from leanboard.metrics.item_bootstrap import DRAWS, MIN_ITEMS
 from leanboard.metrics.lossless import TIE_NATS
@@ -95,14 +96,15 @@ class Page:
 
 def leaderboard(site: Site) -> Context:
     """Return the first rows of the table with its columns, and what its filters offer."""
-    return _table(site, 1)
+    return {**_whole_table(site), **_rows(_shown(site), 1)}
 
 
 def leaderboard_parts(site: Site) -> Iterator[Part]:
     """Yield the further pages of the table."""
-    for number in range(2, _table_pages(site) + 1):
+    shown, whole = _shown(site), _whole_table(site)
+    for number in range(2, _pages_of(shown) + 1):
         title = f"Leaderboard, page {number}"
-        yield Part(table_href(number), title, "index.html", _table(site, number))
+        yield Part(table_href(number), title, "index.html", {**whole, **_rows(shown, number)})
 
 
 def table_href(number: int) -> str:
@@ -114,22 +116,29 @@ def _shown(site: Site) -> list[BoardRow]:
     return [line for line in site.board.lines if line.status is Status.OK]
 
 
-def _table_pages(site: Site) -> int:
-    return max(1, -(-len(_shown(site)) // MOST_ROWS))
+def _pages_of(shown: Sequence[BoardRow]) -> int:
+    return max(1, -(-len(shown) // MOST_ROWS))
 
 
-def _table(site: Site, number: int) -> Context:
-    lines, shown, last = site.board.lines, _shown(site), _table_pages(site)
-    others = [line for line in lines if line.status is not Status.OK]
+def _rows(shown: Sequence[BoardRow], number: int) -> Context:
+    last = _pages_of(shown)
     return {
-        "columns": [column for column in site.board.columns if column.shown],
-        "arrows": ARROWS,
-        "better": BETTER,
         "lines": shown[(number - 1) * MOST_ROWS : number * MOST_ROWS],
         "number": number,
         "last": last,
         "before": table_href(number - 1) if number > 1 else "",
         "after": table_href(number + 1) if number < last else "",
+    }
+
+
+def _whole_table(site: Site) -> Context:
+    """Return what all pages of the table have in common."""
+    lines, shown = site.board.lines, _shown(site)
+    others = [line for line in lines if line.status is not Status.OK]
+    return {
+        "columns": [column for column in site.board.columns if column.shown],
+        "arrows": ARROWS,
+        "better": BETTER,
         "others": others[:MOST_ROWS],
         "more_others": max(0, len(others) - MOST_ROWS),
         "choices": choices_of(lines),
@@ -147,6 +156,7 @@ def pareto(site: Site) -> Context:
     lines = [line for line in site.board.lines if line.status is Status.OK]
     return {
         "tradeoff": default_tradeoff(site.board),
+        "draws": FRONTS,
         "axes": [column for column in site.board.columns if column.axis],
         "no_energy": _only_modelled_joules(site.board.columns, lines),
         "choices": {

@@ -7,7 +7,8 @@ const TEXT_COLUMNS = [
 ];
 const NO_RANKS = "Choose one hardware and one workload for ranks: other rows cannot be compared.";
 
-const view = { form: null, table: null, pager: null, state: {}, page: 0, asked: 0 };
+const view = { form: null, table: null, pager: null, state: {}, page: 0 };
+const drawLoaded = drawsWhenLoaded(tell);
 
 // Rows in order. Estimates come after what was measured and are never mixed with it; what was not
 // measured comes last, whichever way the rest goes.
@@ -93,18 +94,10 @@ function drawRank({ rank, shared, medal }) {
   return make("span", { class: `rank ${medal}`.trimEnd(), title }, text);
 }
 
-// Loads what the table shows, then draws it; a later choice overtakes an earlier one.
-async function draw() {
-  const asked = view.asked += 1;
+function draw() {
   const places = shownMetrics(view.state).map(([, place]) => place);
   const sorted = metricPlace(view.state.sort);
-  try {
-    await loadMetrics(sorted >= 0 ? [...places, sorted] : places);
-  } catch (error) {
-    tell(error.message);
-    return;
-  }
-  if (asked === view.asked) drawNow();
+  return drawLoaded(sorted >= 0 ? [...places, sorted] : places, drawNow);
 }
 
 function drawNow() {

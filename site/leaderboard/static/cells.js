@@ -1,8 +1,6 @@
 // The cells of the table, as cells.py makes them for the page without JavaScript.
 "use strict";
 
-const VERDICTS = { better: "better", worse: "worse", "no difference shown": "same" };
-
 // How the value of a row came about, or why there is none.
 function titleOf(place, row) {
   const cells = LEANBOARD.cells[place];
@@ -22,7 +20,7 @@ function gainOf(place, row) {
   const factor = LEANBOARD.metrics[place].direction === "lower" ? 1 / ratio : ratio;
   const verdict = textOf(cells.verdict, row);
   const doubted = textOf(cells.doubts, row) !== "";
-  return { factor, verdict, css: doubted ? "doubted" : VERDICTS[verdict] ?? "undecided", doubted };
+  return { factor, verdict, css: doubted ? "doubted" : LEANBOARD.verdicts[verdict], doubted };
 }
 
 // The whole sentence of a gain, for a pointer or a screen reader.

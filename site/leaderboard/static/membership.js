@@ -1,7 +1,7 @@
 // How sure a point's place on a front is: the same draws as metrics/front_membership.py.
 "use strict";
 
-const Z95 = 1.959964;
+const Z95 = 1.9599639845400536;
 
 // A value moved by a standard normal deviate within what its interval says.
 function movedBy({ value, low, high }, deviate) {

@@ -1,7 +1,8 @@
 // The Pareto page: which runs stand on the chosen axes, which are on the front, and the plot.
 "use strict";
 
-const explorer = { form: null, defaults: {}, asked: 0 };
+const explorer = { form: null, defaults: {} };
+const drawLoadedChoice = drawsWhenLoaded((text) => { document.getElementById("caption").textContent = text; });
 
 function chosenRows(state) {
   const { texts } = LEANBOARD;
@@ -113,17 +114,9 @@ function listItem(row, note) {
   return make("li", { "data-row": row }, link, " ", make("small", {}, note));
 }
 
-// Loads both axes, then draws; a later choice overtakes an earlier one.
-async function drawExplorer(state) {
-  const asked = explorer.asked += 1;
+function drawExplorer(state) {
   const places = [metricPlace(state.x), metricPlace(state.y)];
-  try {
-    await loadMetrics(places);
-  } catch (error) {
-    document.getElementById("caption").textContent = error.message;
-    return;
-  }
-  if (asked === explorer.asked) drawChoice(state, places);
+  return drawLoadedChoice(places, () => drawChoice(state, places));
 }
 
 function drawChoice(state, places) {

@@ -25,6 +25,21 @@ function loadMetric(place) {
   return arriving.get(place);
 }
 
+// Gives a function that loads metrics and then draws; a later call overtakes an earlier one.
+function drawsWhenLoaded(tell) {
+  let asked = 0;
+  return async (places, draw) => {
+    const mine = asked += 1;
+    try {
+      await loadMetrics(places);
+    } catch (error) {
+      tell(error.message);
+      return;
+    }
+    if (mine === asked) draw();
+  };
+}
+
 function loadScript(address) {
   return new Promise((done, failed) => {
     const script = make("script", { src: address });
