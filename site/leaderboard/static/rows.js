@@ -21,22 +21,28 @@ function loadMetrics(places) {
 
 function loadMetric(place) {
   if (LEANBOARD.cells[place]) return undefined;
-  if (!arriving.has(place)) arriving.set(place, loadScript(`data/metrics/${place}.js`));
+  if (!arriving.has(place)) {
+    const script = loadScript(`data/metrics/${place}.js`);
+    // One that failed is asked for again the next time.
+    script.catch(() => arriving.delete(place));
+    arriving.set(place, script);
+  }
   return arriving.get(place);
 }
 
-// Gives a function that loads metrics and then draws; a later call overtakes an earlier one.
+// Gives a function that loads metrics and then draws; a later call overtakes an earlier one. The
+// page is busy in between: what it shows is not yet what was asked for.
 function drawsWhenLoaded(tell) {
+  const main = document.querySelector("main");
   let asked = 0;
   return async (places, draw) => {
     const mine = asked += 1;
-    try {
-      await loadMetrics(places);
-    } catch (error) {
-      tell(error.message);
-      return;
-    }
-    if (mine === asked) draw();
+    main.setAttribute("aria-busy", "true");
+    const failed = await loadMetrics(places).catch((error) => error);
+    if (mine !== asked) return;
+    if (failed instanceof Error) tell(failed.message);
+    else draw();
+    main.removeAttribute("aria-busy");
   };
 }
 
