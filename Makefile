@@ -26,11 +26,9 @@ reproduce: setup ## Run a small sample of the published records again and judge 
 	$(BIN)/leanboard reproduce --sample 2
 
 benchmarks: setup ## Test the benchmark itself, on a quiet machine (four hours)
-	$(BIN)/python -m benchmarks.overhead
-	$(BIN)/python -m benchmarks.noise
-	$(BIN)/python -m benchmarks.twice
-	$(BIN)/python -m benchmarks.harness_table
-	$(BIN)/python -m benchmarks.harness_speed
+	@status=0; for name in overhead noise twice harness_table harness_speed; do \
+	  $(BIN)/python -m benchmarks.$$name || status=1; \
+	done; exit $$status
 
 test: setup ## Run every test, with a real model and a real browser
 	@bash .ci/browser.sh

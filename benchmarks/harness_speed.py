@@ -78,7 +78,7 @@ class Case:
 
 
 CASES = {
-    "hellaswag": Case({"hellaswag": {"num_fewshot": 0}}, 2.0, slices=4, rounds=2),
+    "hellaswag": Case({"hellaswag": {"num_fewshot": 0}}, 2.0, slices=1, rounds=6),
     "arc_challenge, 25-shot": Case({"arc_challenge": {"num_fewshot": 25}}, 4.0, slices=8, rounds=1),
     "mmlu, 5-shot": Case(
         {"mmlu_high_school_psychology": {"num_fewshot": 5}}, 4.0, slices=1, rounds=6

@@ -1,8 +1,9 @@
 """What leanboard adds to the times that it measures: against the same backend without it.
 
-Apart: leanboard's worker beside a process that runs the backend's own generate and holds no code
-of leanboard. Both are started anew for every launch, take turns in random order, and the one that
-waits is stopped. This is what a user would see; it includes how each process holds its memory.
+Apart: leanboard's worker, watched and with its energy counted as in a run, beside a process that
+runs the backend's own generate and holds no code of leanboard. Both are started anew for every
+launch, take turns in random order, and the one that waits is stopped. This is what a user would
+see; it includes how each process holds its memory.
 
 Together: both in one process by turns, with transformers on one loaded model. This is what the
 code adds.
@@ -33,12 +34,14 @@ from leanboard.metrics.trace import RequestTrace
 from leanboard.runners.backends.base import Request
 from leanboard.runners.backends.llama_context import FLASH_ATTENTION, ContextShape
 from leanboard.runners.block import Block
+from leanboard.runners.energy.probes import Probe, choose_probe
 from leanboard.runners.gguf_files import gguf_file
 from leanboard.runners.grid import blocks
 from leanboard.runners.isolate import Worker
 from leanboard.runners.launches import load_message
 from leanboard.runners.lock import measuring
 from leanboard.runners.machine.allocator import keep_freed_memory
+from leanboard.runners.machine.conditions import watch_for
 from leanboard.runners.prepare import prepare
 from leanboard.runners.progress import progress_on
 from leanboard.runners.wire import trace_from_wire
@@ -107,15 +110,16 @@ def samples(
 
 def apart(block: Block, launches: int, rounds: int) -> list[list[Times]]:
     """Measure in processes of their own, started anew for every launch."""
-    found = []
+    found, probe = [], choose_probe(block.spec.device)
     for number in range(launches):
-        with _processes(block) as sides:
+        with _processes(block, probe) as sides:
             found.append(list(samples(block, sides, rounds, number * rounds, f"{number}")))
     return found
 
 
 @contextmanager
-def _processes(block: Block) -> Iterator[tuple[Timed, Timed]]:
+def _processes(block: Block, probe: Probe) -> Iterator[tuple[Timed, Timed]]:
+    watch = watch_for(block.spec.device.kind)
     module, log = f"benchmarks.own_{block.spec.backend_name}", REPORTS / "overhead.log"
     with Worker("leanboard", log) as worker, OwnProcess(module, settings_of(block), log) as own:
         worker.call("load", _TIMEOUT_S, **load_message(block, block.baseline))
@@ -126,7 +130,10 @@ def _processes(block: Block) -> Iterator[tuple[Timed, Timed]]:
         def through_leanboard(text: str, tokens: int) -> Times:
             request = asdict(Request("overhead", text, tokens))
             worker.resume()
-            reply = worker.call("generate", _TIMEOUT_S, requests=[request])
+            mark = watch.start(worker.pid)
+            with probe.window():
+                reply = worker.call("generate", _TIMEOUT_S, requests=[request])
+                watch.stop(mark)
             worker.pause()
             return leanboard_times(trace_from_wire(reply["traces"][0]))
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from leanboard.runners.machine.environment import git_state
+
 REPORTS = Path("build/benchmarks")
 _WORDS = {True: "held", False: "not held", None: ""}
 
@@ -31,8 +33,11 @@ def write(name: str, lines: Sequence[Line], data: object) -> int:
     for line in lines:
         print(f"{line.claim:<{width}}  {line.figure:<34} {_WORDS[line.held].upper()}")
     REPORTS.mkdir(parents=True, exist_ok=True)
+    commit, edited = git_state(Path())
     report = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "commit": commit,
+        "edited": edited,
         "lines": [asdict(line) for line in lines],
         "data": data,
     }

@@ -19,6 +19,8 @@ from leanboard.runners import wire
 from leanboard.runners.machine.allocator import with_huge_pages
 
 _READ_BYTES = 1 << 16
+_SAME_NUMBERS = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""CUDA puts the fastest GPU first by itself, NVML goes by the bus: both must mean one device 0."""
 _LOG_TAIL_LINES = 5
 
 
@@ -53,7 +55,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
-                env=with_huge_pages(os.environ),
+                env=with_huge_pages(os.environ) | _SAME_NUMBERS,
                 # Ctrl-C is for the parent, which then ends its workers in order.
                 start_new_session=True,
             )

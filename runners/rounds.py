@@ -192,8 +192,6 @@ class Session:
             seen.windows.append(mixed_window(shown.window, traces, turn.number))
             seen.windows.append(decode_window(shown.window, traces, turn.number))
             seen.facts |= batch_facts(seen.facts, shown.reply)
-            if shown.window.reading.doubt is not None:
-                seen.note(shown.window.reading.doubt)
 
     def _round_trace(self, turn: Turn, shown: Shown) -> RoundTrace:
         peak = batch_facts({}, shown.reply).get("peak_memory_bytes")

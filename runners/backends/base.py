@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from leanboard.metrics.trace import Quantity, RequestTrace
+from leanboard.results.errors import ArmError
 from leanboard.runners.techniques.base import Technique
 
 if TYPE_CHECKING:
@@ -69,12 +71,24 @@ class BatchTimes:
         encoded_s: when their prompts had become token ids.
         token_s: arrival of each step's tokens.
         client_s: for each of these, the seconds of leanboard's own code since ``sent_s``.
+
+    Raises:
+        ArmError: if the clock went back in between: none of the times can then be trusted.
     """
 
     sent_s: float
     encoded_s: float
     token_s: tuple[float, ...]
     client_s: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse times that are not in order."""
+        for before_s, after_s in pairwise((self.sent_s, self.encoded_s, *self.token_s)):
+            if after_s < before_s:
+                raise ArmError(
+                    f"The clock went back by {before_s - after_s:.3g} s during a request: its "
+                    "times are worth nothing. Let no other program set this machine's clock."
+                )
 
     def trace(
         self, request: Request, prompt_tokens: int, output_ids: Sequence[int]

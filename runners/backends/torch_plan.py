@@ -145,7 +145,6 @@ def _fits(row: Sequence[Unit], unit: Unit, trunk: int) -> bool:
 def _row(spans: Sequence[Span], places: Sequence[int], trunk: int) -> Row:
     """Lay out the spans of a row as a stem and a tree."""
     sequences = {place: fed(spans[place]) for place in places}
-    # In the order of their tokens a branch ends before the next one begins.
     ordered = sorted(places, key=lambda place: (sequences[place], place))
     start = min(
         common_prefix(sequences[ordered[0]], sequences[ordered[-1]]),
@@ -155,7 +154,9 @@ def _row(spans: Sequence[Span], places: Sequence[int], trunk: int) -> Row:
         start = trunk
     tree = _Tree()
     reads = []
-    for place in ordered:
+    # The longest last: it reaches furthest and has all the others before it, so that whoever tries
+    # one span of the row tries both.
+    for place in sorted(ordered, key=lambda place: len(sequences[place])):
         path = tree.add(sequences[place][start:])
         first = len(spans[place].context) - 1 - start
         reads.append(Read(place, tuple(path[first:]), spans[place].continuation))

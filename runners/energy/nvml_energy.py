@@ -64,7 +64,7 @@ def find_counter() -> Counter:
     """Return the energy counter of CUDA's device 0, read once.
 
     Raises:
-        MeterError: without a driver, a device, or a counter.
+        MeterError: without a driver, a device, or a counter of this device alone.
     """
     library, handle = _first_gpu()
 
@@ -119,9 +119,12 @@ def _first_gpu() -> tuple[ModuleType, object]:
     if library is None:
         raise MeterError(str(reason))
     try:
-        return library, nvml.first_gpu(library)
+        handle = nvml.first_gpu(library)
     except library.NVMLError as error:
         raise MeterError(f"NVML does not show CUDA's device 0: {error}") from error
+    if nvml.mig_mode(library, handle):
+        raise MeterError("the GPU is divided (MIG), and its counters are of the whole card")
+    return library, handle
 
 
 def _instant_w(library: ModuleType, handle: object) -> float:

@@ -29,7 +29,8 @@ Others = Callable[[], int | None]
 
 OTHERS_UNKNOWN = (
     "it is not known whether others used the GPU: its joules are of the whole device, and the "
-    "driver does not say whose processes are on it"
+    "driver does not say whose processes are on it (in a container: start it with the host's "
+    "process numbers, --pid=host)"
 )
 
 
@@ -39,7 +40,6 @@ class Reading:
 
     Args:
         reason: why ``energy_j`` is ``None``.
-        doubt: what is not known of joules that stand; ``None`` if nothing.
     """
 
     started_s: float
@@ -48,11 +48,10 @@ class Reading:
     source: str
     provenance: Provenance
     reason: str | None = None
-    doubt: str | None = None
 
     def spoilt(self, reason: str) -> Reading:
         """Return the same without joules, for a reason."""
-        return replace(self, energy_j=None, reason=reason, doubt=None)
+        return replace(self, energy_j=None, reason=reason)
 
 
 class Window:
@@ -101,7 +100,8 @@ class Probe:
         refusals: why each better source was not taken, as ``source: reason``.
         others: how many processes of others use the device: its joules are then not of the arm.
             Asked when a window starts and when it ends: a process that comes and goes in between
-            is not seen, and its joules are counted as the arm's.
+            is not seen, and its joules are counted as the arm's. Where it cannot say, there are
+            no joules.
     """
 
     def __init__(
@@ -115,7 +115,6 @@ class Probe:
         self.clock = clock
         self._meter = meter
         self._others = others
-        self._others_unknown = False
         self._gone = meter.reason if isinstance(meter, NullMeter) else None
 
     @property
@@ -161,7 +160,6 @@ class Probe:
 
     def _open(self) -> str | None:
         """Start the meter; return why the window will not be valid, if that is known already."""
-        self._others_unknown = False
         if self._gone is not None:
             return self._gone
         try:
@@ -187,8 +185,7 @@ class Probe:
         if spoilt is not None:
             window.close(replace(blank, reason=spoilt))
         else:
-            doubt = OTHERS_UNKNOWN if self._others_unknown else None
-            window.close(replace(blank, energy_j=energy_j, doubt=doubt), drawn)
+            window.close(replace(blank, energy_j=energy_j), drawn)
 
     def _lost(self, error: MeterError) -> str:
         if isinstance(error, MeterGoneError):
@@ -198,8 +195,8 @@ class Probe:
     def _company(self, when: str) -> str | None:
         count = 0 if self._others is None else self._others()
         if count is None:
-            self._others_unknown = True
-        if not count:
+            return OTHERS_UNKNOWN
+        if count == 0:
             return None
         return (
             f"{count} other process{'es' * (count > 1)} used the GPU at the window's {when}: "

@@ -163,7 +163,7 @@ class Watch:
         """Return how many of the GPU's processes are not ours; ``None`` if unknown, or no GPU."""
         if self._gpu is None:
             return None
-        return other_processes(nvml.compute_pids(*self._gpu), ours)
+        return other_processes(nvml.process_ids(*self._gpu), ours)
 
     def _gpu_state(self, ours: Collection[int]) -> tuple[float | None, tuple[str, ...], int | None]:
         if self._gpu is None:
@@ -188,15 +188,15 @@ def watch_for(device_kind: str) -> Watch:
 def other_processes(pids: Collection[int] | None, ours: Collection[int]) -> int | None:
     """Return how many of the GPU's processes are not ours, ``None`` if that cannot be known.
 
-    Where none of ours is listed the driver numbers processes in another way (a container): of more
-    processes than we have, the surplus is surely of others; fewer say nothing.
+    Where none of ours is listed the driver numbers processes in another way (a container): as many
+    as we have are ours, and a surplus is of others; fewer say nothing.
     """
     if pids is None:
         return None
     foreign = [pid for pid in pids if pid not in ours]
     if len(foreign) < len(pids):
         return len(foreign)
-    return len(foreign) - len(ours) if len(foreign) > len(ours) else None
+    return len(foreign) - len(ours) if len(foreign) >= len(ours) else None
 
 
 def machine_ticks(proc: Path = Path("/proc")) -> MachineTicks | None:

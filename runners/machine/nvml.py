@@ -65,8 +65,8 @@ def _gpu(nvml: ModuleType, handle: object) -> Gpu:
     cuda = _call(nvml, "nvmlSystemGetCudaDriverVersion")
     capability = _call(nvml, "nvmlDeviceGetCudaComputeCapability", handle)
     mode = _call(nvml, "nvmlDeviceGetComputeMode", handle)
-    mig = _call(nvml, "nvmlDeviceGetMigMode", handle)
-    pids = compute_pids(nvml, handle)
+    mig = mig_mode(nvml, handle)
+    pids = process_ids(nvml, handle)
     return Gpu(
         name=str(nvml.nvmlDeviceGetName(handle)),
         memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
@@ -87,7 +87,7 @@ def _gpu(nvml: ModuleType, handle: object) -> Gpu:
         compute_capability=".".join(map(str, capability)) if capability is not None else None,
         compute_mode=_COMPUTE_MODES[mode] if mode in range(len(_COMPUTE_MODES)) else None,
         ecc=_flag(_call(nvml, "nvmlDeviceGetCurrentEccMode", handle)),
-        mig=_flag(mig[0]) if mig is not None else None,
+        mig=mig,
         pcie_generation=_call(nvml, "nvmlDeviceGetMaxPcieLinkGeneration", handle),
         pcie_width=_call(nvml, "nvmlDeviceGetMaxPcieLinkWidth", handle),
         temperature_c=_call(nvml, "nvmlDeviceGetTemperature", handle, _DIE),
@@ -140,13 +140,23 @@ def throttle_reasons(nvml: ModuleType, handle: object) -> tuple[str, ...] | None
     return tuple(name for bit, name in _THROTTLE_BITS.items() if int(bits) & bit)
 
 
-def compute_pids(nvml: ModuleType, handle: object) -> tuple[int, ...] | None:
-    """Return the processes that have a context on the GPU, as the driver numbers them.
+def process_ids(nvml: ModuleType, handle: object) -> tuple[int, ...] | None:
+    """Return the processes that compute or draw on the GPU, as the driver numbers them.
 
     In a container those may be numbers of the host, or none at all.
     """
-    processes = _call(nvml, "nvmlDeviceGetComputeRunningProcesses", handle)
-    return tuple(int(process.pid) for process in processes) if processes is not None else None
+    computing = _call(nvml, "nvmlDeviceGetComputeRunningProcesses", handle)
+    if computing is None:
+        return None
+    # A GPU for computing alone does not know of drawing.
+    drawing = _call(nvml, "nvmlDeviceGetGraphicsRunningProcesses", handle) or ()
+    return tuple(sorted({int(process.pid) for process in (*computing, *drawing)}))
+
+
+def mig_mode(nvml: ModuleType, handle: object) -> bool | None:
+    """Return whether the GPU is divided (MIG): its counters are then of the whole card."""
+    mode = _call(nvml, "nvmlDeviceGetMigMode", handle)
+    return bool(mode[0]) if mode is not None else None
 
 
 def first_gpu(nvml: ModuleType, environ: Mapping[str, str] = os.environ) -> object:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from leanboard.metrics.comparison import compare
-from leanboard.metrics.distributions import t_quantile
 from leanboard.metrics.metric import Missing
 from leanboard.metrics.pairs import PairedRatios
 from leanboard.metrics.registry import metric
+from leanboard.metrics.signed_rank import averages_left_out, ratio_interval
 from leanboard.metrics.stopping import relative_width, satisfied, widths
 from leanboard.metrics.trace import RequestObservation, RequestTrace
 
@@ -88,20 +88,42 @@ def test_every_watched_metric_must_be_narrow() -> None:
     assert not satisfied([narrow, narrow | {"ttft_s": 0.06}], TARGET)
 
 
+def intervals(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both ends of the interval of each row's middle: ``ratio_interval`` of many at once."""
+    n = logs.shape[1]
+    rows, columns = np.triu_indices(n)
+    averages = (logs[:, rows] + logs[:, columns]) / 2
+    places = [averages_left_out(n) - 1, len(rows) - averages_left_out(n)]
+    ends = np.partition(averages, places, axis=1)[:, places]
+    return ends[:, 0], ends[:, 1]
+
+
+def test_these_intervals_are_those_of_the_product() -> None:
+    logs = np.random.default_rng(3).normal(0.1, 0.2, (5, 12))
+    low, high = intervals(logs)
+    for row, *ends in zip(logs, np.exp(low), np.exp(high), strict=True):
+        found = ratio_interval(list(np.exp(row)))
+        assert found is not None
+        assert [found.low, found.high] == pytest.approx(ends)
+
+
+def relative(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return how wide intervals are, as shares of a ratio that lies in their middle."""
+    return np.asarray(2 * np.sinh((high - low) / 2))
+
+
 def stopped(logs: np.ndarray, looks: Sequence[int]) -> tuple[float, float, float]:
     """Follow the rule; return coverage of 0, mean number of launches, share that leaves out 0."""
     trials = len(logs)
     held, taken = np.zeros(trials, dtype=bool), np.zeros(trials, dtype=int)
     history: list[list[dict[str, float | None]]] = [[] for _ in range(trials)]
     for n in looks:
-        part = logs[:, :n]
-        centre = part.mean(axis=1)
-        reach = t_quantile(0.975, n - 1) * part.std(axis=1, ddof=1) / np.sqrt(n)
-        width = np.exp(reach) - np.exp(-reach)
+        low, high = intervals(logs[:, :n])
+        width = relative(low, high)
         for i in np.flatnonzero(taken == 0):
             history[i].append({"tpot_s": float(width[i])})
             if n == looks[-1] or satisfied(history[i], TARGET):
-                taken[i], held[i] = n, abs(centre[i]) <= reach[i]
+                taken[i], held[i] = n, low[i] <= 0 <= high[i]
     return float(held.mean()), float(taken.mean()), float(1 - held.mean())
 
 
@@ -116,18 +138,18 @@ def test_stopping_keeps_the_coverage(spread: float, looks: Sequence[int]) -> Non
     assert 0.94 - 0.0104 <= covered <= 0.96 + 0.0104
 
 
-def test_stopping_at_the_first_narrow_interval_would_not_keep_it() -> None:
-    chance = np.random.default_rng(5)
-    logs = chance.normal(0, 0.035, (4000, 32))
-    held = np.zeros(4000, dtype=bool)
-    going = np.ones(4000, dtype=bool)
-    for n in range(8, 33, 8):
-        part = logs[:, :n]
-        reach = t_quantile(0.975, n - 1) * part.std(axis=1, ddof=1) / np.sqrt(n)
-        ends = going & ((2 * np.sinh(reach) <= TARGET) | (n == 32))
-        held[ends] = (np.abs(part.mean(axis=1)) <= reach)[ends]
+def test_stopping_at_the_first_narrow_interval_would_keep_it_less_often() -> None:
+    trials, looks = 10_000, range(6, 31, 6)
+    logs = np.random.default_rng(5).normal(0, 0.04, (trials, looks[-1]))
+    held = np.zeros(trials, dtype=bool)
+    going = np.ones(trials, dtype=bool)
+    for n in looks:
+        low, high = intervals(logs[:, :n])
+        ends = going & ((relative(low, high) <= TARGET) | (n == looks[-1]))
+        held[ends] = ((low <= 0) & (high >= 0))[ends]
         going &= ~ends
-    assert held.mean() < 0.94
+    covered, _, _ = stopped(logs, looks)
+    assert held.mean() < covered - 0.003
 
 
 def test_launches_that_differ_are_covered_by_their_means_and_not_by_their_rounds() -> None:

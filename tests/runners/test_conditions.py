@@ -176,7 +176,9 @@ def test_a_driver_that_says_nothing_gives_nothing(fake: FakeMachine) -> None:
         ([1], {1, 2}, 0),
         # Numbers of the host, none of ours: three processes and two of ours leave one for sure.
         ([901, 902, 903], {1, 2}, 1),
-        ([901, 902], {1, 2}, None),
+        # As many as ours are ours; of fewer it cannot be told whose they are.
+        ([901, 902], {1, 2}, 0),
+        ([901], {1, 2}, None),
         ([], {1}, None),
         (None, {1}, None),
     ],

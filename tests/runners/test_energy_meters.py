@@ -429,6 +429,15 @@ class TestNvmlPower:
         install(Card(field_error=3, architecture=4))
         assert nvml_energy.find_power().resolution_s == 0.1
 
+    def test_a_divided_gpu_has_no_counter_of_its_own(self, install: Callable[[Card], None]) -> None:
+        card = Card()
+        card.nvmlDeviceGetMigMode = lambda _: (1, 1)  # type: ignore[attr-defined]
+        install(card)
+        with pytest.raises(MeterError, match="its counters are of the whole card"):
+            nvml_energy.open_power()
+        card.nvmlDeviceGetMigMode = lambda _: (0, 0)  # type: ignore[attr-defined]
+        assert nvml_energy.find_power().read() == (70.5,)
+
     def test_no_sensor_is_a_reason(self, install: Callable[[Card], None]) -> None:
         install(Card(field_error=3, usage=False))
         with pytest.raises(MeterError, match="the GPU's power cannot be read: Not Supported"):

@@ -167,7 +167,18 @@ def test_a_library_of_another_version_gives_nothing() -> None:
         nvmlDeviceGetComputeRunningProcesses=mismatch,
         NVMLLibraryMismatchError=NVMLLibraryMismatchError,
     )
-    assert nvml.compute_pids(library, 0) is None
+    assert nvml.process_ids(library, 0) is None
+
+
+def test_a_process_that_draws_uses_the_gpu_too() -> None:
+    def processes(*pids: int) -> Callable[[object], list[SimpleNamespace]]:
+        return lambda _: [SimpleNamespace(pid=pid) for pid in pids]
+
+    computing = {"nvmlDeviceGetComputeRunningProcesses": processes(7, 9)}
+    drawing = {"nvmlDeviceGetGraphicsRunningProcesses": processes(8, 9)}
+    assert nvml.process_ids(driver(**computing), 0) == (7, 9)
+    assert nvml.process_ids(driver(**computing, **drawing), 0) == (7, 8, 9)
+    assert nvml.process_ids(driver(**drawing), 0) is None
 
 
 def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,39 +159,28 @@ class TestOthers:
         assert first.reason == f"{reason}: its joules are of the whole device"
         assert second.energy_j == 6.0
 
-    def test_nobody_else_leaves_the_joules_without_doubt(self) -> None:
+    def test_nobody_else_leaves_the_joules(self) -> None:
         meter = ReplayMeter([5.0], "nvml-energy", Provenance.MEASURED)
-        reading = read(Probe(meter, Ticks(), others=lambda: 0))
-        assert (reading.energy_j, reading.doubt) == (5.0, None)
+        assert read(Probe(meter, Ticks(), others=lambda: 0)).energy_j == 5.0
 
-    @pytest.mark.parametrize("counts", [[None, 0], [0, None], [None, None]])
-    def test_where_it_is_not_known_the_joules_stand_and_say_so(
-        self, counts: list[int | None]
-    ) -> None:
-        found = iter([*counts, 0, 0])
+    @pytest.mark.parametrize("counts", [[None], [0, None]], ids=["start", "end"])
+    def test_where_it_is_not_known_there_are_no_joules(self, counts: list[int | None]) -> None:
+        found = iter(counts)
         meter = ReplayMeter([5.0, 6.0], "nvml-energy", Provenance.MEASURED)
-        probe = Probe(meter, Ticks(), others=lambda: next(found))
+        probe = Probe(meter, Ticks(), others=lambda: next(found, 0))
         first, second = read(probe), read(probe)
-        assert (first.energy_j, first.reason) == (5.0, None)
-        assert str(first.doubt).startswith("it is not known whether others used the GPU")
-        assert (second.energy_j, second.doubt) == (6.0, None)
+        assert (first.energy_j, first.reason) == (None, OTHERS_UNKNOWN)
+        assert second.energy_j == 6.0
 
-    def test_joules_that_do_not_stand_are_not_in_doubt(self) -> None:
-        counts = iter([None, 1])
-        meter = ReplayMeter([5.0], "nvml-energy", Provenance.MEASURED)
-        reading = read(Probe(meter, Ticks(), others=lambda: next(counts)))
-        assert (reading.energy_j, reading.doubt) == (None, None)
-        assert str(reading.reason).startswith("1 other process used the GPU")
-
-    def test_a_part_is_as_doubtful_as_its_window(self) -> None:
+    def test_a_part_of_such_a_window_has_none_either(self) -> None:
         world = World((0.0, 100.0))
         gauge = CounterGauge("nvml-energy", (world.counter(update_s=0.02),), 0.02, 0.05)
         meter = SampledMeter(gauge, world.clock, world.sampler)
         probe = Probe(meter, world.clock, others=lambda: None)
         with probe.window() as window:
             world.wait(6.0)
-        assert window.part(2.0, 4.0).doubt == window.reading.doubt == OTHERS_UNKNOWN
-        assert window.part(2.0, 9.0).doubt is None
+        assert window.part(2.0, 4.0).energy_j is None
+        assert window.part(2.0, 4.0).reason == OTHERS_UNKNOWN
 
 
 class TestParts:
