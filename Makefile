@@ -25,12 +25,16 @@ bench: setup ## Run the quickstart suite on a real model, then build the site
 reproduce: setup ## Run a small sample of the published records again and judge them
 	$(BIN)/leanboard reproduce --sample 2
 
-benchmarks: setup ## Test the benchmark itself, on a quiet machine (four hours)
+benchmarks: setup ## Test the benchmark itself and the site, on a quiet machine (four hours)
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.noise
 	$(BIN)/python -m benchmarks.twice
 	$(BIN)/python -m benchmarks.harness_table
 	$(BIN)/python -m benchmarks.harness_speed
+	$(BIN)/python -m benchmarks.site_scale
+	$(BIN)/python -m benchmarks.site_scale --timed
+	$(BIN)/python -m benchmarks.site_scale --records 100000
+	$(BIN)/python -m benchmarks.site_quality
 
 test: setup ## Run every test, with a real model and a real browser
 	@bash .ci/browser.sh

@@ -110,7 +110,7 @@ def table_of(columns: Mapping[str, pa.DataType], rows: Iterable[Cells]) -> pa.Ta
 
 
 def chunks_of(columns: Iterable[str], rows: Iterable[Cells]) -> Iterator[Chunk]:
-    """Yield the columns of ``CHUNK_ROWS`` rows at a time, at least once; missing cells are empty."""
+    """Yield the columns of ``CHUNK_ROWS`` rows at a time, at least once; cells may be empty."""
     names, left = list(columns), iter(rows)
     taken = list(islice(left, CHUNK_ROWS))
     while True:
