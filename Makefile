@@ -25,8 +25,9 @@ bench: setup ## Run the quickstart suite on a real model, then build the site
 reproduce: setup ## Run a small sample of the published records again and judge them
 	$(BIN)/leanboard reproduce --sample 2
 
-benchmarks: setup ## Test the benchmark itself, on a quiet machine (four hours)
-	@status=0; for name in overhead noise twice harness_table harness_speed; do \
+benchmarks: setup ## Test the benchmark itself and the site, on a quiet machine (four hours)
+	@status=0; for name in overhead noise twice harness_table harness_speed \
+	  site_scale "site_scale --timed" "site_scale --records 100000" site_quality; do \
 	  $(BIN)/python -m benchmarks.$$name || status=1; \
 	done; exit $$status
 

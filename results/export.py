@@ -1,6 +1,7 @@
 """Records as tables to download, as Parquet and CSV: runs long and wide, and comparisons.
 
-The same records give the same bytes. Exports are derived from records and never edited.
+The same records give the same bytes. Exports are derived from records and never edited. They are
+written chunk by chunk: a table of millions of rows is never whole in memory.
 """
 
 from __future__ import annotations
@@ -9,18 +10,25 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leanboard.results.data_dictionary import DICTIONARY_COLUMNS, data_dictionary
-from leanboard.results.export_comparisons import comparison_table
-from leanboard.results.export_runs import long_table, wide_table
-from leanboard.results.files import write_failed, write_whole
+from leanboard.results.export_cells import TEXT, Cells, Chunk, chunks_of
+from leanboard.results.export_comparisons import COMPARISONS, comparison_rows, comparison_table
+from leanboard.results.export_runs import (
+    LONG,
+    long_rows,
+    long_table,
+    wide_columns,
+    wide_row,
+    wide_table,
+)
+from leanboard.results.files import whole_file, write_failed
 from leanboard.results.store import Entry, Loaded
-from leanboard.results.table import table
+from leanboard.results.table import Row, table
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -43,29 +51,29 @@ def comparison_frame(entries: Iterable[Entry]) -> pd.DataFrame:
     return _frame(comparison_table(entries))
 
 
-def write_exports(loaded: Loaded, folder: Path) -> list[Path]:
+def write_exports(loaded: Loaded, folder: Path, rows: Sequence[Row] | None = None) -> list[Path]:
     """Write the tables as Parquet and CSV, and the data dictionary; return the files.
+
+    Args:
+        loaded: the records.
+        folder: where the files go; made if need be.
+        rows: the joined rows of these records, where they are at hand.
 
     Raises:
         LeanboardError: if the folder cannot be written.
     """
-    rows = table(loaded.entries)
-    tables = {
-        "comparisons": comparison_table(loaded.entries),
-        "results-long": long_table(loaded.entries),
-        "results-wide": wide_table(rows),
-    }
-    files = {"data-dictionary.csv": _csv(DICTIONARY_COLUMNS, data_dictionary(rows))}
-    for name, content in tables.items():
-        files[f"{name}.parquet"] = _parquet(content)
-        files[f"{name}.csv"] = _csv(content.column_names, content.to_pylist())
+    joined = table(loaded.entries) if rows is None else rows
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, data in sorted(files.items()):
-            write_whole(folder / name, data)
+        files = [
+            *_write(folder / "comparisons", COMPARISONS, comparison_rows(loaded.entries)),
+            _write_dictionary(folder / "data-dictionary.csv", joined),
+            *_write(folder / "results-long", LONG, long_rows(loaded.entries)),
+            *_write(folder / "results-wide", wide_columns(joined), map(wide_row, joined)),
+        ]
     except OSError as error:
         raise write_failed(error, folder) from error
-    return [folder / name for name in sorted(files)]
+    return sorted(files)
 
 
 def _frame(content: pa.Table) -> pd.DataFrame:
@@ -73,22 +81,53 @@ def _frame(content: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _parquet(content: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(content, sink, compression="zstd", compression_level=3)
-    return sink.getvalue()
+def _write(stem: Path, columns: Mapping[str, pa.DataType], rows: Iterable[Cells]) -> list[Path]:
+    """Write a table as Parquet and as CSV, and return both files."""
+    schema = pa.schema(list(columns.items()))
+    parquet, text = (stem.with_name(f"{stem.name}.{ending}") for ending in ("parquet", "csv"))
+    with (
+        whole_file(text) as lines,
+        whole_file(parquet) as sink,
+        pq.ParquetWriter(sink, schema, compression="zstd", compression_level=3) as writer,
+    ):
+        lines.write(_csv_head(columns))
+        for chunk in chunks_of(columns, rows):
+            lines.write(_csv_lines(chunk, columns))
+            writer.write_table(pa.Table.from_pydict(chunk, schema=schema))
+    return [parquet, text]
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _write_dictionary(path: Path, rows: Sequence[Row]) -> Path:
+    columns = dict.fromkeys(DICTIONARY_COLUMNS, TEXT)
+    with whole_file(path) as lines:
+        lines.write(_csv_head(columns))
+        for chunk in chunks_of(columns, data_dictionary(rows)):
+            lines.write(_csv_lines(chunk, columns))
+    return path
+
+
+def _csv_head(columns: Iterable[str]) -> bytes:
+    return _csv([[_csv_text(name) for name in columns]])
+
+
+def _csv_lines(chunk: Chunk, columns: Mapping[str, pa.DataType]) -> bytes:
+    safe = [
+        _csv_column(chunk[name]) if kind == TEXT else chunk[name] for name, kind in columns.items()
+    ]
+    return _csv(zip(*safe, strict=True))
+
+
+def _csv(rows: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_csv_cell(name) for name in columns])
-    writer.writerows([_csv_cell(row[name]) for name in columns] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
-def _csv_cell(value: object) -> object:
+def _csv_column(texts: Sequence[str | None]) -> list[str | None]:
+    safe = {text: None if text is None else _csv_text(text) for text in set(texts)}
+    return [safe[text] for text in texts]
+
+
+def _csv_text(text: str) -> str:
     """Keep a spreadsheet from reading text as a formula (OWASP, CSV injection)."""
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,10 @@ from leanboard.results.schema import AccuracyCell, Comparison, Measurement, Reco
 from leanboard.results.store import Entry
 
 Cells = dict[str, Any]
+Chunk = dict[str, list[Any]]
+"""Columns of some rows of a table."""
+
+CHUNK_ROWS = 50_000
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 IDENTITY: dict[str, pa.DataType] = {
@@ -96,9 +101,23 @@ def in_place(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=place)
 
 
-def table_of(columns: Mapping[str, pa.DataType], rows: Sequence[Cells]) -> pa.Table:
+def table_of(columns: Mapping[str, pa.DataType], rows: Iterable[Cells]) -> pa.Table:
     """Return a table with these columns in their order; cells that a row lacks are empty."""
-    return pa.Table.from_pylist(list(rows), schema=pa.schema(list(columns.items())))
+    schema = pa.schema(list(columns.items()))
+    return pa.concat_tables(
+        pa.Table.from_pydict(chunk, schema=schema) for chunk in chunks_of(columns, rows)
+    )
+
+
+def chunks_of(columns: Iterable[str], rows: Iterable[Cells]) -> Iterator[Chunk]:
+    """Yield the columns of ``CHUNK_ROWS`` rows at a time, at least once; cells may be empty."""
+    names, left = list(columns), iter(rows)
+    taken = list(islice(left, CHUNK_ROWS))
+    while True:
+        yield {name: [row.get(name) for row in taken] for name in names}
+        taken = list(islice(left, CHUNK_ROWS))
+        if not taken:
+            return
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -24,7 +24,7 @@ from leanboard.results.export_cells import (
 from leanboard.results.schema import Comparison
 from leanboard.results.store import Entry
 
-_COLUMNS = {
+COMPARISONS = {
     **IDENTITY,
     "workload": TEXT,
     "task": TEXT,
@@ -65,10 +65,16 @@ _UNITS = {m.name: m.unit for m in METRICS} | {name: c.unit for name, c in DERIVE
 
 def comparison_table(entries: Iterable[Entry]) -> pa.Table:
     """Return one row a candidate's run and comparison, in the order of the record."""
-    return table_of(_COLUMNS, [row for entry in in_place(entries) for row in _rows(entry)])
+    return table_of(COMPARISONS, comparison_rows(entries))
 
 
-def _rows(entry: Entry) -> Iterator[Cells]:
+def comparison_rows(entries: Iterable[Entry]) -> Iterator[Cells]:
+    """Yield the rows of that table."""
+    for entry in in_place(entries):
+        yield from _rows_of(entry)
+
+
+def _rows_of(entry: Entry) -> Iterator[Cells]:
     record = entry.record
     common = {**identity_cells(record, entry.origin), **asked_cells(record)}
     for comparison in record.comparisons:

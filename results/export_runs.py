@@ -28,7 +28,7 @@ from leanboard.results.schema import Measurement
 from leanboard.results.store import Entry
 from leanboard.results.table import Row
 
-_LONG = {
+LONG = {
     **IDENTITY,
     "workload": TEXT,
     "task": TEXT,
@@ -66,10 +66,16 @@ _PROVENANCE = "__provenance"
 
 def long_table(entries: Iterable[Entry]) -> pa.Table:
     """Return one row a record and metric; a run without measurements has one row with none."""
-    return table_of(_LONG, [row for entry in in_place(entries) for row in _long_rows(entry)])
+    return table_of(LONG, long_rows(entries))
 
 
-def _long_rows(entry: Entry) -> Iterator[Cells]:
+def long_rows(entries: Iterable[Entry]) -> Iterator[Cells]:
+    """Yield the rows of that table."""
+    for entry in in_place(entries):
+        yield from _rows_of(entry)
+
+
+def _rows_of(entry: Entry) -> Iterator[Cells]:
     record = entry.record
     common = {
         **identity_cells(record, entry.origin),
@@ -89,13 +95,19 @@ def _measured(measurement: Measurement) -> Cells:
 
 def wide_table(rows: Sequence[Row]) -> pa.Table:
     """Return one row a timed cell, a column a metric, and its provenance in a second column."""
+    return table_of(wide_columns(rows), map(wide_row, rows))
+
+
+def wide_columns(rows: Sequence[Row]) -> dict[str, pa.DataType]:
+    """Return the columns of that table with their types."""
     columns = dict(_WIDE)
     for name in in_order(_metric_columns(rows)):
         columns |= {name: REAL, name + _PROVENANCE: TEXT}
-    return table_of(columns, [_wide_row(row) for row in rows])
+    return columns
 
 
-def _wide_row(row: Row) -> Cells:
+def wide_row(row: Row) -> Cells:
+    """Return the cells of a row of that table."""
     error = row.record.error
     cells = identity_cells(row.record, row.origin) | {
         "threads": row.cell.device.threads,

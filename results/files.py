@@ -5,21 +5,35 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from leanboard.results.errors import LeanboardError
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name in its folder, sync it, rename it, sync the folder.
+    """Write a file so that it is there whole or not at all.
 
     Raises:
-        OSError: if that fails; the temporary file is gone then.
+        OSError: if that fails; nothing is left behind then.
+    """
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file with a temporary name; at the end sync it, rename it, sync the folder.
+
+    Raises:
+        OSError: if that fails; the temporary file is gone then, as after any other error.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from leanboard import results
-from leanboard.results.store import Loaded, read_stores
+from leanboard.results.loading import load_lean
+from leanboard.results.store import Loaded, Origin, read_stores
 
 
 def published_root() -> Path:
@@ -15,4 +16,13 @@ def published_root() -> Path:
 
 def load_all(local: Path) -> Loaded:
     """Read the published records and the local ones under ``local``."""
-    return read_stores([(published_root(), "published"), (local, "local")])
+    return read_stores(_stores(local))
+
+
+def load_for_board(local: Path, processes: int | None = None) -> Loaded:
+    """Read the same, lean: without samples, and with little memory for each record."""
+    return load_lean(_stores(local), processes)
+
+
+def _stores(local: Path) -> list[tuple[Path, Origin]]:
+    return [(published_root(), "published"), (local, "local")]

@@ -154,7 +154,7 @@ def _compared(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
 
 def _rules(record: Record, ruling: Mapping[str, Task]) -> bool:
     task = task_of(record)
-    return _variant(task) == _variant(ruling[task.name])
+    return task is ruling[task.name] or _variant(task) == _variant(ruling[task.name])
 
 
 def _variant(task: Task) -> str:

@@ -85,6 +85,17 @@ class Store:
             raise write_failed(error, self.root) from error
         return path
 
+    def read(self, path: Path) -> Record:
+        """Return the record in a file of this store.
+
+        Raises:
+            RecordError: if it cannot be read, or does not lie where it belongs.
+        """
+        record = read_record(path)
+        if path != self.path_of(record):
+            raise _misplaced(record)
+        return record
+
     def entries(self) -> Iterator[Entry]:
         """Yield the readable records, ordered by path."""
         yield from self.load().entries
@@ -95,9 +106,7 @@ class Store:
         paths, problems = find_records(self.root)
         for path in paths:
             try:
-                record = read_record(path)
-                if path != self.path_of(record):
-                    raise _misplaced(record)
+                record = self.read(path)
             except RecordError as error:
                 problems.append(Problem(path, str(error)))
             else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from leanboard.metrics.gate import Gate
 from leanboard.results.derive import Joined, derived_columns
 from leanboard.results.gates import REQUANTISED, gate_of
+from leanboard.results.lean import Lean
 from leanboard.results.reliability import Reliability, causes, reliability_of
 from leanboard.results.schema import (
     AccuracyCell,
@@ -131,8 +132,9 @@ def table(entries: Iterable[Entry]) -> tuple[Row, ...]:
             latest[key] = (entry, record.cell)
     known = {origin: groups(records) for origin, records in scored.items()}
     runs = {(e.record.machine_id, e.record.run_id): e.record for e in ordered}
+    lean = Lean()
     rows = [
-        _row(entry, cell, known.get(entry.origin, {}).get(group_key(cell)), runs)
+        _row(entry, cell, known.get(entry.origin, {}).get(group_key(cell)), runs, lean)
         for entry, cell in latest.values()
     ]
     return tuple(sorted(rows, key=_row_order))
@@ -157,14 +159,22 @@ def _row_order(row: Row) -> tuple[str | bool, ...]:
 
 
 def _row(
-    entry: Entry, cell: PerformanceCell, group: Group | None, runs: Mapping[tuple[str, str], Record]
+    entry: Entry,
+    cell: PerformanceCell,
+    group: Group | None,
+    runs: Mapping[tuple[str, str], Record],
+    lean: Lean,
 ) -> Row:
     record = entry.record
     scores = arm_scores(group, cell, record.machine_id)
     compared = next((c.baseline_run for c in record.comparisons), "")
     baseline = runs.get((record.machine_id, compared))
     joined = Joined(record, scores.records, scores.macro, baseline, scores.compared)
-    measured = {**record.measurements, **scores.measurements, **derived_columns(joined)}
+    measured = {
+        **record.measurements,
+        **lean.named(scores.measurements),
+        **lean.measurements(derived_columns(joined)),
+    }
     warnings = dict.fromkeys(w for part in (record, *scores.records) for w in part.warnings)
     gate = gate_of(scores.macro, warnings)
     if any(score.machine_id != record.machine_id for score in scores.records):

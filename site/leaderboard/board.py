@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from leanboard.leaderboard.cells import BoardCell, cell_of
 from leanboard.leaderboard.columns import Column, columns_of
@@ -26,6 +26,9 @@ JOULES = "energy_per_output_token_j"
 NO_JOULES = "none"
 MOST_ROWS = 200
 """Rows that a page shows at once, with or without JavaScript."""
+
+MOST_RUN_PAGES = 10_000
+"""Records up to which every run has a page of its own; more of them share one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +83,32 @@ class Board:
         rows: the joined rows.
         columns: the metric columns that any row has a value in.
         lines: the rows as they are printed, in the same order.
+        one_page: whether all runs share a page, as there are too many for one each.
     """
 
     loaded: Loaded
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     lines: tuple[BoardRow, ...]
+    one_page: bool = False
 
 
-def board_of(loaded: Loaded) -> Board:
-    """Return the board of what was read from the stores."""
+def board_of(loaded: Loaded, most_run_pages: int = MOST_RUN_PAGES) -> Board:
+    """Return the board of what was read from the stores.
+
+    Args:
+        loaded: the records.
+        most_run_pages: records up to which every run has a page of its own.
+    """
+    one_page = len(loaded.entries) > most_run_pages
     rows = table(loaded.entries)
     columns = columns_of(rows)
     unrests = _unrests(loaded, rows)
     lines = tuple(
-        _line(row, variant, unrest)
+        _line(row, variant, unrest, one_page=one_page)
         for row, variant, unrest in zip(rows, variants(rows), unrests, strict=True)
     )
-    return Board(loaded, rows, columns, lines)
+    return Board(loaded, rows, columns, lines, one_page)
 
 
 def run_place(record: Record) -> str:
@@ -105,8 +116,15 @@ def run_place(record: Record) -> str:
     return f"{record.machine_id}/{record.cell_id}/{record.run_id}"
 
 
-def run_href(record: Record) -> str:
-    """Return the address of a run's page relative to the site's root."""
+def run_href(record: Record, *, one_page: bool = False) -> str:
+    """Return the address of a run's page relative to the site's root.
+
+    Args:
+        record: the run's record.
+        one_page: whether all runs share a page, which then shows this one.
+    """
+    if one_page:
+        return f"run.html#{urlencode({'run': run_place(record)}, safe='/')}"
     return quote(f"runs/{run_place(record)}.html")
 
 
@@ -126,7 +144,7 @@ def _unrests(loaded: Loaded, rows: Sequence[Row]) -> list[str]:
     return [unrest_of(row.record, baseline_of(row.record, runs)) for row in rows]
 
 
-def _line(row: Row, variant: Variant, unrest: str) -> BoardRow:
+def _line(row: Row, variant: Variant, unrest: str, *, one_page: bool) -> BoardRow:
     record, error, model = row.record, row.record.error, row.cell.model
     unstable = row.stability is Reliability.UNSTABLE
     return BoardRow(
@@ -154,7 +172,7 @@ def _line(row: Row, variant: Variant, unrest: str) -> BoardRow:
         one_process=any(in_one_process(comparison) for comparison in record.comparisons),
         joules=_joules(row),
         gate=gate_mark(row.gate),
-        href=run_href(record),
+        href=run_href(record, one_page=one_page),
     )
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from leanboard.leaderboard.board import Board, board_of, run_href, run_place
-from leanboard.leaderboard.charts import Plot
+from leanboard.leaderboard.board import MOST_RUN_PAGES, Board, board_of, run_place
 from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import quantity
 from leanboard.leaderboard.pages import PAGES, Download, Page, Part, Site, in_order
-from leanboard.leaderboard.runs import Link, RunPage, neighbours_of, run_page
-from leanboard.leaderboard.samples import sample_plots
-from leanboard.results.errors import LeanboardError, RecordError
+from leanboard.leaderboard.run_files import RunFiles
+from leanboard.leaderboard.runs import neighbours_of
+from leanboard.results.errors import LeanboardError
 from leanboard.results.export import write_exports
-from leanboard.results.store import Entry, Loaded, Problem, traces_path
+from leanboard.results.parallel import processes_for, started
+from leanboard.results.store import Entry, Loaded, Problem
 
 _HERE = Path(__file__).parent
 _MARK = ".leanboard-site"
@@ -47,6 +47,7 @@ class BuildReport:
         rows: rows of the leaderboard.
         records: records that are shown; the same one in two stores counts once.
         problems: records that were skipped and trace files that could not be used.
+        one_page: whether all runs share the page ``run.html``, as there are too many for one each.
     """
 
     folder: Path
@@ -54,72 +55,75 @@ class BuildReport:
     rows: int
     records: int
     problems: tuple[Problem, ...]
+    one_page: bool = False
 
 
-def build_site(loaded: Loaded, folder: Path, pages: Sequence[Page] = PAGES) -> BuildReport:
+def build_site(
+    loaded: Loaded,
+    folder: Path,
+    pages: Sequence[Page] = PAGES,
+    *,
+    processes: int | None = None,
+    most_run_pages: int = MOST_RUN_PAGES,
+) -> BuildReport:
     """Write the site of these records into a folder, in place of the site that was there.
 
     Nothing of the old site is touched before the new one is whole.
+
+    Args:
+        loaded: the records, which may be lean ones.
+        folder: where the site goes.
+        pages: the pages of its navigation.
+        processes: how many build; ``None`` for as many as the number of records is worth. The
+            bytes do not depend on it.
+        most_run_pages: records up to which every run has a page of its own.
 
     Raises:
         LeanboardError: if the folder holds something else, or cannot be written.
     """
     _refuse_foreign(folder)
     unique, problems = _one_a_place(loaded)
+    working = processes_for(len(unique.entries), processes)
     try:
         with _swapped_in(folder) as draft:
-            return _write(unique, problems, draft, folder, pages)
+            board = board_of(unique, most_run_pages)
+            found = _write(board, draft, pages, working)
+            names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*.html"))
     except OSError as error:
         message = (
             f"the site cannot be written to {folder} ({error.strerror}): check the disk's space "
             "and the folder's permissions, then build again"
         )
         raise LeanboardError(message) from error
+    return BuildReport(
+        folder=folder,
+        pages=tuple(names),
+        rows=len(board.lines),
+        records=len(unique.entries),
+        problems=(*unique.problems, *problems, *found),
+        one_page=board.one_page,
+    )
 
 
-def _write(
-    loaded: Loaded,
-    problems: Sequence[Problem],
-    draft: Path,
-    folder: Path,
-    pages: Sequence[Page],
-) -> BuildReport:
-    board = board_of(loaded)
+def _write(board: Board, draft: Path, pages: Sequence[Page], processes: int) -> list[Problem]:
+    """Write all files; return what was wrong with traces.
+
+    The runs and the data of metrics are written by all processes, the pages by this one.
+    """
     shutil.copytree(_HERE / "static", draft / "static")
-    _write_data(board, draft / "data")
     (draft / _MARK).write_text("made by leanboard; replaced whole by the next build\n")
-    exports = _exports(loaded, draft / "downloads")
-    templates = _templates(in_order(pages), board)
-    site = Site(board, exports)
-    for page in in_order(pages):
-        for part in page.parts(site):
-            target = draft / part.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(_render(templates, page, part), encoding="utf-8")
-    found = [*loaded.problems, *problems]
-    for entry, run in zip(loaded.entries, _runs(board, draft, found), strict=True):
-        target = draft / "runs" / f"{run_place(entry.record)}.html"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        text = templates.get_template("run.html").render(run=run, root="../../../", slug="run")
-        target.write_text(text, encoding="utf-8")
-    names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*.html"))
-    shown = len(loaded.entries)
-    return BuildReport(folder, tuple(names), len(board.lines), shown, tuple(found))
-
-
-def _runs(board: Board, draft: Path, problems: list[Problem]) -> Iterator[RunPage]:
-    neighbours = neighbours_of(board)
-    for entry in board.loaded.entries:
-        links = [_copy_record(entry, draft)]
-        plots: tuple[tuple[str, Plot], ...] = ()
-        try:
-            traces = _checked_traces(entry)
-            if traces is not None:
-                plots = sample_plots(traces)
-                links.append(_copy_traces(entry, traces, draft))
-        except RecordError as error:
-            problems.append(Problem(traces_path(entry.path), str(error)))
-        yield run_page(entry, neighbours, plots, tuple(links))
+    ordered, entries = in_order(pages), board.loaded.entries
+    templates = _templates(ordered, board)
+    runs = RunFiles(draft, templates, neighbours_of(board), board.one_page)
+    with started([*runs.tasks(entries), *_data_tasks(board, draft / "data")], processes) as rest:
+        site = Site(board, _exports(board, draft / "downloads"))
+        for page in ordered:
+            for part in page.parts(site):
+                _write_part(templates, page.slug, part, draft)
+        if board.one_page:
+            _write_part(templates, "run", Part("run.html", "Run", "one_run.html", {}), draft)
+        found = [problem for part in rest() for problem in part]
+    return sorted(found, key=lambda problem: problem.path)
 
 
 def _templates(pages: Sequence[Page], board: Board) -> Environment:
@@ -130,6 +134,7 @@ def _templates(pages: Sequence[Page], board: Board) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,
     )
     origins = [entry.origin for entry in board.loaded.entries]
     environment.globals.update(
@@ -140,25 +145,32 @@ def _templates(pages: Sequence[Page], board: Board) -> Environment:
     return environment
 
 
-def _write_data(board: Board, folder: Path) -> None:
-    metrics = folder / "metrics"
-    metrics.mkdir(parents=True)
+def _data_tasks(board: Board, folder: Path) -> list[partial[list[Problem]]]:
+    """Write the rows for the browser; return the tasks that write the values of each metric."""
+    (folder / "metrics").mkdir(parents=True)
     (folder / "board.js").write_text(board_script(board), encoding="ascii")
-    for place in range(len(board.columns)):
-        (metrics / f"{place}.js").write_text(metric_script(board, place), encoding="ascii")
+    return [partial(_write_metric, board, place, folder) for place in range(len(board.columns))]
 
 
-def _render(templates: Environment, page: Page, part: Part) -> str:
+def _write_metric(board: Board, place: int, folder: Path) -> list[Problem]:
+    script = metric_script(board, place)
+    (folder / "metrics" / f"{place}.js").write_text(script, encoding="ascii")
+    return []
+
+
+def _write_part(templates: Environment, slug: str, part: Part, draft: Path) -> None:
+    target = draft / part.path
+    target.parent.mkdir(parents=True, exist_ok=True)
     root = "../" * part.path.count("/")
-    context = {**part.context, "title": part.title, "slug": page.slug, "root": root}
-    return templates.get_template(part.template).render(context)
+    context = {**part.context, "title": part.title, "slug": slug, "root": root}
+    text = templates.get_template(part.template).render(context)
+    target.write_text(text, encoding="utf-8")
 
 
-def _exports(loaded: Loaded, folder: Path) -> tuple[Download, ...]:
-    paths = write_exports(loaded, folder)
+def _exports(board: Board, folder: Path) -> tuple[Download, ...]:
+    paths = write_exports(board.loaded, folder, board.rows)
     everything = folder / "records.json"
-    texts = (entry.path.read_text(encoding="utf-8").rstrip() for entry in loaded.entries)
-    everything.write_text("[" + ",\n".join(texts) + "]\n", encoding="utf-8")
+    _write_records(board.loaded.entries, everything)
     return tuple(
         Download(
             name=path.name,
@@ -170,37 +182,14 @@ def _exports(loaded: Loaded, folder: Path) -> tuple[Download, ...]:
     )
 
 
-def _copy_record(entry: Entry, draft: Path) -> Link:
-    href = f"downloads/records/{run_place(entry.record)}.json"
-    target = draft / href
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(entry.path.read_bytes())
-    return Link("record (JSON)", _address(entry, ".json"))
-
-
-def _copy_traces(entry: Entry, traces: Path, draft: Path) -> Link:
-    target = draft / f"downloads/records/{run_place(entry.record)}.traces.parquet"
-    target.write_bytes(traces.read_bytes())
-    return Link("raw samples (Parquet)", _address(entry, ".traces.parquet"))
-
-
-def _address(entry: Entry, ending: str) -> str:
-    page = run_href(entry.record).removeprefix("runs/").removesuffix(".html")
-    return f"downloads/records/{page}{ending}"
-
-
-def _checked_traces(entry: Entry) -> Path | None:
-    """Return the trace file that the record names; ``None`` if it names none."""
-    named, path = entry.record.traces, traces_path(entry.path)
-    if named is None:
-        return None
-    if not path.is_file() or path.is_symlink():
-        message = "the record names a trace file that is not there; its page has no plot"
-        raise RecordError(message)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != named.sha256:
-        message = "the traces are not the ones that the record names; its page has no plot"
-        raise RecordError(message)
-    return path
+def _write_records(entries: Sequence[Entry], path: Path) -> None:
+    """Write all records as one JSON list, with no more than one in memory."""
+    with path.open("wb") as file:
+        file.write(b"[")
+        for place, entry in enumerate(entries):
+            file.write(b",\n" if place else b"")
+            file.write(entry.path.read_bytes().rstrip())
+        file.write(b"]\n")
 
 
 def _one_a_place(loaded: Loaded) -> tuple[Loaded, list[Problem]]:
@@ -211,7 +200,7 @@ def _one_a_place(loaded: Loaded) -> tuple[Loaded, list[Problem]]:
         place = run_place(entry.record)
         if place not in kept:
             kept[place] = entry
-        elif kept[place].record != entry.record:
+        elif kept[place].record.content_hash != entry.record.content_hash:
             message = f"another record of run {place} is published; this one is left out"
             problems.append(Problem(entry.path, message))
     entries = tuple(kept[place] for place in sorted(kept))

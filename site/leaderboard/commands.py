@@ -23,19 +23,28 @@ _SITE = Path("build/site")
     help="Folder that receives the pages; replaced as a whole.",
 )
 @click.option("--strict", is_flag=True, help="End with status 1 if a record had to be skipped.")
-def site(*, records: Path, out: Path, strict: bool) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="Processes that build; by default one a core, four at most, and one for few records.",
+)
+def site(*, records: Path, out: Path, strict: bool, processes: int | None) -> None:
     """Build the static pages from the published and the local records."""
+    from leanboard.leaderboard.board import MOST_RUN_PAGES
     from leanboard.leaderboard.build import build_site
     from leanboard.leaderboard.format import plural
-    from leanboard.results.published import load_all
+    from leanboard.results.published import load_for_board
 
-    loaded = load_all(records)
-    report = build_site(loaded, out)
+    loaded = load_for_board(records, processes)
+    report = build_site(loaded, out, processes=processes)
     for problem in report.problems:
         click.echo(f"skipped {problem.path}: {problem.message}", err=True)
     if not loaded.entries:
         click.echo("There are no records yet. Make some: leanboard run suite=quickstart", err=True)
     click.echo(f"{plural(len(report.pages), 'page')}, {plural(report.records, 'record')}")
+    if report.one_page:
+        more = f"there are more than {MOST_RUN_PAGES:,} records"
+        click.echo(f"All runs share the page run.html: {more}, too many for a page each")
     click.echo(f"Open {(out / 'index.html').absolute().as_uri()}")
     served = f"leanboard serve --folder {shlex.quote(str(out))}"
     click.echo(f"or: make serve ({served})" if out == _SITE else f"or: {served}")

@@ -79,6 +79,7 @@ def test_the_table_reads_the_same_with_and_without_javascript(
     demo: Demo, browser: Browser, page: Page
 ) -> None:
     page.goto(demo.address())
+    page.evaluate("draw()")
     plain = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 860})
     static = plain.new_page()
     static.goto(demo.address())

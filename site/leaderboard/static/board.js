@@ -7,7 +7,8 @@ const TEXT_COLUMNS = [
 ];
 const NO_RANKS = "Choose one hardware and one workload for ranks: other rows cannot be compared.";
 
-const view = { form: null, table: null, pager: null, state: {}, page: 0 };
+// Whether the rows are still those that the server drew: they need not be drawn again.
+const view = { form: null, table: null, pager: null, state: {}, page: 0, served: true };
 const drawLoaded = drawsWhenLoaded(tell);
 
 // Rows in order. Estimates come after what was measured and are never mixed with it; what was not
@@ -18,9 +19,8 @@ function sortedRows(rows, state) {
   const metric = metricPlace(state.sort);
   if (metric >= 0) {
     const { value, estimate } = LEANBOARD.cells[metric];
-    const kind = (row) => (value[row] === null ? 2 : textOf(estimate, row) ? 1 : 0);
-    return [...rows].sort((a, b) =>
-      kind(a) - kind(b) || sign * ((value[a] ?? 0) - (value[b] ?? 0)) || a - b);
+    const kinds = value.map((v, row) => (v === null ? 2 : textOf(estimate, row) ? 1 : 0));
+    return [...rows].sort((a, b) => kinds[a] - kinds[b] || sign * (value[a] - value[b]) || a - b);
   }
   if (!Object.hasOwn(LEANBOARD.texts, state.sort)) return rows;
   const texts = LEANBOARD.texts[state.sort];
@@ -101,23 +101,44 @@ function draw() {
 }
 
 function drawNow() {
+  view.served = false;
   const { state } = view;
   const rows = sortedRows(matchingRows(state), state);
   const metrics = shownMetrics(state);
-  const pageRows = LEANBOARD.pageRows;
-  const pages = Math.max(1, Math.ceil(rows.length / pageRows));
-  view.page = Math.min(view.page, pages - 1);
-  const shown = rows.slice(view.page * pageRows, (view.page + 1) * pageRows);
   const sorted = metricPlace(state.sort);
   const ranked = sorted >= 0 && rows.length > 0 && comparableRows(rows);
   const ranks = ranked ? rankBands(rows, sorted) : new Map();
-  drawHead(metrics, state);
+  drawAround(metrics, rows.length);
+  const { pageRows } = LEANBOARD;
+  const shown = rows.slice(view.page * pageRows, (view.page + 1) * pageRows);
   view.table.tBodies[0].replaceChildren(...shown.map((row) => drawRow(row, metrics, ranks)));
   if (!rows.length) view.table.tBodies[0].append(emptyRow(metrics.length + TEXT_COLUMNS.length + 1));
-  tell(`${rows.length} of ${LEANBOARD.rows} rows`);
   document.getElementById("no-ranks").textContent = sorted >= 0 && rows.length && !ranked ? NO_RANKS : "";
+}
+
+// Draws all but the rows: heads that sort, how many rows fit, and the pager.
+function drawAround(metrics, count) {
+  const pages = Math.max(1, Math.ceil(count / LEANBOARD.pageRows));
+  view.page = Math.min(view.page, pages - 1);
+  drawHead(metrics, view.state);
+  tell(`${count} of ${LEANBOARD.rows} rows`);
   view.pager.hidden = pages === 1;
   view.pager.querySelector("span").textContent = `page ${view.page + 1} of ${pages}`;
+}
+
+// Whether the rows that the server drew are what the state asks for.
+function asServed() {
+  const { page, ...choices } = view.state;
+  const chosen = Object.values(choices).some((value) => value !== "");
+  const { dataset, tBodies } = view.table;
+  return view.served && !chosen && (page || "1") === dataset.page && tBodies[0].rows.length > 0;
+}
+
+// Keeps the rows of the server; the values are fetched for whatever is asked for next.
+function keepServed() {
+  const metrics = shownMetrics(view.state);
+  drawAround(metrics, matchingRows(view.state).length);
+  return drawLoaded(metrics.map(([, place]) => place), () => {});
 }
 
 function tell(text) {
@@ -161,7 +182,7 @@ function restore(state) {
   Object.assign(view.state, { sort, dir, page }, cols === undefined ? {} : { cols });
   view.page = Math.max(0, (Number.parseInt(page, 10) || 1) - 1);
   drawPicker();
-  return draw();
+  return asServed() ? keepServed() : draw();
 }
 
 function drawPicker() {

@@ -1,0 +1,133 @@
+"""Records in little memory: all that a board of many shows, without the samples behind it.
+
+A record as pydantic makes it holds a dictionary and a set of names for each of its hundred parts,
+and texts that thousands of records have in common. A lean one is a ``Record`` like any other, but
+
+- a part keeps its values in slots: attributes that are set one by one share their keys with all
+  objects of the class (PEP 412);
+- equal texts are one object, and so are parts that many runs have in common: a technique, a
+  procedure, a processor, the reason for a gap;
+- ``samples``, ``weights`` and ``pairs`` are ``None``. They are in the record's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, JsonValue
+from pydantic_core import to_json
+
+from leanboard.metrics.roofline import Bound
+from leanboard.metrics.trace import Provenance
+from leanboard.results.schema import (
+    Component,
+    Cpu,
+    DeviceProfile,
+    Gpu,
+    Measurement,
+    ModelIdentity,
+    Procedure,
+    Record,
+    Sampling,
+    Task,
+    Workload,
+)
+
+Part = TypeVar("Part", bound=BaseModel)
+
+_COMMON = (Component, Cpu, DeviceProfile, Gpu, ModelIdentity, Procedure, Sampling, Task, Workload)
+_LEFT_OUT = frozenset({"samples", "weights", "pairs"})
+
+
+class Lean:
+    """Makes lean copies; what those of one maker have in common is one object."""
+
+    def __init__(self) -> None:
+        """Begin with nothing in common."""
+        self._texts: dict[str, str] = {}
+        self._names: dict[frozenset[str], set[str]] = {}
+        self._tuples: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._parts: dict[tuple[type, str], Any] = {}
+        self._mappings: dict[bytes, Any] = {}
+
+    def record(self, record: Record) -> Record:
+        """Return a lean copy of a record."""
+        return self._copy(
+            record,
+            measurements=self.measurements(record.measurements),
+            facts={self._text(name): self._fact(fact) for name, fact in record.facts.items()},
+        )
+
+    def measurements(self, found: Mapping[str, Measurement]) -> dict[str, Measurement]:
+        """Return lean copies of measurements by name; gaps that say the same are one object."""
+        return {
+            self._text(name): self._copy(one) if one.value is not None else self._gap(one)
+            for name, one in found.items()
+        }
+
+    def named(self, found: Mapping[str, Measurement]) -> dict[str, Measurement]:
+        """Return the same measurements under names that are held once."""
+        return {self._text(name): one for name, one in found.items()}
+
+    def _copy(self, part: Part, **changes: Any) -> Part:
+        kind = type(part)
+        copy = kind.__new__(kind)
+        for name in kind.model_fields:
+            if name in _LEFT_OUT:
+                value = None
+            else:
+                value = changes[name] if name in changes else self._value(getattr(part, name))
+            object.__setattr__(copy, name, value)
+        names = frozenset(part.model_fields_set)
+        object.__setattr__(
+            copy, "__pydantic_fields_set__", self._names.setdefault(names, set(names))
+        )
+        object.__setattr__(copy, "__pydantic_extra__", None)
+        object.__setattr__(copy, "__pydantic_private__", None)
+        return copy
+
+    def _value(self, value: Any) -> Any:
+        if type(value) is str:
+            return self._text(value)
+        if isinstance(value, BaseModel):
+            return self._common(value) if isinstance(value, _COMMON) else self._copy(value)
+        if isinstance(value, tuple):
+            return self._tuple(value)
+        return self._mapping(value) if isinstance(value, dict) else value
+
+    def _text(self, text: str) -> str:
+        return self._texts.setdefault(text, text)
+
+    def _tuple(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        lean = tuple(map(self._value, values))
+        texts = all(type(value) is str for value in lean)
+        return self._tuples.setdefault(lean, lean) if texts else lean
+
+    def _mapping(self, mapping: dict[str, Any]) -> dict[str, Any]:
+        """Return an equal mapping; those without figures are shared, which are a run's own."""
+        if any(isinstance(value, float | Bound) for value in mapping.values()):
+            return {self._value(name): value for name, value in mapping.items()}
+        found: dict[str, Any] = self._mappings.setdefault(to_json(mapping), mapping)
+        return found
+
+    def _fact(self, fact: JsonValue) -> JsonValue:
+        """Return an equal fact: what was counted is the same in every run of a cell."""
+        if isinstance(fact, dict) and fact.get("provenance") == Provenance.COUNTED:
+            shared: JsonValue = self._mappings.setdefault(to_json(fact), fact)
+            return shared
+        return fact
+
+    def _common(self, part: Part) -> Part:
+        key = type(part), part.model_dump_json()
+        if key not in self._parts:
+            self._parts[key] = self._copy(part)
+        found: Part = self._parts[key]
+        return found
+
+    def _gap(self, gap: Measurement) -> Measurement:
+        key = Measurement, gap.model_dump_json(exclude=set(_LEFT_OUT))
+        if key not in self._parts:
+            self._parts[key] = self._copy(gap)
+        found: Measurement = self._parts[key]
+        return found

@@ -1,0 +1,82 @@
+"""Reading many records for a board: lean ones, their hashes checked by several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from pydantic_core import from_json
+
+from leanboard.results.errors import RecordError
+from leanboard.results.identity import content_hash
+from leanboard.results.lean import Lean
+from leanboard.results.parallel import processes_for, started
+from leanboard.results.schema import SCHEMA_VERSION, Record
+from leanboard.results.store import Entry, Loaded, Origin, Problem, Store, find_records
+
+_CHUNK = 200
+
+
+def load_lean(stores: Sequence[tuple[Path, Origin]], processes: int | None = None) -> Loaded:
+    """Read several stores as :func:`leanboard.results.store.read_stores` does, in little memory.
+
+    The records are lean ones (:mod:`leanboard.results.lean`); problems are the same.
+
+    Args:
+        stores: each folder with the origin of its rows, in the order of the result.
+        processes: how many work; ``None`` for as many as the number of files is worth.
+    """
+    lean = Lean()
+    parts = [_load(Store(root, origin), lean, processes) for root, origin in stores]
+    return Loaded(
+        tuple(entry for part in parts for entry in part.entries),
+        tuple(problem for part in parts for problem in part.problems),
+    )
+
+
+def _load(store: Store, lean: Lean, processes: int | None) -> Loaded:
+    """Read the contents here, while hashes are checked elsewhere; look twice at what is odd."""
+    paths, problems = find_records(store.root)
+    chunks = [paths[first : first + _CHUNK] for first in range(0, len(paths), _CHUNK)]
+    checks = [partial(_unsealed, chunk) for chunk in chunks]
+    with started(checks, processes_for(len(paths), processes)) as unsealed:
+        read = [_quick(store, path, lean) for path in paths]
+        odd = {path for chunk in unsealed() for path in chunk}
+    entries = []
+    for path, quick in zip(paths, read, strict=True):
+        try:
+            trusted = None if path in odd else quick
+            record = lean.record(store.read(path)) if trusted is None else trusted
+        except RecordError as error:
+            problems.append(Problem(path, str(error)))
+        else:
+            entries.append(Entry(record, store.origin, path))
+    return Loaded(tuple(entries), tuple(sorted(problems, key=lambda problem: problem.path)))
+
+
+def _quick(store: Store, path: Path, lean: Lean) -> Record | None:
+    """Return the record at a path, its hash not yet checked; ``None`` if anything is odd."""
+    if not path.is_file():
+        return None
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    as_expected = record.schema_version == SCHEMA_VERSION and path == store.path_of(record)
+    return lean.record(record) if as_expected else None
+
+
+def _unsealed(paths: Sequence[Path]) -> list[Path]:
+    """Return the files whose content hash is not shown to fit."""
+    return [path for path in paths if not _sealed(path)]
+
+
+def _sealed(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        fields = from_json(path.read_bytes(), allow_inf_nan=False)
+        return bool(fields["content_hash"] == content_hash(fields))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False

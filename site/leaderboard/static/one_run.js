@@ -1,0 +1,76 @@
+// The page that any run of a very large board is shown on: the address names the run, and the data
+// come from its shard.
+"use strict";
+
+const UNKNOWN_RUN = "The address names no run of this board.";
+
+function part(id) {
+  return document.getElementById(id);
+}
+
+async function showRun({ run = "" }) {
+  const found = isPlace(run) ? await loadRuns([run]) : [];
+  const [place] = found;
+  part("run").hidden = !place;
+  part("told").textContent = place ? "" : UNKNOWN_RUN;
+  if (place) drawRun(place, LEANBOARD_RUNS[place]);
+}
+
+function drawRun(place, run) {
+  document.title = `${run.title} \u00b7 leanboard`;
+  part("title").textContent = run.title;
+  part("subtitle").textContent = run.subtitle;
+  part("badges").replaceChildren(...badges(run));
+  part("record").href = `downloads/records/${place.split("/").map(encodeURIComponent).join("/")}.json`;
+  const measured = run.measurements.filter((one) => one.value !== undefined);
+  const missed = run.measurements.filter((one) => one.value === undefined);
+  part("measured").tBodies[0].replaceChildren(...measured.map(measuredRow));
+  part("missed").replaceChildren(...missed.map(({ name, reason }) => term(labelOf(name), reason)));
+  for (const name of ["configuration", "environment"]) {
+    part(name).replaceChildren(...run[name].map(([title, terms]) => card(title, terms)));
+  }
+}
+
+function badges(run) {
+  const texts = [[run.status === "ok" ? "good" : "bad", run.status], ["plain", run.origin]];
+  if (run.baseline) texts.push(["plain", "baseline"]);
+  if (run.unstable) texts.push(["bad", `unstable: ${run.unstable}`]);
+  const marks = texts.flatMap(([css, text]) => [make("span", { class: `badge ${css}` }, text), " "]);
+  return [...marks, make("span", { class: "muted" }, `started ${run.started}`)];
+}
+
+function labelOf(name) {
+  return LEANBOARD.metrics[metricPlace(name)]?.label ?? name;
+}
+
+function measuredRow(one) {
+  const metric = LEANBOARD.metrics[metricPlace(one.name)];
+  const factor = metric?.factor ?? 1;
+  const suffix = metric?.suffix ?? (one.unit === "1" ? "" : one.unit);
+  const span = one.low === undefined ? DASH : formatSpan(one.low, one.high, factor);
+  const cells = [`${formatNumber(one.value * factor)} ${suffix}`.trimEnd(), span, formatNumber(one.n, 0)];
+  const head = make("th", { scope: "row" }, labelOf(one.name), make("small", {}, make("code", {}, one.name)));
+  return make("tr", {}, head, ...cells.map((text) => make("td", { class: "number" }, text)),
+    make("td", {}, one.summary), make("td", {}, make("span", { class: "badge plain" }, one.provenance ?? "unknown")),
+    make("td", {}, againstText(one.against)));
+}
+
+// What the record says of a metric beside its baseline's; nothing where it was not compared.
+function againstText(against) {
+  if (!against) return "";
+  const doubt = against.doubts.length ? ` (in doubt: ${against.doubts.join("; ")})` : "";
+  const ends = against.low === undefined ? "" : ` [${formatNumber(against.low, 3)}, ${formatNumber(against.high, 3)}]`;
+  return `${against.statistic} ${formatNumber(against.value, 3)}${ends}, ${against.verdict}${doubt}`;
+}
+
+function card(title, terms) {
+  const list = make("dl", { class: "terms" }, ...terms.map(([name, text]) => term(name, text)));
+  return make("section", { class: "card" }, make("h3", {}, title), list);
+}
+
+function term(name, text) {
+  return make("div", {}, make("dt", {}, name), make("dd", {}, text));
+}
+
+onState((state) => void showRun(state));
+void showRun(readState());
