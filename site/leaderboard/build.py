@@ -13,12 +13,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from leanboard.leaderboard.board import Board, board_of, run_href, run_place
-from leanboard.leaderboard.charts import Plot
+from leanboard.leaderboard.cell_pages import cell_pages
 from leanboard.leaderboard.data import board_script, metric_script
+from leanboard.leaderboard.distribution import distributions_of
 from leanboard.leaderboard.format import quantity
 from leanboard.leaderboard.pages import PAGES, Download, Page, Part, Site, in_order
+from leanboard.leaderboard.run_data import run_data
 from leanboard.leaderboard.runs import Link, RunPage, neighbours_of, run_page
-from leanboard.leaderboard.samples import sample_plots
+from leanboard.leaderboard.samples import observation_in, plots_of
+from leanboard.leaderboard.shards import add_run
+from leanboard.metrics.trace import Observation
 from leanboard.results.errors import LeanboardError, RecordError
 from leanboard.results.export import write_exports
 from leanboard.results.store import Entry, Loaded, Problem, traces_path
@@ -102,6 +106,9 @@ def _write(
         target.parent.mkdir(parents=True, exist_ok=True)
         text = templates.get_template("run.html").render(run=run, root="../../../", slug="run")
         target.write_text(text, encoding="utf-8")
+    for cell in cell_pages(loaded.entries):
+        text = templates.get_template("cell.html").render(cell=cell, root="../../../", slug="cell")
+        (draft / cell.path).write_text(text, encoding="utf-8")
     names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*.html"))
     shown = len(loaded.entries)
     return BuildReport(folder, tuple(names), len(board.lines), shown, tuple(found))
@@ -111,14 +118,18 @@ def _runs(board: Board, draft: Path, problems: list[Problem]) -> Iterator[RunPag
     neighbours = neighbours_of(board)
     for entry in board.loaded.entries:
         links = [_copy_record(entry, draft)]
-        plots: tuple[tuple[str, Plot], ...] = ()
+        seen: Observation | None = None
         try:
             traces = _checked_traces(entry)
             if traces is not None:
-                plots = sample_plots(traces)
+                seen = observation_in(traces)
                 links.append(_copy_traces(entry, traces, draft))
         except RecordError as error:
             problems.append(Problem(traces_path(entry.path), str(error)))
+        latencies = () if seen is None else distributions_of(seen)
+        run = run_data(entry, neighbours, latencies)
+        add_run(draft / "data" / "runs", run_place(entry.record), run)
+        plots = () if seen is None else plots_of(seen)
         yield run_page(entry, neighbours, plots, tuple(links))
 
 
@@ -143,6 +154,7 @@ def _templates(pages: Sequence[Page], board: Board) -> Environment:
 def _write_data(board: Board, folder: Path) -> None:
     metrics = folder / "metrics"
     metrics.mkdir(parents=True)
+    (folder / "runs").mkdir()
     (folder / "board.js").write_text(board_script(board), encoding="ascii")
     for place in range(len(board.columns)):
         (metrics / f"{place}.js").write_text(metric_script(board, place), encoding="ascii")
