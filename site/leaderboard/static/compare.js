@@ -4,7 +4,7 @@
 const LETTERS = "ABCDEF";
 const MOST_FOUND = 12;
 
-const comparing = { form: null, places: [], asked: 0 };
+const comparing = { form: null, places: [], runs: [], asked: 0 };
 
 // The runs that an address names, the first to compare with first; what is no place is ignored.
 function placesIn(text) {
@@ -40,7 +40,8 @@ async function drawCompared() {
   const there = await loadRuns(wanted);
   if (mine !== comparing.asked) return;
   comparing.places = there;
-  drawRuns(there.map(runAt), wanted.length - there.length);
+  comparing.runs = there.map(runAt);
+  drawRuns(comparing.runs, wanted.length - there.length);
   main.removeAttribute("aria-busy");
 }
 
@@ -176,7 +177,7 @@ function startCompared() {
   });
   for (const id of ["found", "chosen"]) document.getElementById(id).addEventListener("click", onPress);
   onState(restoreCompared);
-  addEventListener("resize", () => void drawCompared());
+  addEventListener("resize", () => drawSpread(comparing.runs, stateOf().log === "1"));
   void restoreCompared(readState());
 }
 
