@@ -128,6 +128,11 @@ def run_href(record: Record, *, one_page: bool = False) -> str:
     return quote(f"runs/{run_place(record)}.html")
 
 
+def cell_href(record: Record) -> str:
+    """Return the address of the page of a run's cell relative to the site's root."""
+    return quote(f"runs/{record.machine_id}/{record.cell_id}/index.html")
+
+
 def baseline_of(record: Record, runs: Mapping[Place, Record]) -> Record | None:
     """Return the run that a record was compared with, if it is there."""
     compared = next((comparison.baseline_run for comparison in record.comparisons), None)

@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from leanboard.leaderboard.board import MOST_RUN_PAGES, Board, board_of, run_place
+from leanboard.leaderboard.cell_pages import cell_pages
 from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import quantity
 from leanboard.leaderboard.pages import PAGES, Download, Page, Part, Site, in_order
@@ -120,10 +121,19 @@ def _write(board: Board, draft: Path, pages: Sequence[Page], processes: int) -> 
         for page in ordered:
             for part in page.parts(site):
                 _write_part(templates, page.slug, part, draft)
-        if board.one_page:
-            _write_part(templates, "run", Part("run.html", "Run", "one_run.html", {}), draft)
+        for part in _run_parts(board):
+            _write_part(templates, "run", part, draft)
         found = [problem for part in rest() for problem in part]
     return sorted(found, key=lambda problem: problem.path)
+
+
+def _run_parts(board: Board) -> Iterator[Part]:
+    """Yield what leads to runs: a page for each cell, or the one page for all runs."""
+    if board.one_page:
+        yield Part("run.html", "Run", "one_run.html", {})
+        return
+    for cell in cell_pages(board.loaded.entries):
+        yield Part(cell.path, cell.title, "cell.html", {"cell": cell})
 
 
 def _templates(pages: Sequence[Page], board: Board) -> Environment:

@@ -198,7 +198,7 @@ def gain_of(
         ratio=rounded(comparison.value),
         low=None if interval is None else rounded(interval.low),
         high=None if interval is None else rounded(interval.high),
-        made=_made(interval),
+        made=made_of(interval),
         n=comparison.n,
         launches=launches_of(comparison),
         direction=direction,
@@ -227,7 +227,7 @@ def cell_of(row: Row, column: Column, unrest: str) -> BoardCell:
         high=None if interval is None else rounded(interval.high),
         n=measured.n,
         summary=measured.summary,
-        made=_made(interval),
+        made=made_of(interval),
         provenance="" if measured.provenance is None else measured.provenance.value,
         reason=measured.reason or "",
         beside=_beside(row, column),
@@ -243,7 +243,7 @@ def _beside(row: Row, column: Column) -> str:
     return bounds(row.accuracy_records) if column.name == KL else ""
 
 
-def _made(interval: Interval | None) -> str:
+def made_of(interval: Interval | None) -> str:
     """Return in words what an interval is; empty where there is none."""
     if interval is None:
         return ""

@@ -136,7 +136,7 @@ def _column(name: str, meaning: Metric | DerivedColumn, measured: Sequence[Measu
         scale=scale_of(name, unit, values),
         direction=meaning.direction,
         role=meaning.role,
-        quality=_of_quality(meaning),
+        quality=of_quality(meaning),
         shown=_shown(name, meaning),
         largest=_largest([m for m in measured if comparable(m, meaning.role)]),
         axis=axis and any(comparable(m, meaning.role) for m in measured),
@@ -144,7 +144,8 @@ def _column(name: str, meaning: Metric | DerivedColumn, measured: Sequence[Measu
     )
 
 
-def _of_quality(meaning: Metric | DerivedColumn) -> bool:
+def of_quality(meaning: Metric | DerivedColumn) -> bool:
+    """Return whether scores are in the values of a metric."""
     used = isinstance(meaning, DerivedColumn) and meaning.uses_quality
     return used or meaning.role is Role.QUALITY
 

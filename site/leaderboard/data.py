@@ -32,6 +32,11 @@ def metric_script(board: Board, place: int) -> str:
     return f"LEANBOARD.cells[{place}] = {_literal(cells)};\n"
 
 
+def run_script(place: str, run: Json) -> str:
+    """Return the statement that adds the run at ``place`` to ``LEANBOARD_RUNS``."""
+    return f"LEANBOARD_RUNS[{json.dumps(place)}] = {_literal(run)};\n"
+
+
 def _literal(data: Json) -> str:
     """Return data as JSON that is also JavaScript, inert wherever it lands.
 

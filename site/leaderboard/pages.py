@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow, choices_of
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
+from leanboard.leaderboard.compare import compare
 from leanboard.leaderboard.format import plural, share
 from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
 from leanboard.leaderboard.tradeoff import UNRANKED, default_tradeoff
@@ -199,6 +200,7 @@ def downloads(site: Site) -> Context:
 PAGES: tuple[Page, ...] = (
     Page("index", "Leaderboard", 10, "index.html", leaderboard, leaderboard_parts),
     Page("pareto", "Pareto", 20, "pareto.html", pareto),
+    Page("compare", "Compare", 40, "compare.html", compare),
     Page("methodology", "Methodology", 80, "methodology.html", methodology),
     Page("downloads", "Downloads", 90, "downloads.html", downloads),
 )

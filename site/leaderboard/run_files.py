@@ -1,4 +1,4 @@
-"""The files of the runs: the page of each, and beside it its record and its raw samples."""
+"""The files of the runs: the page of each, its data, its record and its raw samples."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from urllib.parse import quote
 from jinja2 import Environment
 
 from leanboard.leaderboard.board import run_place
-from leanboard.leaderboard.charts import Plot
+from leanboard.leaderboard.distribution import distributions_of
+from leanboard.leaderboard.run_data import run_data
 from leanboard.leaderboard.runs import Link, Neighbours, run_page
-from leanboard.leaderboard.samples import sample_plots
+from leanboard.leaderboard.samples import observation_in, plots_of
+from leanboard.leaderboard.shards import add_run, shard_of
+from leanboard.metrics.trace import Observation
 from leanboard.results.errors import RecordError
 from leanboard.results.store import Entry, Problem, traces_path
 
@@ -38,37 +41,42 @@ class RunFiles:
     def tasks(self, entries: Sequence[Entry]) -> list[partial[list[Problem]]]:
         """Return the work for these runs in parts that may be done in any order.
 
-        The runs of a part have the first two hex digits of the SHA-256 of their place in common.
+        The runs of a part are those of a shard of their data, which one process then writes.
         """
+        self._shards.mkdir(parents=True, exist_ok=True)
         parts: dict[str, list[Entry]] = {}
         for entry in entries:
-            digits = hashlib.sha256(run_place(entry.record).encode()).hexdigest()[:2]
-            parts.setdefault(digits, []).append(entry)
-        return [partial(self.write, parts[digits]) for digits in sorted(parts)]
+            parts.setdefault(shard_of(run_place(entry.record)), []).append(entry)
+        return [partial(self.write, parts[shard]) for shard in sorted(parts)]
 
     def write(self, entries: Sequence[Entry]) -> list[Problem]:
         """Write the files of some runs; return what was wrong with their traces."""
         return [problem for entry in entries for problem in self._write(entry)]
 
+    @property
+    def _shards(self) -> Path:
+        return self.draft / "data" / "runs"
+
     def _write(self, entry: Entry) -> list[Problem]:
         links = [self._copy(entry.path, entry, ".json", "record (JSON)")]
-        plots: tuple[tuple[str, Plot], ...] = ()
+        seen: Observation | None = None
         problems = []
         try:
             traces = _checked_traces(entry)
             if traces is not None:
-                plots = () if self.one_page else sample_plots(traces)
+                seen = observation_in(traces)
                 ending = ".traces.parquet"
                 links.append(self._copy(traces, entry, ending, "raw samples (Parquet)"))
         except RecordError as error:
             problems.append(Problem(traces_path(entry.path), str(error)))
+        latencies = () if seen is None else distributions_of(seen)
+        add_run(self._shards, run_place(entry.record), run_data(entry, self.neighbours, latencies))
         if not self.one_page:
-            self._write_page(entry, plots, links)
+            self._write_page(entry, seen, links)
         return problems
 
-    def _write_page(
-        self, entry: Entry, plots: tuple[tuple[str, Plot], ...], links: Sequence[Link]
-    ) -> None:
+    def _write_page(self, entry: Entry, seen: Observation | None, links: Sequence[Link]) -> None:
+        plots = () if seen is None else plots_of(seen)
         page = run_page(entry, self.neighbours, plots, tuple(links))
         text = self.templates.get_template("run.html").render(
             run=page, root="../../../", slug="run"

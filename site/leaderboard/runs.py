@@ -10,11 +10,13 @@ from leanboard.leaderboard.board import (
     Board,
     Place,
     baseline_of,
+    cell_href,
     run_href,
     run_place,
     runs_of,
 )
 from leanboard.leaderboard.charts import Plot
+from leanboard.leaderboard.compare import compare_href
 from leanboard.leaderboard.describe import (
     Section,
     Term,
@@ -27,6 +29,7 @@ from leanboard.leaderboard.doubt import unrest_of
 from leanboard.leaderboard.format import moment, plural, quantity
 from leanboard.leaderboard.quality import Quality, scored_quality, timed_quality
 from leanboard.leaderboard.roofline import PhaseLine, phase_lines
+from leanboard.leaderboard.roofline_plot import roofline_plot
 from leanboard.leaderboard.run_tables import (
     Compared,
     Group,
@@ -57,6 +60,8 @@ class RunPage:
 
     title: str
     subtitle: str
+    cell_href: str
+    compare: tuple[Link, ...]
     origin: str
     status: str
     failure: str
@@ -73,6 +78,7 @@ class RunPage:
     doubts: tuple[str, ...]
     quality: Quality | None
     roofline: tuple[PhaseLine, ...]
+    roofline_plot: Plot | None
     baseline_link: Link | None
     baseline_note: str
     related: tuple[Link, ...]
@@ -116,8 +122,10 @@ def run_page(
     baseline = baseline_of(record, neighbours.runs)
     comparisons = compared(record, unrest_of(record, baseline))
     return RunPage(
-        title=_title(record),
-        subtitle=_subtitle(record),
+        title=title_of(record),
+        subtitle=subtitle_of(record),
+        cell_href=cell_href(record),
+        compare=_compare(record, baseline),
         origin=entry.origin,
         status=record.status.value,
         failure="" if record.error is None else f"{record.error.kind}: {record.error.message}",
@@ -134,6 +142,7 @@ def run_page(
         doubts=tuple(dict.fromkeys(doubt for line in comparisons for doubt in line.doubts)),
         quality=_quality(record, neighbours),
         roofline=phase_lines(record),
+        roofline_plot=roofline_plot(record),
         baseline_link=_baseline(record, neighbours),
         baseline_note=_unjudged(baseline) if timed else "",
         related=_related(record, neighbours),
@@ -164,17 +173,26 @@ def neighbours_of(board: Board) -> Neighbours:
     )
 
 
-def _title(record: Record) -> str:
+def title_of(record: Record) -> str:
+    """Return the name of a run: its arm, and what it was timed or scored on."""
     label = "+".join(t.name for t in record.cell.techniques) or "none"
     cell = record.cell
     what = cell.workload.name if isinstance(cell, PerformanceCell) else cell.task.name
     return f"{label} \u00b7 {what}"
 
 
-def _subtitle(record: Record) -> str:
+def subtitle_of(record: Record) -> str:
+    """Return the model, engine and machine of a run."""
     cell = record.cell
     device = f"{cell.device.name}, {plural(cell.device.threads, 'thread')}"
     return f"{cell.model.name} on {cell.backend.name}, {device}, {record.machine_id}"
+
+
+def _compare(record: Record, baseline: Record | None) -> tuple[Link, ...]:
+    alone = Link("Compare this run", compare_href([record]))
+    if baseline is None:
+        return (alone,)
+    return alone, Link("Compare with its baseline", compare_href([baseline, record]))
 
 
 def _took(record: Record) -> tuple[Term, ...]:
@@ -210,6 +228,6 @@ def _related(record: Record, neighbours: Neighbours) -> tuple[Link, ...]:
     place = run_place(record)
     if place in neighbours.rows:
         scored = neighbours.rows[place].accuracy_records
-        return tuple(Link(f"scores: {_title(other)}", run_href(other)) for other in scored)
+        return tuple(Link(f"scores: {title_of(other)}", run_href(other)) for other in scored)
     timed = neighbours.scored.get(place, ())
-    return tuple(Link(f"timed: {_title(row.record)}", run_href(row.record)) for row in timed)
+    return tuple(Link(f"timed: {title_of(row.record)}", run_href(row.record)) for row in timed)

@@ -18,6 +18,7 @@ from leanboard.leaderboard.charts import (
     x_axis,
     y_axis,
 )
+from leanboard.leaderboard.distribution import distribution_plot, distributions_of
 from leanboard.leaderboard.format import number, scale_for
 from leanboard.metrics.trace import (
     AnswerObservation,
@@ -34,36 +35,38 @@ MOST_REQUESTS = 64
 """Requests drawn at most: beyond it lines only cover each other. The trace file has them all."""
 
 
-def sample_plots(traces: Path) -> tuple[tuple[str, Plot], ...]:
-    """Return the plots of a trace file with their headings; none where there is no such file.
+def observation_in(traces: Path) -> Observation:
+    """Return what a trace file holds.
 
     Raises:
-        RecordError: if the file is there but cannot be read.
+        RecordError: if the file cannot be read.
     """
-    if not traces.is_file():
-        return ()
     try:
-        observation = from_parquet(traces.read_bytes())
+        return from_parquet(traces.read_bytes())
     except OSError as error:
         message = f"the traces {traces.name} cannot be read ({error.strerror})"
         raise RecordError(message) from error
-    return plots_of(observation)
 
 
 def plots_of(observation: Observation) -> tuple[tuple[str, Plot], ...]:
     """Return the plots that fit the kind of observation, with their headings."""
     if isinstance(observation, RequestObservation):
         requests = [r for r in observation.timed if r.token_s]
-        return tuple(_of_requests(requests)) if requests else ()
+        return tuple(_of_requests(requests, observation)) if requests else ()
     if isinstance(observation, AnswerObservation) and observation.answers:
         return _answers(observation.answers)
     return ()
 
 
-def _of_requests(requests: Sequence[RequestTrace]) -> Iterator[tuple[str, Plot]]:
+def _of_requests(
+    requests: Sequence[RequestTrace], observation: RequestObservation
+) -> Iterator[tuple[str, Plot]]:
     longer = [r for r in requests if len(r.token_s) > 1]
     if longer:
         yield "Inter-token latency of every request", _gaps(longer, len(requests))
+        found = next((d for d in distributions_of(observation) if d.name == "itl"), None)
+        if found is not None and found.n > 1:
+            yield "Distribution of inter-token latency", distribution_plot(found)
         each = [(r.token_s[-1] - r.token_s[0]) / (len(r.token_s) - 1) for r in longer]
         yield "Time per output token of every request", _by_round(longer, each, "TPOT")
     first = [r.token_s[0] - r.sent_s for r in requests]

@@ -68,6 +68,7 @@ def test_every_record_has_a_page_and_every_page_is_reported(demo: Demo) -> None:
     for entry in demo.loaded.entries:
         record = entry.record
         expected.add(f"runs/{record.machine_id}/{record.cell_id}/{record.run_id}.html")
+        expected.add(f"runs/{record.machine_id}/{record.cell_id}/index.html")
     assert set(demo.report.pages) == expected
     assert demo.report.problems == ()
 
@@ -192,7 +193,7 @@ def test_traces_that_are_not_the_records_are_reported_and_not_shown(
     traces.unlink() if damage == "missing" else traces.write_bytes(b"PAR1 something else")
     report = build_site(loaded, tmp_path / "site")
     assert [problem.path for problem in report.problems] == [traces]
-    page = next((tmp_path / "site" / "runs").rglob("*.html")).read_text(encoding="utf-8")
+    page = next((tmp_path / "site" / "runs").rglob("2*.html")).read_text(encoding="utf-8")
     assert 'class="plot"' not in page
     assert "traces.parquet" not in page
 
@@ -229,7 +230,7 @@ def test_a_run_page_tells_everything_about_its_run(demo: Demo) -> None:
     for reason in reasons:
         assert reason is not None
         assert escape(reason) in text
-    assert text.count('class="plot"') == 3
+    assert text.count('class="plot"') == 4
     copied = demo.folder / "downloads" / "records" / f"{place}.json"
     assert copied.read_bytes() == entry.path.read_bytes()
 

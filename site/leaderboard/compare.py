@@ -1,0 +1,36 @@
+"""The page that puts runs side by side: its address for given runs, and what it shows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from leanboard.leaderboard.board import MOST_ROWS, run_place
+from leanboard.leaderboard.distribution import PERCENTILES
+from leanboard.results.schema import Record, Status
+
+if TYPE_CHECKING:
+    from leanboard.leaderboard.pages import Site
+
+MOST_RUNS = 6
+"""Runs that are compared at once: more columns and lines cannot be told apart."""
+
+
+def compare_href(records: Iterable[Record]) -> str:
+    """Return the address of the page with these runs, the one to compare with first."""
+    places = [run_place(record) for record in records]
+    return f"compare.html#{urlencode({'runs': ','.join(places[:MOST_RUNS])})}"
+
+
+def compare(site: Site) -> Mapping[str, object]:
+    """Return the candidates, whose own pages compare them with their baselines."""
+    lines = site.board.lines
+    found = [line for line in lines if line.status is Status.OK and not line.baseline]
+    return {
+        "rows": len(lines),
+        "candidates": found[:MOST_ROWS],
+        "more": max(0, len(found) - MOST_ROWS),
+        "most_runs": MOST_RUNS,
+        "percentiles": PERCENTILES,
+    }

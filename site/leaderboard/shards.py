@@ -1,0 +1,32 @@
+"""The data of every run in shards: scripts that the browser loads for the runs that it needs.
+
+``data/runs/<xx>.js`` holds the runs whose place has a SHA-256 that starts with the hex digits xx,
+each as one statement that ``static/shards.js`` has the table for. Runs are added one by one, so
+that no more than one of them is in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from leanboard.leaderboard.data import Json, run_script
+
+
+def shard_of(place: str) -> str:
+    """Return the name of the shard that holds the run at a place (machine, cell and run)."""
+    return hashlib.sha256(place.encode()).hexdigest()[:2]
+
+
+def add_run(folder: Path, place: str, run: Json) -> None:
+    """Add a run to its shard.
+
+    The same runs in the same order give the same bytes.
+
+    Args:
+        folder: the folder of the shards, which is there.
+        place: machine, cell and run.
+        run: its data (:func:`leanboard.leaderboard.run_data.run_data`).
+    """
+    with (folder / f"{shard_of(place)}.js").open("a", encoding="ascii") as shard:
+        shard.write(run_script(place, run))
