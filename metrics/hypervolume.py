@@ -75,11 +75,12 @@ def hypervolume(points: Iterable[Sequence[float]], reference: Sequence[float]) -
     Raises:
         ValueError: if a point has another number of values than the reference.
     """
-    boxes = [
-        tuple(value - origin for value, origin in zip(point, reference, strict=True))
-        for point in points
-    ]
-    return _union([box for box in boxes if min(box) > 0])
+    boxes: list[Box] = []
+    for point in points:
+        box = tuple(value - origin for value, origin in zip(point, reference, strict=True))
+        if min(box) > 0:
+            boxes = _with(boxes, box)
+    return _union(boxes)
 
 
 def against_baseline(

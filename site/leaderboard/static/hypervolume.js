@@ -15,7 +15,7 @@ function doublings(ratio, direction) {
 // The volume above the reference in which some point is at least as good. More is better.
 function hypervolume(points, reference) {
   const boxes = points.map((point) => point.map((value, axis) => value - reference[axis]));
-  return unionOf(boxes.filter((box) => box.every((side) => side > 0)));
+  return unionOf(boxes.filter((box) => box.every((side) => side > 0)).reduce(withBox, []));
 }
 
 // The volume of boxes with a corner at the origin, cut along their last side. From the top down, the
