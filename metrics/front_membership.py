@@ -17,11 +17,15 @@ from dataclasses import dataclass
 
 from leanboard.metrics.distributions import normal_quantile
 from leanboard.metrics.metric import Direction
-from leanboard.metrics.pareto import pareto_front
+from leanboard.metrics.pareto import Costs, dominates, pareto_front
 
 DRAWS = 400
+MOST_DRAWN = 100
+"""Most contenders on three axes or more that are drawn: fronts of many points take long."""
 _Z95 = normal_quantile(0.975)
 _WORD = 0xFFFFFFFF
+_FARTHEST = math.sqrt(-2 * math.log(2.0**-32))
+"""The largest deviate that there is: a uniform of 32 bits is at least 2**-32 away from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,12 @@ class Uncertain:
             return self.value * math.exp(abs(deviate) * math.log(end / self.value) / _Z95)
         return self.value + abs(deviate) * (end - self.value) / _Z95
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The least and the greatest value that any draw moves it to."""
+        ends = self.value, self.moved(-_FARTHEST), self.moved(_FARTHEST)
+        return min(ends), max(ends)
+
 
 def membership(
     points: Mapping[str, Sequence[Uncertain]],
@@ -65,21 +75,68 @@ def membership(
     Raises:
         ValueError: if an axis has no better direction, or a point another number of values.
     """
+    counts = dict.fromkeys(points, 0)
+    able = {name: points[name] for name in contenders(points, directions)}
+    for moved in drawn(able, metrics, draws):
+        for name in pareto_front(moved, directions).members:
+            counts[name] += 1
+    return {name: count / draws for name, count in counts.items()}
+
+
+def drawn(
+    points: Mapping[str, Sequence[Uncertain]], metrics: Sequence[str], draws: int = DRAWS
+) -> Iterator[dict[str, list[float]]]:
+    """Yield the points of each draw: name to moved values, one an axis."""
     streams = {
         (name, metric): _deviates(f"{name}/{metric}") for name in points for metric in metrics
     }
-    counts = dict.fromkeys(points, 0)
     for _ in range(draws):
-        moved = {
+        yield {
             name: [
                 value.moved(next(streams[name, metric]))
                 for value, metric in zip(values, metrics, strict=True)
             ]
             for name, values in points.items()
         }
-        for name in pareto_front(moved, directions).members:
-            counts[name] += 1
-    return {name: count / draws for name, count in counts.items()}
+
+
+def contenders(
+    points: Mapping[str, Sequence[Uncertain]], directions: Sequence[Direction]
+) -> list[str]:
+    """Return the points that some draw could put on the front: the others need no draws.
+
+    A point is none of them if even at its best another beats it at that one's worst.
+
+    Args:
+        points: name of each point to its values, one an axis.
+        directions: for each axis, which way is better.
+
+    Raises:
+        ValueError: if an axis has no better direction, or a point another number of values.
+    """
+    if Direction.NEUTRAL in directions:
+        raise ValueError("a Pareto axis needs a better direction")
+    corners = {name: _corners(values, directions) for name, values in points.items()}
+    worst = {name: corner for name, (_, corner) in corners.items()}
+    front = pareto_front(worst, [Direction.LOWER] * len(directions)).members
+    return [
+        name
+        for name, (best, _) in corners.items()
+        if not any(dominates(worst[other], best) for other in front)
+    ]
+
+
+def _corners(
+    values: Sequence[Uncertain], directions: Sequence[Direction]
+) -> tuple[Costs, Costs]:
+    """Return the costs of a point at its best and at its worst over all draws."""
+    best, worst = [], []
+    for value, direction in zip(values, directions, strict=True):
+        low, high = value.reach
+        lower = direction is Direction.LOWER
+        best.append(low if lower else -high)
+        worst.append(high if lower else -low)
+    return tuple(best), tuple(worst)
 
 
 def _deviates(name: str) -> Iterator[float]:

@@ -9,6 +9,9 @@ from itertools import groupby
 
 from leanboard.metrics.metric import Direction
 
+Costs = tuple[float, ...]
+"""The values of a point, one an axis, turned so that less is better."""
+
 
 @dataclass(frozen=True, slots=True)
 class Front:
@@ -39,7 +42,7 @@ def pareto_front(
     """
     if Direction.NEUTRAL in directions:
         raise ValueError("a Pareto axis needs a better direction")
-    costs: dict[str, tuple[float, ...]] = {}
+    costs: dict[str, Costs] = {}
     for name, values in points.items():
         if len(values) != len(directions):
             raise ValueError(f"point {name} has {len(values)} values for {len(directions)} axes")
@@ -54,13 +57,26 @@ def pareto_front(
     )
 
 
-def _beaten(costs: Mapping[str, tuple[float, ...]]) -> Iterator[str]:
-    for name, cost in costs.items():
-        if any(_dominates(other, cost) for other in costs.values()):
+def dominates(one: Costs, other: Costs) -> bool:
+    """Return whether one point is at least as good on every axis, and better on one."""
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def _beaten(costs: Mapping[str, Costs]) -> Iterator[str]:
+    """Yield the beaten points of any number of axes, each compared with the front so far.
+
+    In the order of their costs, what beats a point comes before it; and if that is beaten itself,
+    then by a point of the front, which beats both.
+    """
+    front: list[Costs] = []
+    for name, cost in sorted(costs.items(), key=lambda item: item[1]):
+        if any(dominates(member, cost) for member in front):
             yield name
+        else:
+            front.append(cost)
 
 
-def _beaten_pairs(costs: Mapping[str, tuple[float, ...]]) -> Iterator[str]:
+def _beaten_pairs(costs: Mapping[str, Costs]) -> Iterator[str]:
     """Yield the beaten points of two axes by a sweep along the first, in O(n log n)."""
     best = math.inf
     ordered = sorted(costs.items(), key=lambda item: item[1])
@@ -73,12 +89,8 @@ def _beaten_pairs(costs: Mapping[str, tuple[float, ...]]) -> Iterator[str]:
         best = min(best, least)
 
 
-def _as_costs(values: Sequence[float], directions: Sequence[Direction]) -> tuple[float, ...]:
+def _as_costs(values: Sequence[float], directions: Sequence[Direction]) -> Costs:
     return tuple(
         value if direction is Direction.LOWER else -value
         for value, direction in zip(values, directions, strict=True)
     )
-
-
-def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))

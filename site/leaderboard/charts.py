@@ -73,6 +73,9 @@ class Mark:
         label: text beside it; empty for none.
         title: text for a pointer or a screen reader.
         href: address of its page; empty for none.
+        name: text that stands beside it, where there is no room for the label, while it has the
+            pointer or the focus.
+        stop: whether the Tab key stops at it.
     """
 
     x: float
@@ -86,6 +89,18 @@ class Mark:
     label_x: float = 0.0
     label_y: float = 0.0
     anchor: str = "start"
+    name: str = ""
+    stop: bool = True
+
+    @property
+    def name_y(self) -> float:
+        """Pixel of the name's foot: above the point, or below it where the picture ends."""
+        return round(self.y - 12 if self.y > TOP + 16 else self.y + 22, 2)
+
+    @property
+    def name_anchor(self) -> str:
+        """SVG's ``text-anchor`` of the name: towards the middle of the picture."""
+        return "start" if self.x < WIDTH / 2 else "end"
 
 
 @dataclass(frozen=True, slots=True)

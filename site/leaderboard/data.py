@@ -8,10 +8,21 @@ from collections.abc import Sequence
 from leanboard.leaderboard.board import FILTERS, MOST_ROWS, Board
 from leanboard.leaderboard.cells import BAR_WIDTH, CLASSES, DOUBT, GLYPHS, MARK_WIDTH, BoardCell
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
+from leanboard.leaderboard.families import family_of
 from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
 from leanboard.leaderboard.gate_marks import SIGNS
-from leanboard.leaderboard.tradeoff import ESTIMATE, LEAST_CHANCE, UNRANKED, UNSTABLE
-from leanboard.metrics.front_membership import DRAWS
+from leanboard.leaderboard.siblings import baselines_of, curves_of
+from leanboard.leaderboard.stage import (
+    ESTIMATE,
+    LEAST_CHANCE,
+    MOST_BEATEN,
+    MOST_LISTED,
+    MOST_NAMED,
+    UNRANKED,
+    UNSTABLE,
+)
+from leanboard.leaderboard.tradeoff_plot import MOST_CURVES
+from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN
 
 Json = dict[str, object]
 
@@ -53,6 +64,7 @@ def _rows(board: Board) -> Json:
     texts = {
         **{name: [str(getattr(line, field)) for line in lines] for name, field in FILTERS.items()},
         "techniqueText": [line.label_text for line in lines],
+        "techniqueFamily": [family_of(line.row.cell.techniques) for line in lines],
         "workloadText": [line.workload_text for line in lines],
         "backendText": [line.backend_text for line in lines],
         "machine": [line.machine for line in lines],
@@ -73,6 +85,11 @@ def _rows(board: Board) -> Json:
         "doubt": DOUBT,
         "draws": DRAWS,
         "leastChance": LEAST_CHANCE,
+        "mostBeaten": MOST_BEATEN,
+        "mostCurves": MOST_CURVES,
+        "mostDrawn": MOST_DRAWN,
+        "mostListed": MOST_LISTED,
+        "mostNamed": MOST_NAMED,
         "gates": {SIGNS[verdict]: css for verdict, css in GATE_CLASSES.items()},
         "verdicts": {verdict.value: css for verdict, css in CLASSES.items()},
         "glyphs": {verdict.value: glyph for verdict, glyph in GLYPHS.items()},
@@ -80,6 +97,8 @@ def _rows(board: Board) -> Json:
         "href": [line.href for line in lines],
         "baseline": [int(line.baseline) for line in lines],
         "ranked": [int(line.ranked) for line in lines],
+        "against": list(baselines_of(lines)),
+        "curves": [{"rows": c.rows, "title": c.title} for c in curves_of(lines)],
         "texts": {name: _dictionary(values) for name, values in texts.items()},
         "metrics": [_metric(column) for column in board.columns],
         "cells": [],

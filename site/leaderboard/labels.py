@@ -14,11 +14,11 @@ Box = tuple[float, float, float, float]
 def with_labels(plot: Plot) -> Plot:
     """Return the plot with a place for each label; one that fits nowhere is left out.
 
-    The title of the point still names it.
+    What is drawn last, and so on top, gets its place first. The title of a point still names it.
     """
     taken: list[Box] = [_around(mark) for mark in plot.marks]
     placed: list[Mark] = []
-    for mark in plot.marks:
+    for mark in reversed(plot.marks):
         chosen = next(
             (
                 (x, y, anchor, box)
@@ -33,11 +33,13 @@ def with_labels(plot: Plot) -> Plot:
         x, y, anchor, box = chosen
         taken.append(box)
         placed.append(replace(mark, label_x=round(x, 2), label_y=round(y, 2), anchor=anchor))
-    return replace(plot, marks=tuple(placed))
+    return replace(plot, marks=tuple(reversed(placed)))
 
 
 def _candidates(mark: Mark) -> Sequence[tuple[float, float, str, Box]]:
-    """Right, left, above, below, and the four corners."""
+    """Right, left, above, below, and the four corners; nothing for a mark without a label."""
+    if not mark.label:
+        return []
     width, middle = len(mark.label) * CHARACTER, mark.y + 4.0
     rows = (middle, middle - HEIGHT, middle + HEIGHT, middle - 2 * HEIGHT, middle + 2 * HEIGHT)
     found = []

@@ -11,10 +11,11 @@ from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.compare import compare
 from leanboard.leaderboard.format import plural, share
 from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
-from leanboard.leaderboard.tradeoff import UNRANKED, default_tradeoff
+from leanboard.leaderboard.parallel import parallel
+from leanboard.leaderboard.stage import UNRANKED, offers
+from leanboard.leaderboard.tradeoff import default_tradeoff
 from leanboard.metrics.comparison import MIN_LAUNCHES, MIN_ROUNDS
 from leanboard.metrics.fidelity import LENGTH_HIGH, LENGTH_LOW
-from leanboard.metrics.front_membership import DRAWS as FRONTS
 from leanboard.metrics.gate import THRESHOLD, GateVerdict
 from leanboard.metrics.item_bootstrap import DRAWS, MIN_ITEMS
 from leanboard.metrics.lossless import TIE_NATS
@@ -157,13 +158,8 @@ def pareto(site: Site) -> Context:
     lines = [line for line in site.board.lines if line.status is Status.OK]
     return {
         "tradeoff": default_tradeoff(site.board),
-        "draws": FRONTS,
-        "axes": [column for column in site.board.columns if column.axis],
         "no_energy": _only_modelled_joules(site.board.columns, lines),
-        "choices": {
-            **choices_of(lines),
-            "workload": tuple(sorted({line.workload_text for line in lines})),
-        },
+        **offers(site.board),
     }
 
 
@@ -201,6 +197,7 @@ PAGES: tuple[Page, ...] = (
     Page("index", "Leaderboard", 10, "index.html", leaderboard, leaderboard_parts),
     Page("pareto", "Pareto", 20, "pareto.html", pareto),
     Page("compare", "Compare", 40, "compare.html", compare),
+    Page("parallel", "Front of several", 25, "parallel.html", parallel),
     Page("methodology", "Methodology", 80, "methodology.html", methodology),
     Page("downloads", "Downloads", 90, "downloads.html", downloads),
 )

@@ -16,7 +16,8 @@ from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import DASH
 from leanboard.leaderboard.pages import Site, pareto
 from leanboard.leaderboard.sizes import size_of
-from leanboard.leaderboard.tradeoff import UNRANKED, UNSTABLE, Tradeoff, default_tradeoff, tradeoff
+from leanboard.leaderboard.stage import UNRANKED, UNSTABLE
+from leanboard.leaderboard.tradeoff import Tradeoff, default_tradeoff, tradeoff
 from leanboard.metrics.metric import Role
 from leanboard.metrics.pareto import pareto_front
 from leanboard.metrics.registry import METRICS

@@ -9,7 +9,13 @@ from itertools import islice
 
 import pytest
 
-from leanboard.metrics.front_membership import Uncertain, _deviates, membership
+from leanboard.metrics.front_membership import (
+    Uncertain,
+    _deviates,
+    contenders,
+    drawn,
+    membership,
+)
 from leanboard.metrics.metric import Direction
 from leanboard.metrics.pareto import pareto_front
 
@@ -81,3 +87,50 @@ def test_the_sweep_over_two_axes_finds_what_the_comparison_of_all_pairs_finds() 
         swept = pareto_front(points, (LOWER, Direction.HIGHER)).members
         padded = {name: (*point, 0) for name, point in points.items()}
         assert swept == pareto_front(padded, (LOWER, Direction.HIGHER, LOWER)).members
+
+
+@pytest.mark.parametrize("axes", [1, 3, 4])
+def test_the_front_of_many_axes_is_what_the_comparison_of_all_pairs_leaves(axes: int) -> None:
+    chance = random.Random(axes)
+    for _ in range(100):
+        points = {str(i): tuple(chance.randint(0, 3) for _ in range(axes)) for i in range(14)}
+        expected = tuple(
+            name
+            for name, point in points.items()
+            if not any(
+                other != point and all(a <= b for a, b in zip(other, point, strict=True))
+                for other in points.values()
+            )
+        )
+        assert pareto_front(points, [LOWER] * axes).members == expected
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_who_is_no_contender_is_on_no_drawn_front_and_moves_no_other_share(axes: int) -> None:
+    chance = random.Random(axes)
+    directions = [LOWER, Direction.HIGHER, LOWER][:axes]
+    metrics = ["a", "b", "c"][:axes]
+    points = {
+        str(i): [Uncertain(v, v * 0.95, v * 1.1) for v in _anywhere(chance, axes)]
+        for i in range(60)
+    }
+    able = contenders(points, directions)
+    assert 1 < len(able) < len(points)
+    counts = dict.fromkeys(points, 0)
+    for moved in drawn(points, metrics, 100):
+        for name in pareto_front(moved, directions).members:
+            counts[name] += 1
+    assert membership(points, metrics, directions, 100) == {n: c / 100 for n, c in counts.items()}
+    assert not [name for name, count in counts.items() if count and name not in able]
+
+
+def _anywhere(chance: random.Random, axes: int) -> list[float]:
+    return [math.exp(chance.uniform(0, 3)) for _ in range(axes)]
+
+
+def test_the_reach_of_a_value_holds_every_draw() -> None:
+    for value in (Uncertain(1.0), Uncertain(1.0, 0.9, 1.5), Uncertain(0.1, -1.0, 2.0)):
+        low, high = value.reach
+        moved = [value.moved(deviate) for deviate in islice(_deviates("any/tpot_s"), 5000)]
+        assert low <= min(moved)
+        assert max(moved) <= high

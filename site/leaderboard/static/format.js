@@ -44,7 +44,7 @@ function formatCount(count, noun) {
 
 // An element with attributes and children. Texts become text nodes, so they stay inert.
 function make(name, attributes = {}, ...children) {
-  const svg = ["svg", "rect", "g", "line", "text", "circle", "polyline", "title"].includes(name);
+  const svg = ["svg", "rect", "g", "line", "text", "circle", "polyline", "polygon", "title"].includes(name);
   const element = svg
     ? document.createElementNS("http://www.w3.org/2000/svg", name)
     : document.createElement(name);

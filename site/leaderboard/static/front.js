@@ -4,11 +4,12 @@
 // `points` hold a value an axis; a direction is "lower" or "higher". Returns the indices on the front.
 function paretoFront(points, directions) {
   const costs = points.map((p) => p.map((v, axis) => (directions[axis] === "lower" ? v : -v)));
-  if (directions.length === 2) return frontOfPairs(costs);
-  const beats = (a, b) => a.every((v, axis) => v <= b[axis]) && a.some((v, axis) => v < b[axis]);
-  return costs.map((cost, place) => [cost, place])
-    .filter(([cost]) => !costs.some((other) => beats(other, cost)))
-    .map(([, place]) => place);
+  return directions.length === 2 ? frontOfPairs(costs) : frontOfMany(costs);
+}
+
+// Whether a point is at least as good on every axis, and better on one. Less is better.
+function beats(a, b) {
+  return a.every((v, axis) => v <= b[axis]) && a.some((v, axis) => v < b[axis]);
 }
 
 // Two axes: a sweep along the first, on which a point must undercut all before it on the second.
@@ -27,4 +28,20 @@ function frontOfPairs(costs) {
     }
   }
   return front.sort((a, b) => a - b);
+}
+
+// Any number of axes: in the order of their costs, what beats a point comes before it; and if that is
+// beaten itself, then by a point of the front, which beats both.
+function frontOfMany(costs) {
+  const front = [];
+  for (const place of costs.map((_, i) => i).sort((a, b) => inOrder(costs[a], costs[b]))) {
+    if (!front.some((other) => beats(costs[other], costs[place]))) front.push(place);
+  }
+  return front.sort((a, b) => a - b);
+}
+
+// Compares by the first axis on which two points differ.
+function inOrder(a, b) {
+  const axis = a.findIndex((v, i) => v !== b[i]);
+  return axis < 0 ? 0 : a[axis] - b[axis];
 }

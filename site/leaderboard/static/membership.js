@@ -2,6 +2,8 @@
 "use strict";
 
 const Z95 = 1.9599639845400536;
+// The largest deviate that there is: a uniform of 32 bits is at least 2 ** -32 away from 1.
+const FARTHEST = Math.sqrt(-2 * Math.log(2 ** -32));
 
 // A value moved by a standard normal deviate within what its interval says.
 function movedBy({ value, low, high }, deviate) {
@@ -32,11 +34,33 @@ function deviates(name) {
 // The share of draws in which each point is on the front. `points` are { name, values: [{ value,
 // low, high }, one an axis] }; `metrics` and `directions` name the axes.
 function frontMembership(points, metrics, directions, draws) {
-  const streams = points.map(({ name }) => metrics.map((metric) => deviates(`${name}/${metric}`)));
+  const able = contenders(points, directions);
+  const draw = drawsOf(able.map((i) => points[i]), metrics);
   const counts = points.map(() => 0);
-  for (let draw = 0; draw < draws; draw += 1) {
-    const moved = points.map(({ values }, i) => values.map((value, axis) => movedBy(value, streams[i][axis]())));
-    for (const i of paretoFront(moved, directions)) counts[i] += 1;
+  for (let number = 0; number < draws; number += 1) {
+    for (const i of paretoFront(draw(), directions)) counts[able[i]] += 1;
   }
   return counts.map((count) => count / draws);
+}
+
+// Gives a function that moves all values of the points anew.
+function drawsOf(points, metrics) {
+  const streams = points.map(({ name }) => metrics.map((metric) => deviates(`${name}/${metric}`)));
+  return () => points.map(({ values }, i) => values.map((value, axis) => movedBy(value, streams[i][axis]())));
+}
+
+// The places of the points that some draw could put on the front: the others need no draws. A point
+// is none of them if even at its best another beats it at that one's worst.
+function contenders(points, directions) {
+  const corners = points.map(({ values }) => cornersOf(values, directions));
+  const worst = corners.map((corner) => corner.worst);
+  const front = paretoFront(worst, directions.map(() => "lower"));
+  return points.map((_, i) => i).filter((i) => !front.some((other) => beats(worst[other], corners[i].best)));
+}
+
+// The costs of a point at its best and at its worst over all draws.
+function cornersOf(values, directions) {
+  const reaches = values.map((value) => [value.value, movedBy(value, -FARTHEST), movedBy(value, FARTHEST)]);
+  const costs = reaches.map((ends, axis) => (directions[axis] === "lower" ? ends : ends.map((end) => -end)));
+  return { best: costs.map((ends) => Math.min(...ends)), worst: costs.map((ends) => Math.max(...ends)) };
 }

@@ -1,190 +1,96 @@
-// The Pareto page: which runs stand on the chosen axes, which are on the front, and the plot.
+// The Pareto page: which runs stand on the chosen axes, which are on a front, and the plot.
 "use strict";
 
-const explorer = { form: null, defaults: {} };
 const drawLoadedChoice = drawsWhenLoaded((text) => { document.getElementById("caption").textContent = text; });
-
-function chosenRows(state) {
-  const { texts } = LEANBOARD;
-  // A workload is chosen by its text: the same name at another size is not comparable.
-  const controls = {
-    hardware: texts.hardware, workload: texts.workloadText, model: texts.model, backend: texts.backend,
-  };
-  const names = Object.keys(controls).filter((name) => state[name]);
-  return [...Array(LEANBOARD.rows).keys()].filter((row) =>
-    textOf(texts.status, row) === "ok"
-    && names.every((name) => textOf(controls[name], row) === state[name]));
-}
-
-// Why a run has no place on an axis; empty if it has one.
-function whyNot(place, row, log) {
-  const metric = LEANBOARD.metrics[place];
-  const cells = LEANBOARD.cells[place];
-  if (cells.value[row] === null) return `${metric.label}: ${titleOf(place, row)}`;
-  const estimate = textOf(cells.estimate, row);
-  if (estimate) return `${metric.label}: ${estimate} ${LEANBOARD.estimate}`;
-  return log && cells.value[row] <= 0 ? `${metric.label}: not above 0, so not on a log axis` : "";
-}
-
-// Why a run is drawn without a rank; empty if it competes for the front.
-function whyHollow(row, quality) {
-  const unstable = textOf(LEANBOARD.texts.unstable, row);
-  if (unstable) return `${LEANBOARD.unstableRun} (${unstable})`;
-  return quality && !LEANBOARD.ranked[row] ? LEANBOARD.unranked : "";
-}
-
-// Splits the rows into those that compete, those only shown, and those left out with a reason.
-function staged(rows, places, logs) {
-  const quality = places.some((place) => LEANBOARD.metrics[place].quality);
-  const stage = [];
-  const hollow = [];
-  const left = [];
-  for (const row of rows) {
-    const missing = whyNot(places[0], row, logs[0]) || whyNot(places[1], row, logs[1]);
-    const reason = missing || whyHollow(row, quality);
-    if (reason) left.push([row, reason]);
-    if (!missing) (reason ? hollow : stage).push(row);
-  }
-  return { stage, hollow, left };
-}
-
-// Row to the share of draws in which it is on the front.
-function chancesOf(rows, places, directions) {
-  const points = rows.map((row) => ({
-    name: LEANBOARD.href[row],
-    values: places.map((place) => {
-      const { value, low, high } = LEANBOARD.cells[place];
-      return { value: value[row], low: low[row], high: high[row] };
-    }),
-  }));
-  const names = places.map((place) => LEANBOARD.metrics[place].name);
-  const shares = frontMembership(points, names, directions, LEANBOARD.draws);
-  return new Map(rows.map((row, i) => [row, shares[i]]));
-}
-
-function axisOf(place, rows, log, start, end, count) {
-  const metric = LEANBOARD.metrics[place];
-  const cells = LEANBOARD.cells[place];
-  const values = rows.flatMap((row) => [cells.value[row], cells.low[row], cells.high[row]])
-    .filter((value) => value !== null && (!log || value > 0)).map((value) => value * metric.factor);
-  const unit = metric.suffix ? ` (${metric.suffix})` : "";
-  const title = `${metric.label}${unit}, ${metric.direction} is better`;
-  return makeAxis(title, values.length ? values : [1, 2], log, start, end, count);
-}
-
-function barOf(axis, place, row, log) {
-  const { low, high } = LEANBOARD.cells[place];
-  const { factor } = LEANBOARD.metrics[place];
-  const known = low[row] !== null && high[row] !== null && (!log || low[row] > 0);
-  return known ? [axis.at(low[row] * factor), axis.at(high[row] * factor)] : null;
-}
-
-function markOf(row, css, axes, places, logs) {
-  const [x, y] = places.map((place, i) =>
-    axes[i].at(LEANBOARD.cells[place].value[row] * LEANBOARD.metrics[place].factor));
-  const values = places.map((place) => {
-    const metric = LEANBOARD.metrics[place];
-    return `${metric.short} ${formatNumber(LEANBOARD.cells[place].value[row] * metric.factor)} ${metric.suffix}`.trim();
-  });
-  const name = nameOf(row);
-  // On a phone there is room for the names of the front only; the others say theirs when touched.
-  const label = css === "front" || PLOT.width >= NARROW ? name : "";
-  return {
-    row, css, x, y, label,
-    title: `${name}, ${textOf(LEANBOARD.texts.model, row)}: ${values.join(", ")}`,
-    href: LEANBOARD.href[row],
-    barX: barOf(axes[0], places[0], row, logs[0]),
-    barY: barOf(axes[1], places[1], row, logs[1]),
-  };
-}
-
-// The edge of the region that the front dominates, as steps.
-function stairs(marks, direction) {
-  const ordered = [...marks].sort((a, b) => a.x - b.x || a.y - b.y);
-  return ordered.flatMap((mark, i) => {
-    const before = ordered[i - 1];
-    if (!before) return [`${mark.x},${mark.y}`];
-    const corner = direction === "lower" ? `${mark.x},${before.y}` : `${before.x},${mark.y}`;
-    return [corner, `${mark.x},${mark.y}`];
-  }).join(" ");
-}
-
-function listItem(row, note) {
-  const link = make("a", { href: LEANBOARD.href[row] }, nameOf(row));
-  return make("li", { "data-row": row }, link, " ", make("small", {}, note));
-}
 
 function drawExplorer(state) {
   const places = [metricPlace(state.x), metricPlace(state.y)];
-  return drawLoadedChoice(places, () => drawChoice(state, places));
+  return drawLoadedChoice([...places, ...ratioPlaces(places)], () => drawChoice(state, places));
 }
 
 function drawChoice(state, places) {
   fitPlot(document.getElementById("plot").clientWidth);
   const logs = [state.logx === "1", state.logy === "1"];
-  const metrics = places.map((place) => LEANBOARD.metrics[place]);
   const { stage, hollow, left } = staged(chosenRows(state), places, logs);
-  const points = stage.map((row) => places.map((place) => LEANBOARD.cells[place].value[row]));
-  const directions = metrics.map((metric) => metric.direction);
-  const front = new Set(paretoFront(points, directions).map((i) => stage[i]));
-  const chances = chancesOf(stage, places, directions);
-  const drawn = [...stage, ...hollow];
-  const axes = [
-    axisOf(places[0], drawn, logs[0], PLOT.left, PLOT.right, PLOT.width < NARROW ? 4 : 6),
-    axisOf(places[1], drawn, logs[1], PLOT.bottom, PLOT.top, 6),
+  const groups = groupsOf(stage, hollow, places, state.per);
+  const found = together(groups);
+  const numbers = new Map(groups.flatMap(({ number, rows }) => rows.map((row) => [row, number])));
+  drawPicture(state, groups, shownRows(found, numbers), { places, logs, found });
+  drawGroups(groups, state.per);
+  drawLists({ ...found, left }, (row) => (state.per ? [drawKey(numbers.get(row)), " "] : []));
+  drawVolumes(stage, places);
+}
+
+// The groups that have a front each, sorted by name: all runs are one, unless `per` names what tells
+// them apart.
+function groupsOf(stage, hollow, places, per) {
+  const texts = { model: LEANBOARD.texts.model, backend: LEANBOARD.texts.backend }[per];
+  const within = (rows, name) => rows.filter((row) => !texts || textOf(texts, row) === name);
+  const names = texts ? [...new Set([...stage, ...hollow].map((row) => textOf(texts, row)))].sort() : [""];
+  return names.map((name, i) => {
+    const competing = within(stage, name);
+    const only = within(hollow, name);
+    const rows = [...competing, ...only];
+    return { name, number: texts ? i : null, rows, hollow: only, ...contested(competing, places) };
+  });
+}
+
+function together(groups) {
+  const all = (name) => groups.flatMap((group) => group[name]);
+  const chances = new Map(groups.flatMap((group) => [...group.chances]));
+  return { front: all("front"), maybe: all("maybe"), beaten: all("beaten"), hollow: all("hollow"), chances };
+}
+
+// The rows to draw and how, those on a front last and so on top.
+function shownRows(found, numbers) {
+  const room = Math.max(0, LEANBOARD.mostBeaten - found.maybe.length);
+  const looks = [
+    ["beaten", [...found.maybe, ...thinned(found.beaten, room)]],
+    ["hollow", thinned(found.hollow, LEANBOARD.mostBeaten)],
+    ["front", found.front],
   ];
-  const cssOf = (row) => (front.has(row) ? "front" : hollow.includes(row) ? "hollow" : "beaten");
-  const marks = drawn.map((row) => markOf(row, cssOf(row), axes, places, logs));
-  const onFront = marks.filter((mark) => mark.css === "front");
+  return looks.flatMap(([css, rows]) => rows.map((row) => ({ row, css, group: numbers.get(row) })));
+}
+
+function drawPicture(state, groups, shown, { places, logs, found }) {
+  const metrics = places.map((place) => LEANBOARD.metrics[place]);
+  const view = { places, logs, crowded: shown.length > LEANBOARD.mostNamed };
+  const axes = axesOf(shown.map(({ row }) => row), view);
+  const marks = shown.map((each) => markOf(each, axes, view));
+  const curves = state.curves === "1" ? curvesOf(marks) : [];
+  const kept = thinned(curves, LEANBOARD.mostCurves);
+  const lines = [...kept, ...groups.flatMap((group) => edgesOf(group, marks, metrics[0].direction))];
   const words = `${metrics[0].label} against ${metrics[1].label}`;
-  const description = `${words}: ${drawn.length} points, ${front.size} of them on the front`;
-  const line = onFront.length > 1 ? stairs(onFront, metrics[0].direction) : "";
+  const description = `${words}: ${marks.length} points, ${found.front.length} of them on the front`;
   const nothing = make("p", { class: "none" }, "No run of this choice has a value on both axes.");
-  const plot = drawn.length ? drawPlot(axes[0], axes[1], marks, line, description) : nothing;
+  const plot = marks.length ? drawPlot(axes[0], axes[1], marks, lines, description) : nothing;
   document.getElementById("plot").replaceChildren(plot);
-  document.getElementById("caption").textContent = `${words}: ${state.workload} on ${state.hardware}`;
-  const note = (row) => `${textOf(LEANBOARD.texts.model, row)}; in ${formatNumber(chances.get(row) * 100, 1)} % of draws`;
-  const maybe = stage.filter((row) => !front.has(row) && chances.get(row) >= LEANBOARD.leastChance);
-  document.getElementById("front").replaceChildren(...[...front].map((row) => listItem(row, note(row))));
-  document.getElementById("maybe").replaceChildren(...maybe.map((row) => listItem(row, note(row))));
-  document.getElementById("maybe-section").hidden = maybe.length === 0;
-  document.getElementById("left").replaceChildren(...left.map(([row, reason]) => listItem(row, reason)));
-  document.getElementById("none-left").hidden = left.length > 0;
-}
-
-function currentState() {
-  const controls = [...explorer.form.elements].filter((control) => control.name);
-  return Object.fromEntries(controls.map((control) => [control.name, controlValue(control)]));
-}
-
-function restoreExplorer(state) {
-  for (const control of explorer.form.elements) {
-    const initial = explorer.defaults[control.name] ?? "";
-    if (control.name) setControl(control, state[control.name] ?? initial, initial);
-  }
-  return drawExplorer(currentState());
-}
-
-function startExplorer() {
-  explorer.form = document.getElementById("axes");
-  if (!explorer.form) return;
-  explorer.defaults = { ...document.getElementById("figure").dataset };
-  explorer.form.hidden = false;
-  explorer.form.addEventListener("input", () => {
-    const state = currentState();
-    writeState(Object.fromEntries(
-      Object.entries(state).filter(([name, value]) => value !== explorer.defaults[name])));
-    void drawExplorer(state);
+  const each = state.per ? `, one front per ${state.per}` : "";
+  document.getElementById("caption").textContent = `${words}: ${state.workload} on ${state.hardware}${each}`;
+  const count = (css) => shown.filter((one) => one.css === css).length;
+  tellUndrawn({
+    "dominated run": found.maybe.length + found.beaten.length - count("beaten"),
+    "hollow run": found.hollow.length - count("hollow"),
+    curve: curves.length - kept.length,
   });
-  explorer.form.addEventListener("submit", (event) => event.preventDefault());
-  explorer.form.addEventListener("reset", (event) => {
-    event.preventDefault();
-    writeState({});
-    void restoreExplorer({});
-  });
-  onState(restoreExplorer);
-  addEventListener("resize", () => void drawExplorer(currentState()));
-  void restoreExplorer(readState());
 }
 
-startExplorer();
+// The edge of a group's front, with its name where there are several.
+function edgesOf({ name, number, front }, marks, direction) {
+  const members = new Set(front);
+  const edges = edgeOf(marks.filter(({ row }) => members.has(row)), direction);
+  const title = name ? `front of ${name}` : "";
+  return edges.map((points) => ({ points, css: `front-line${groupClass(number)}`, title }));
+}
+
+// The legend of the groups: shape, name, and how many of its runs are on its front.
+function drawGroups(groups, per) {
+  const list = document.getElementById("groups");
+  const items = groups.map(({ name, number, front, rows }) =>
+    make("li", {}, drawKey(number), ` ${name}: ${front.length} of ${formatCount(rows.length, "run")} on its front`));
+  if (groups.length > SHAPES.length) items.push(make("li", {}, "Shapes repeat: the title of a point tells more."));
+  list.replaceChildren(...(per ? items : []));
+  list.hidden = !per;
+}
+
+startExplorer(drawExplorer);

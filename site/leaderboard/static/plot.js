@@ -106,23 +106,54 @@ function placeLabel(mark, taken) {
   return null;
 }
 
+// The shapes of groups, as corners around a point; the first is a circle, which has none.
+const SHAPES = [
+  [],
+  [[-5.3, -5.3], [5.3, -5.3], [5.3, 5.3], [-5.3, 5.3]],
+  [[0, -8], [7, 5], [-7, 5]],
+  [[0, -7.5], [7.5, 0], [0, 7.5], [-7.5, 0]],
+  [[-2.2, -7], [2.2, -7], [2.2, -2.2], [7, -2.2], [7, 2.2], [2.2, 2.2], [2.2, 7], [-2.2, 7], [-2.2, 2.2],
+    [-7, 2.2], [-7, -2.2], [-2.2, -2.2]],
+  [[0, 8], [7, -5], [-7, -5]],
+  [[-5, -7], [0, -2.6], [5, -7], [7, -5], [2.6, 0], [7, 5], [5, 7], [0, 2.6], [-5, 7], [-7, 5], [-2.6, 0],
+    [-7, -5]],
+  [[0, -8], [2, -2], [8, 0], [2, 2], [0, 8], [-2, 2], [-8, 0], [-2, -2]],
+];
+
+function shapeAt(number, x, y) {
+  const corners = SHAPES[number % SHAPES.length];
+  if (!corners.length) return make("circle", { cx: x, cy: y, r: 6 });
+  return make("polygon", { points: corners.map(([dx, dy]) => `${x + dx},${y + dy}`).join(" ") });
+}
+
+// Where the name of a mark stands while it has the pointer or the focus, if no label fits.
+function spareAt(mark) {
+  const y = mark.y > PLOT.top + 16 ? mark.y - 12 : mark.y + 22;
+  return { class: "spare", x: mark.x, y, "text-anchor": mark.x < PLOT.width / 2 ? "start" : "end" };
+}
+
 function drawMark(mark, taken) {
   const parts = [make("title", {}, mark.title)];
   if (mark.barX) parts.push(make("line", { class: "bar", x1: mark.barX[0], x2: mark.barX[1], y1: mark.y, y2: mark.y }));
   if (mark.barY) parts.push(make("line", { class: "bar", x1: mark.x, x2: mark.x, y1: mark.barY[0], y2: mark.barY[1] }));
-  parts.push(make("circle", { cx: mark.x, cy: mark.y, r: 6 }));
+  parts.push(shapeAt(mark.shape, mark.x, mark.y));
   const label = mark.label ? placeLabel(mark, taken) : null;
-  if (label) parts.push(make("text", label, mark.label));
-  return svgLink({ class: `point ${mark.css}`, href: mark.href, "data-row": mark.row }, ...parts);
+  parts.push(make("text", label ?? spareAt(mark), mark.name));
+  const attributes = { class: `point ${mark.css}`, href: mark.href, "data-row": mark.row };
+  return svgLink(mark.stop ? attributes : { ...attributes, tabindex: "-1" }, ...parts);
 }
 
-function drawPlot(x, y, marks, frontLine, description) {
+// `lines` are { points, css, title }. What is drawn last, and so on top, gets its label's place first.
+function drawPlot(x, y, marks, lines, description) {
   const svg = make("svg", {
     class: "plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "group", "aria-label": description,
   });
-  svg.append(drawGrid(x, y), ...drawAxes(x, y));
-  if (frontLine) svg.append(make("polyline", { class: "front-line", points: frontLine }));
+  svg.append(drawGrid(x, y), ...drawAxes(x, y), ...lines.map(drawLine));
   const taken = marks.map((mark) => [mark.x - 7, mark.y - 7, mark.x + 7, mark.y + 7]);
-  svg.append(...marks.map((mark) => drawMark(mark, taken)));
+  svg.append(...[...marks].reverse().map((mark) => drawMark(mark, taken)).reverse());
   return svg;
+}
+
+function drawLine({ points, css, title }) {
+  return make("polyline", { class: css, points }, ...(title ? [make("title", {}, title)] : []));
 }

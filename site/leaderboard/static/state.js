@@ -20,10 +20,11 @@ function onState(callback) {
   });
 }
 
-// Puts a value into a control. Where a list does not offer it, the control goes to its default.
+// Puts a value into a control. What it does not offer makes it go to its default.
 function setControl(control, value, initial = "") {
   if (control.type === "checkbox") {
-    control.checked = value === "1";
+    const offered = value === "1" || value === uncheckedValue(control);
+    control.checked = (offered ? value : initial) === "1";
   } else if (control.tagName === "SELECT") {
     const offered = [...control.options].some((option) => option.value === value);
     control.value = offered ? value : initial;
@@ -33,5 +34,11 @@ function setControl(control, value, initial = "") {
 }
 
 function controlValue(control) {
-  return control.type === "checkbox" ? (control.checked ? "1" : "") : control.value;
+  if (control.type !== "checkbox") return control.value;
+  return control.checked ? "1" : uncheckedValue(control);
+}
+
+// A box that is checked by default needs a value that says it is not: an empty one is left out.
+function uncheckedValue(control) {
+  return control.dataset.off ?? "";
 }

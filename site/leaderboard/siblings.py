@@ -1,0 +1,138 @@
+"""Rows that belong together: a candidate and its baseline, and runs that differ in one knob."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from leanboard.leaderboard.board import BoardRow
+from leanboard.leaderboard.families import code_of
+from leanboard.results.schema import Component, Status
+from leanboard.results.table import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Runs of one technique that differ in nothing but the value of one knob.
+
+    Args:
+        rows: places of two or more among the board's rows, in the order of the knob.
+        title: the technique, the knob and its values.
+    """
+
+    rows: tuple[int, ...]
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """One run on a curve: its place among the rows, its technique, and the knob's value."""
+
+    place: int
+    technique: Component
+    knob: str
+
+    @property
+    def value(self) -> Any:
+        return self.technique.params[self.knob]
+
+
+def curves_of(lines: Sequence[BoardRow]) -> tuple[Curve, ...]:
+    """Return every curve of the board, in the order of their first rows.
+
+    Names that stand for the same code (``gguf-q8_0``, ``gguf-q4_1``) are one technique. A run with
+    several knobs is on a curve for each of them.
+    """
+    groups: dict[Hashable, list[_Setting]] = {}
+    for place, line in enumerate(lines):
+        if line.status is Status.OK:
+            for scope, setting in _settings(place, line.row):
+                groups.setdefault(scope, []).append(setting)
+    several = (group for group in groups.values() if len({_order(s.value) for s in group}) > 1)
+    return tuple(_curve(group) for group in several)
+
+
+def baselines_of(lines: Sequence[BoardRow]) -> tuple[int | None, ...]:
+    """Return for each row the place of its baseline; ``None`` for baselines and where none is."""
+    places = {
+        _scope(line.row): place
+        for place, line in enumerate(lines)
+        if line.status is Status.OK and not line.row.cell.techniques
+    }
+    return tuple(
+        places.get(_scope(line.row)) if line.row.cell.techniques else None for line in lines
+    )
+
+
+def _scope(row: Row) -> Hashable:
+    """Return what rows share that differ in nothing but their techniques."""
+    cell = row.cell
+    return (
+        row.origin,
+        row.machine_id,
+        cell.model.name,
+        cell.model.content_hash,
+        cell.device,
+        cell.workload,
+        cell.procedure,
+        _text([cell.backend.name, cell.backend.version, cell.backend.params]),
+    )
+
+
+def _settings(place: int, row: Row) -> Iterator[tuple[Hashable, _Setting]]:
+    """Yield each knob of a run with what all runs on its curve share."""
+    techniques = row.cell.techniques
+    for number, technique in enumerate(techniques):
+        for knob in technique.params:
+            parts = [
+                _identity(other, without=knob if i == number else None)
+                for i, other in enumerate(techniques)
+            ]
+            scope = (_scope(row), number, knob, _text(parts))
+            yield scope, _Setting(place, technique, knob)
+
+
+def _identity(technique: Component, without: str | None) -> list[Any]:
+    params = {name: value for name, value in technique.params.items() if name != without}
+    return [code_of(technique).name, technique.version, params]
+
+
+def _curve(group: Sequence[_Setting]) -> Curve:
+    ordered = sorted(group, key=lambda setting: (_order(setting.value), setting.place))
+    names = {setting.technique.name for setting in group}
+    code = code_of(group[0].technique).name
+    name = names.pop() if len(names) == 1 else code.partition(".")[0]
+    values = (s.value if isinstance(s.value, str) else _text(s.value) for s in ordered)
+    title = f"{name}, {group[0].knob} = {', '.join(values)}"
+    return Curve(tuple(setting.place for setting in ordered), title)
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    """Return a key by which values of a knob sort: nothing, switches, numbers, texts, the rest."""
+    if value is None:
+        return 0, 0
+    if isinstance(value, bool):
+        return 1, value
+    if isinstance(value, int | float):
+        return 2, value
+    if isinstance(value, str):
+        return 3, _natural(value)
+    return 4, _text(value)
+
+
+def _natural(text: str) -> tuple[Any, ...]:
+    """Return a text as words and numbers in turn, so that ``q10`` comes after ``q9``.
+
+    Numbers compare by their length first: they may be too long to convert.
+    """
+    words = re.split(r"([0-9]+)", text)
+    digits = [word.lstrip("0") for word in words[1::2]]
+    numbers = [(len(number), number) for number in digits]
+    return (*zip(words[::2], [*numbers, (0, "")], strict=True),)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

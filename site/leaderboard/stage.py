@@ -1,0 +1,232 @@
+"""Who competes for a Pareto front, who is only shown, and who is left out, each with the reason.
+
+``static/stage.js`` does the same in the browser; a browser test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from leanboard.leaderboard.board import Board, BoardRow, choices_of
+from leanboard.leaderboard.cells import BoardCell
+from leanboard.leaderboard.columns import Column
+from leanboard.leaderboard.format import plural, share
+from leanboard.metrics.front_membership import (
+    DRAWS,
+    MOST_DRAWN,
+    Uncertain,
+    contenders,
+    membership,
+)
+from leanboard.metrics.pareto import pareto_front
+from leanboard.results.schema import Status
+
+UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked"
+UNSTABLE = "the run is unstable: shown, on no front"
+ESTIMATE = "values are shown, never compared"
+LEAST_CHANCE = 0.05
+"""Share of draws from which a point that is beaten is listed as one that may be on the front."""
+MOST_BEATEN = 2000
+"""Most points that are drawn without being on the front; of those only shown, as many again."""
+MOST_NAMED = 60
+"""Most points in a picture that names them all; above it names the front, and Tab stops there."""
+MOST_LISTED = 200
+"""Most runs in a list beside a picture."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A run that is not on the front's stage, and why."""
+
+    line: BoardRow
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A run that is on the front, or may be, and how sure that is; empty where it is not known."""
+
+    line: BoardRow
+    chance: str
+
+    @property
+    def note(self) -> str:
+        """Its model, and how sure its place is."""
+        return f"{self.line.model}; in {self.chance} of draws" if self.chance else self.line.model
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A run with its cells, one an axis, all of which have a value."""
+
+    line: BoardRow
+    cells: tuple[BoardCell, ...]
+
+    @property
+    def name(self) -> str:
+        """Its technique and backend, and whether it is unstable, where little room is."""
+        unstable = ", unstable" if self.line.unstable else ""
+        return f"{self.line.label_text} \u00b7 {self.line.backend_text}{unstable}"
+
+    @property
+    def title(self) -> str:
+        """Its name, model and values."""
+        values = ", ".join(
+            f"{cell.column.short} {cell.text} {cell.column.scale.suffix}".rstrip()
+            for cell in self.cells
+        )
+        return f"{self.name}, {self.line.model}: {values}"
+
+    @property
+    def uncertain(self) -> list[Uncertain]:
+        """Its values with their intervals."""
+        return [
+            Uncertain(cell.value, cell.low, cell.high)
+            for cell in self.cells
+            if cell.value is not None
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The runs of a choice, on the axes of a choice.
+
+    Args:
+        columns: the axes.
+        points: runs that compete for the front.
+        hollow: runs that are shown without competing; they are among ``left_out`` too.
+        left_out: runs that do not compete, and why.
+    """
+
+    columns: tuple[Column, ...]
+    points: tuple[Point, ...]
+    hollow: tuple[Point, ...]
+    left_out: tuple[Left, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Who is on the front of a stage.
+
+    Args:
+        front: those that no other beats.
+        maybe: those that another beats by so little that some draws put them on the front.
+        beaten: all others that compete.
+        chances: share of draws that put a run on the front, by the run's address; empty where there
+            are too many contenders to draw.
+    """
+
+    front: tuple[Point, ...]
+    maybe: tuple[Point, ...]
+    beaten: tuple[Point, ...]
+    chances: Mapping[str, float]
+
+    def contenders(self, points: Iterable[Point]) -> tuple[Contender, ...]:
+        """Return points as a list says them."""
+        return tuple(Contender(point.line, self._chance(point)) for point in points)
+
+    def _chance(self, point: Point) -> str:
+        found = self.chances.get(point.line.href)
+        return "" if found is None else share(found)
+
+
+def fullest(board: Board, columns: Sequence[Column]) -> tuple[str, str] | None:
+    """Return the hardware and workload on which most runs have all values; ``None`` if none has."""
+    places = Counter(
+        (line.hardware, line.workload_text)
+        for line in board.lines
+        if line.status is Status.OK and all(line.cell(c).value is not None for c in columns)
+    )
+    return min(places, key=lambda place: (-places[place], place)) if places else None
+
+
+def staged(board: Board, hardware: str, workload: str, columns: Sequence[Column]) -> Stage:
+    """Return the stage of one hardware and workload.
+
+    The workload is named by its text: the same name at another size is another stage.
+    """
+    points: list[Point] = []
+    hollow: list[Point] = []
+    left_out: list[Left] = []
+    for line in board.lines:
+        if (line.hardware, line.workload_text, line.status) != (hardware, workload, Status.OK):
+            continue
+        point = Point(line, tuple(line.cell(column) for column in columns))
+        missing = next(filter(None, map(_why_not, point.cells)), "")
+        reason = missing or _why_hollow(line, columns)
+        if reason:
+            left_out.append(Left(line, reason))
+        if not missing:
+            (hollow if reason else points).append(point)
+    return Stage(tuple(columns), tuple(points), tuple(hollow), tuple(left_out))
+
+
+def contested(stage: Stage) -> Contest:
+    """Return who is on the front of a stage, and how sure that is."""
+    directions = [column.direction for column in stage.columns]
+    points = {point.line.href: point.uncertain for point in stage.points}
+    values = {name: [each.value for each in found] for name, found in points.items()}
+    members = set(pareto_front(values, directions).members)
+    few = len(directions) <= 2 or len(contenders(points, directions)) <= MOST_DRAWN
+    names = [column.name for column in stage.columns]
+    chances: Mapping[str, float] = membership(points, names, directions) if few else {}
+    front: list[Point] = []
+    maybe: list[Point] = []
+    beaten: list[Point] = []
+    for point in stage.points:
+        if point.line.href in members:
+            front.append(point)
+        elif chances.get(point.line.href, 0.0) >= LEAST_CHANCE:
+            maybe.append(point)
+        else:
+            beaten.append(point)
+    return Contest(tuple(front), tuple(maybe), tuple(beaten), chances)
+
+
+def thinned(items: Sequence[T], most: int) -> list[T]:
+    """Return at most so many items, spread evenly over all of them and in their order."""
+    count = max(len(items), most, 1)
+    return [
+        item
+        for place, item in enumerate(items)
+        if (place + 1) * most // count > place * most // count
+    ]
+
+
+def undrawn(counts: Mapping[str, int]) -> str:
+    """Say what a picture leaves out, from nouns and how many of each; empty where nothing is."""
+    parts = ", ".join(plural(count, noun) for noun, count in counts.items() if count)
+    if not parts:
+        return ""
+    return f"Not drawn, so that the rest can be seen: {parts}. Choose a model or a backend."
+
+
+def _why_not(cell: BoardCell) -> str:
+    if cell.value is None:
+        return f"{cell.column.label}: {cell.title}"
+    return f"{cell.column.label}: {cell.estimate} {ESTIMATE}" if cell.estimate else ""
+
+
+def _why_hollow(line: BoardRow, columns: Sequence[Column]) -> str:
+    """Return why a run is shown without competing; empty where it competes for the front."""
+    if line.unstable:
+        return f"{UNSTABLE} ({line.unstable})"
+    quality = any(column.quality for column in columns)
+    return UNRANKED if quality and not line.ranked else ""
+
+
+def offers(board: Board) -> Mapping[str, object]:
+    """Return what the controls of a page with a stage offer: axes, and the choices of runs."""
+    lines = [line for line in board.lines if line.status is Status.OK]
+    workloads = tuple(sorted({line.workload_text for line in lines}))
+    return {
+        "axes": [column for column in board.columns if column.axis],
+        "choices": {**choices_of(lines), "workload": workloads},
+        "draws": DRAWS,
+        "most_listed": MOST_LISTED,
+    }

@@ -1,0 +1,41 @@
+// The controls of a page with a picture: their state is in the address, and the picture follows them.
+"use strict";
+
+const explorer = { form: null, defaults: {}, draw: null };
+
+function currentState() {
+  const controls = [...explorer.form.elements].filter((control) => control.name);
+  return Object.fromEntries(controls.map((control) => [control.name, controlValue(control)]));
+}
+
+function restoreExplorer(state) {
+  for (const control of explorer.form.elements) {
+    const initial = explorer.defaults[control.name] ?? "";
+    if (control.name) setControl(control, state[control.name] ?? initial, initial);
+  }
+  return explorer.draw(currentState());
+}
+
+// The defaults of the controls are the figure's data; `draw` gets the state whenever it changes.
+function startExplorer(draw) {
+  explorer.form = document.getElementById("axes");
+  if (!explorer.form) return;
+  explorer.draw = draw;
+  explorer.defaults = { ...document.getElementById("figure").dataset };
+  explorer.form.hidden = false;
+  explorer.form.addEventListener("input", () => {
+    const state = currentState();
+    writeState(Object.fromEntries(
+      Object.entries(state).filter(([name, value]) => value !== (explorer.defaults[name] ?? ""))));
+    void draw(state);
+  });
+  explorer.form.addEventListener("submit", (event) => event.preventDefault());
+  explorer.form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    writeState({});
+    void restoreExplorer({});
+  });
+  onState(restoreExplorer);
+  addEventListener("resize", () => void draw(currentState()));
+  void restoreExplorer(readState());
+}

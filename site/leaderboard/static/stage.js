@@ -1,0 +1,136 @@
+// Who competes for a front, who is only shown, and who is left out with a reason: as stage.py. The
+// lists beside the picture.
+"use strict";
+
+function chosenRows(state) {
+  const { texts } = LEANBOARD;
+  // A workload is chosen by its text: the same name at another size is not comparable.
+  const controls = {
+    hardware: texts.hardware, workload: texts.workloadText, model: texts.model, backend: texts.backend,
+  };
+  const names = Object.keys(controls).filter((name) => state[name]);
+  return [...Array(LEANBOARD.rows).keys()].filter((row) =>
+    textOf(texts.status, row) === "ok"
+    && names.every((name) => textOf(controls[name], row) === state[name]));
+}
+
+// Why a run has no place on an axis; empty if it has one.
+function whyNot(place, row, log) {
+  const metric = LEANBOARD.metrics[place];
+  const cells = LEANBOARD.cells[place];
+  if (cells.value[row] === null) return `${metric.label}: ${titleOf(place, row)}`;
+  const estimate = textOf(cells.estimate, row);
+  if (estimate) return `${metric.label}: ${estimate} ${LEANBOARD.estimate}`;
+  return log && cells.value[row] <= 0 ? `${metric.label}: not above 0, so not on a log axis` : "";
+}
+
+// Why a run is shown without competing; empty if it competes for the front.
+function whyHollow(row, quality) {
+  const unstable = textOf(LEANBOARD.texts.unstable, row);
+  if (unstable) return `${LEANBOARD.unstableRun} (${unstable})`;
+  return quality && !LEANBOARD.ranked[row] ? LEANBOARD.unranked : "";
+}
+
+// Splits the rows into those that compete, those only shown, and those left out with a reason.
+// `logs` tells which axes are logarithmic.
+function staged(rows, places, logs = []) {
+  const quality = places.some((place) => LEANBOARD.metrics[place].quality);
+  const stage = [];
+  const hollow = [];
+  const left = [];
+  for (const row of rows) {
+    const missing = places.map((place, i) => whyNot(place, row, logs[i])).find(Boolean);
+    const reason = missing || whyHollow(row, quality);
+    if (reason) left.push([row, reason]);
+    if (!missing) (reason ? hollow : stage).push(row);
+  }
+  return { stage, hollow, left };
+}
+
+// Which of the competing rows are on their front, which may be, which are not, and how sure that is.
+function contested(rows, places) {
+  const directions = places.map((place) => LEANBOARD.metrics[place].direction);
+  const points = rows.map((row) => places.map((place) => LEANBOARD.cells[place].value[row]));
+  const front = paretoFront(points, directions).map((i) => rows[i]);
+  const chances = chancesOf(rows, places, directions);
+  const members = new Set(front);
+  const rest = rows.filter((row) => !members.has(row));
+  const near = (row) => chances.get(row) >= LEANBOARD.leastChance;
+  return { front, maybe: rest.filter(near), beaten: rest.filter((row) => !near(row)), chances };
+}
+
+// Row to the share of draws in which it is on the front; empty where too many compete to draw.
+function chancesOf(rows, places, directions) {
+  const points = rows.map((row) => ({
+    name: LEANBOARD.href[row],
+    values: places.map((place) => {
+      const { value, low, high } = LEANBOARD.cells[place];
+      return { value: value[row], low: low[row], high: high[row] };
+    }),
+  }));
+  const many = places.length > 2 && contenders(points, directions).length > LEANBOARD.mostDrawn;
+  if (many) return new Map();
+  const names = places.map((place) => LEANBOARD.metrics[place].name);
+  const shares = frontMembership(points, names, directions, LEANBOARD.draws);
+  return new Map(rows.map((row, i) => [row, shares[i]]));
+}
+
+// At most so many items, spread evenly over all of them and in their order.
+function thinned(items, most) {
+  const count = Math.max(items.length, most, 1);
+  return items.filter((_, place) => Math.floor(((place + 1) * most) / count) > Math.floor((place * most) / count));
+}
+
+// What an axis shows, its unit, and which way is better.
+function axisTitle(place) {
+  const { label, suffix, direction } = LEANBOARD.metrics[place];
+  return `${label}${suffix ? ` (${suffix})` : ""}, ${direction} is better`;
+}
+
+// The name, the model and the values of a run.
+function pointTitle(row, places) {
+  const values = places.map((place) => {
+    const { short, factor, suffix } = LEANBOARD.metrics[place];
+    return `${short} ${formatNumber(LEANBOARD.cells[place].value[row] * factor)} ${suffix}`.trim();
+  });
+  return `${nameOf(row)}, ${textOf(LEANBOARD.texts.model, row)}: ${values.join(", ")}`;
+}
+
+function drawLists({ front, maybe, left, chances }, keyOf = () => []) {
+  const note = (row) => {
+    const chance = chances.has(row) ? `; in ${formatNumber(chances.get(row) * 100, 1)} % of draws` : "";
+    return `${textOf(LEANBOARD.texts.model, row)}${chance}`;
+  };
+  fillList("front", front, (row) => listItem(row, note(row), keyOf(row)));
+  fillList("maybe", maybe, (row) => listItem(row, note(row), keyOf(row)));
+  fillList("left", left, ([row, reason]) => listItem(row, reason));
+  document.getElementById("maybe-section").hidden = maybe.length === 0;
+  document.getElementById("none-left").hidden = left.length > 0;
+}
+
+function fillList(id, items, draw) {
+  const most = LEANBOARD.mostListed;
+  const list = document.getElementById(id);
+  list.replaceChildren(...items.slice(0, most).map(draw));
+  const more = items.length - most;
+  if (more > 0) list.append(make("li", { class: "more" }, `and ${formatNumber(more, 0)} more`));
+}
+
+function listItem(row, note, key = []) {
+  const link = make("a", { href: LEANBOARD.href[row] }, nameOf(row));
+  return make("li", { "data-row": row }, ...key, link, " ", make("small", {}, note));
+}
+
+// Puts a text into its place, which is hidden while there is none.
+function tellIn(id, text) {
+  const place = document.getElementById(id);
+  place.textContent = text;
+  place.hidden = text === "";
+}
+
+// Says what a picture leaves out, from nouns and how many of each.
+function tellUndrawn(counts) {
+  const parts = Object.entries(counts).filter(([, count]) => count).map(([noun, count]) => formatCount(count, noun));
+  tellIn("undrawn", parts.length
+    ? `Not drawn, so that the rest can be seen: ${parts.join(", ")}. Choose a model or a backend.` : "");
+}

@@ -1,0 +1,151 @@
+"""The picture of a trade-off: points with intervals, the front's edge, and curves along knobs.
+
+``static/marks.js`` and ``static/pareto.js`` draw the same in the browser.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from leanboard.leaderboard.board import Board
+from leanboard.leaderboard.cells import BoardCell
+from leanboard.leaderboard.charts import Axis, Line, Mark, Plot, polyline, x_axis, y_axis
+from leanboard.leaderboard.columns import Column
+from leanboard.leaderboard.labels import with_labels
+from leanboard.leaderboard.siblings import curves_of
+from leanboard.leaderboard.stage import (
+    MOST_BEATEN,
+    MOST_NAMED,
+    Contest,
+    Point,
+    Stage,
+    thinned,
+    undrawn,
+)
+from leanboard.metrics.metric import Direction
+
+MOST_CURVES = 200
+"""Most curves along knobs in a picture."""
+Axes = tuple[Axis, Axis]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A plot, and what it leaves out; empty where that is nothing."""
+
+    plot: Plot
+    undrawn: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A point and how it is drawn."""
+
+    point: Point
+    css: str
+
+
+def drawing_of(board: Board, stage: Stage, contest: Contest) -> Drawing:
+    """Return the picture of a stage with two axes."""
+    shown = _shown(stage, contest)
+    x, y = stage.columns
+    horizontal = x_axis(axis_title(x), [v for s in shown for v in _extent(s.point.cells[0])])
+    vertical = y_axis(axis_title(y), [v for s in shown for v in _extent(s.point.cells[1])])
+    crowded = len(shown) > MOST_NAMED
+    marks = tuple(_mark(each, (horizontal, vertical), crowded=crowded) for each in shown)
+    curves = _curves(board, marks)
+    kept = thinned(curves, MOST_CURVES)
+    edge = _edge([mark for mark in marks if mark.css.endswith("front")], x.direction)
+    styles = Counter(each.css for each in shown)
+    front = styles["front"]
+    words = f"{x.label} against {y.label}: {len(shown)} points, {front} of them on the front"
+    missing = undrawn(
+        {
+            "dominated run": len(stage.points) - front - styles["beaten"],
+            "hollow run": len(stage.hollow) - styles["hollow"],
+            "curve": len(curves) - len(kept),
+        }
+    )
+    plot = Plot(horizontal, vertical, words, marks, (*kept, *edge))
+    return Drawing(with_labels(plot), missing)
+
+
+def axis_title(column: Column) -> str:
+    """Return what an axis shows, its unit, and which way is better."""
+    unit = f" ({column.scale.suffix})" if column.scale.suffix else ""
+    better = "lower" if column.direction is Direction.LOWER else "higher"
+    return f"{column.label}{unit}, {better} is better"
+
+
+def _shown(stage: Stage, contest: Contest) -> list[_Shown]:
+    """Return the points to draw, those on the front last and so on top."""
+    room = max(0, MOST_BEATEN - len(contest.maybe))
+    beaten = [*contest.maybe, *thinned(contest.beaten, room)]
+    hollow = thinned(stage.hollow, MOST_BEATEN)
+    return [
+        *(_Shown(point, "beaten") for point in beaten),
+        *(_Shown(point, "hollow") for point in hollow),
+        *(_Shown(point, "front") for point in contest.front),
+    ]
+
+
+def _extent(cell: BoardCell) -> list[float]:
+    values = (cell.value, cell.low, cell.high)
+    return [value * cell.column.scale.factor for value in values if value is not None]
+
+
+def _mark(shown: _Shown, axes: Axes, *, crowded: bool) -> Mark:
+    point, front = shown.point, shown.css == "front"
+    at_x, at_y = map(_at, axes, point.cells)
+    bar_x, bar_y = map(_bar, axes, point.cells)
+    return Mark(
+        at_x,
+        at_y,
+        f"point {shown.css}",
+        point.title,
+        label=point.name if front or not crowded else "",
+        href=point.line.href,
+        bar_x=bar_x,
+        bar_y=bar_y,
+        name=point.name,
+        stop=front or not crowded,
+    )
+
+
+def _at(axis: Axis, cell: BoardCell) -> float:
+    return axis.at((cell.value or 0.0) * cell.column.scale.factor)
+
+
+def _bar(axis: Axis, cell: BoardCell) -> tuple[float, float] | None:
+    if cell.low is None or cell.high is None:
+        return None
+    factor = cell.column.scale.factor
+    return axis.at(cell.low * factor), axis.at(cell.high * factor)
+
+
+def _curves(board: Board, marks: Sequence[Mark]) -> list[Line]:
+    """Return the curves of which two points or more are drawn."""
+    places = {mark.href: (mark.x, mark.y) for mark in marks}
+    found = []
+    for curve in curves_of(board.lines):
+        hrefs = [board.lines[row].href for row in curve.rows]
+        points = [places[href] for href in hrefs if href in places]
+        if len(points) > 1:
+            found.append(Line(polyline(points), "curve", curve.title))
+    return found
+
+
+def _edge(marks: Sequence[Mark], direction: Direction) -> tuple[Line, ...]:
+    """Return the edge of the dominated region: steps through the front's points."""
+    if len(marks) < 2:
+        return ()
+    ordered = sorted(marks, key=lambda mark: (mark.x, mark.y))
+    lower = direction is Direction.LOWER
+    points = [(ordered[0].x, ordered[0].y)]
+    for before, after in pairwise(ordered):
+        corner = (after.x, before.y) if lower else (before.x, after.y)
+        points += [corner, (after.x, after.y)]
+    return (Line(polyline(points), "front-line"),)
