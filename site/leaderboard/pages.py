@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow, choices_of
+from leanboard.leaderboard.budget import budget
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
+from leanboard.leaderboard.costs import costs
+from leanboard.leaderboard.efficientllm import efficientllm
 from leanboard.leaderboard.format import plural, share
 from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
 from leanboard.leaderboard.tradeoff import UNRANKED, default_tradeoff
@@ -199,6 +202,15 @@ def downloads(site: Site) -> Context:
 PAGES: tuple[Page, ...] = (
     Page("index", "Leaderboard", 10, "index.html", leaderboard, leaderboard_parts),
     Page("pareto", "Pareto", 20, "pareto.html", pareto),
+    Page("budget", "Budget", 30, "budget.html", lambda site: budget(site.board)),
+    Page("costs", "Cost and carbon", 40, "costs.html", lambda site: costs(site.board)),
+    Page(
+        "efficientllm",
+        "EfficientLLM",
+        45,
+        "efficientllm.html",
+        lambda site: efficientllm(site.board),
+    ),
     Page("methodology", "Methodology", 80, "methodology.html", methodology),
     Page("downloads", "Downloads", 90, "downloads.html", downloads),
 )
