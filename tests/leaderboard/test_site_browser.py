@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser_page import settled
 from demo_store import Demo
 from record_factory import make_run, request_observation
 
@@ -47,12 +48,6 @@ def column(page: Page, head: str) -> list[str]:
     place = next(i for i, text in enumerate(heads) if text.startswith(head))
     cells = page.locator(f"#board tbody tr > :nth-child({place + 1})")
     return [cell.locator(".value, span[aria-hidden]").first.inner_text() for cell in cells.all()]
-
-
-def settled(page: Page) -> Page:
-    """The page once it has loaded and drawn what was asked for last."""
-    page.locator("main[aria-busy]").wait_for(state="detached")
-    return page
 
 
 def names(page: Page) -> list[str]:
