@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow, choices_of
+from leanboard.leaderboard.budget import budget
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.compare import compare
+from leanboard.leaderboard.costs import costs
+from leanboard.leaderboard.efficientllm import efficientllm
 from leanboard.leaderboard.format import plural, share
 from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
 from leanboard.leaderboard.parallel import parallel
@@ -196,8 +199,17 @@ def downloads(site: Site) -> Context:
 PAGES: tuple[Page, ...] = (
     Page("index", "Leaderboard", 10, "index.html", leaderboard, leaderboard_parts),
     Page("pareto", "Pareto", 20, "pareto.html", pareto),
-    Page("compare", "Compare", 40, "compare.html", compare),
+    Page("compare", "Compare", 35, "compare.html", compare),
     Page("parallel", "Front of several", 25, "parallel.html", parallel),
+    Page("budget", "Budget", 30, "budget.html", lambda site: budget(site.board)),
+    Page("costs", "Cost and carbon", 40, "costs.html", lambda site: costs(site.board)),
+    Page(
+        "efficientllm",
+        "EfficientLLM",
+        45,
+        "efficientllm.html",
+        lambda site: efficientllm(site.board),
+    ),
     Page("methodology", "Methodology", 80, "methodology.html", methodology),
     Page("downloads", "Downloads", 90, "downloads.html", downloads),
 )

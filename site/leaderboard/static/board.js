@@ -81,19 +81,6 @@ function drawRow(row, metrics, ranks) {
   return line;
 }
 
-// The mark of an unstable run: its causes unfold, by pointer and by keyboard.
-function drawUnstable(causes) {
-  const mark = make("summary", { class: "badge bad" }, "unstable");
-  return make("details", { class: "mark" }, mark, make("small", {}, causes));
-}
-
-// The rank of a row on the metric that the table is sorted by; shared where intervals meet.
-function drawRank({ rank, shared, medal }) {
-  const text = `${rank}${shared ? "=" : ""}`;
-  const title = `rank ${rank}${shared ? ", shared: the intervals meet" : ""}${medal ? `, ${medal}` : ""}`;
-  return make("span", { class: `rank ${medal}`.trimEnd(), title }, text);
-}
-
 function draw() {
   const places = shownMetrics(view.state).map(([, place]) => place);
   const sorted = metricPlace(view.state.sort);

@@ -90,3 +90,9 @@ function drawBar(metric, value, cells, row, spanned) {
   }
   return svg;
 }
+
+// The mark of an unstable run: its causes unfold, by pointer and by keyboard.
+function drawUnstable(causes) {
+  const mark = make("summary", { class: "badge bad" }, "unstable");
+  return make("details", { class: "mark" }, mark, make("small", {}, causes));
+}

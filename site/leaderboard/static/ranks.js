@@ -1,5 +1,6 @@
 // Ranks by intervals: who cannot be told from the best of a band shares its rank. Unstable runs have
 // none. A medal goes only to a row whose interval meets no other, not that of an unstable run either.
+// The same rules as ranks.py.
 "use strict";
 
 const MEDALS = ["gold", "silver", "bronze"];
@@ -51,4 +52,43 @@ function rankBands(rows, place) {
     if (!all.some((other) => other !== entry && meets(entry, other))) ranks.get(entry.row).medal = MEDALS[i];
   });
   return ranks;
+}
+
+// Rows from the best value of a metric to the worst. Estimates come after what was measured and are
+// never mixed with it; what was not measured comes last.
+function bestFirst(rows, place) {
+  const { value, estimate } = LEANBOARD.cells[place];
+  const sign = LEANBOARD.metrics[place].direction === "higher" ? -1 : 1;
+  const kind = (row) => (value[row] === null ? 2 : textOf(estimate, row) ? 1 : 0);
+  return [...rows].sort((a, b) =>
+    kind(a) - kind(b) || sign * ((value[a] ?? 0) - (value[b] ?? 0)) || a - b);
+}
+
+// Whether the value of a row may stand beside others: no estimate, and no quality that is not ranked.
+function solid(place, row) {
+  const cells = LEANBOARD.cells[place];
+  return cells.value[row] !== null && !textOf(cells.estimate, row) && !cells.unranked[row];
+}
+
+// The best of the rows on a metric, and the rivals that it cannot be told from: the intervals meet, or
+// one has none. One with an interval goes before one without: nobody knows how good that is.
+function winnerOf(rows, place) {
+  const among = rows.filter((row) => solid(place, row));
+  const stable = among.filter((row) => textOf(LEANBOARD.texts.unstable, row) === "");
+  const ranked = stable.filter((row) => intervalOf(place, row));
+  const [best] = bestFirst(ranked.length ? ranked : stable, place);
+  if (best === undefined) return null;
+  const ends = intervalOf(place, best);
+  const apart = (row) => {
+    const others = intervalOf(place, row);
+    return ends !== null && others !== null && !meets(ends, others);
+  };
+  return { row: best, rivals: among.filter((row) => row !== best && !apart(row)) };
+}
+
+// The mark of a rank; shared where intervals meet.
+function drawRank({ rank, shared, medal }) {
+  const text = `${rank}${shared ? "=" : ""}`;
+  const title = `rank ${rank}${shared ? ", shared: the intervals meet" : ""}${medal ? `, ${medal}` : ""}`;
+  return make("span", { class: `rank ${medal}`.trimEnd(), title }, text);
 }

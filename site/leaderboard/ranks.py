@@ -1,0 +1,186 @@
+"""Ranks by intervals: who cannot be told from the best of a band shares its rank.
+
+``static/ranks.js`` gives the same ranks in the browser; a browser test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from leanboard.leaderboard.board import BoardRow
+from leanboard.leaderboard.cells import BoardCell
+from leanboard.metrics.metric import Direction
+from leanboard.metrics.trace import Provenance
+
+MEDALS = ("gold", "silver", "bronze")
+
+Peer = tuple[BoardRow, BoardCell]
+"""A row and its value on the metric that it is compared by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A value that can be ranked, with the interval that it is judged by.
+
+    Args:
+        value: what was measured.
+        low: lower end of its interval.
+        high: upper end.
+        unstable: whether its run is unstable: it then has no rank, but keeps a medal from others.
+    """
+
+    value: float
+    low: float
+    high: float
+    unstable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """A place in the order of a metric.
+
+    Args:
+        number: the place, from 1.
+        shared: whether another row has the same one, as their intervals meet.
+        medal: ``gold``, ``silver`` or ``bronze`` of a row whose interval meets no other, or empty.
+    """
+
+    number: int
+    shared: bool = False
+    medal: str = ""
+
+    @property
+    def text(self) -> str:
+        """The number, with ``=`` where it is shared."""
+        return f"{self.number}{'=' if self.shared else ''}"
+
+    @property
+    def title(self) -> str:
+        """The rank in words, for a pointer or a screen reader."""
+        shared = ", shared: the intervals meet" if self.shared else ""
+        medal = f", {self.medal}" if self.medal else ""
+        return f"rank {self.number}{shared}{medal}"
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The best of some rows on a metric.
+
+    Args:
+        line: its row.
+        cell: its value.
+        rivals: the rows that it cannot be told from: the intervals meet, or one has none.
+    """
+
+    line: BoardRow
+    cell: BoardCell
+    rivals: tuple[BoardRow, ...]
+
+
+def standing_of(line: BoardRow, cell: BoardCell) -> Standing | None:
+    """Return the interval of a row that ran; ``None`` where its value cannot be ranked.
+
+    What was counted is exact; what was measured and has no interval cannot be told from anything.
+    """
+    if cell.value is None or cell.estimate or cell.unranked:
+        return None
+    unstable = bool(line.unstable)
+    if cell.low is not None and cell.high is not None:
+        return Standing(cell.value, cell.low, cell.high, unstable)
+    if cell.provenance == Provenance.COUNTED.value:
+        return Standing(cell.value, cell.value, cell.value, unstable)
+    return None
+
+
+def meets(one: Standing, other: Standing) -> bool:
+    """Return whether two intervals have a point in common."""
+    return one.low <= other.high and other.low <= one.high
+
+
+def rank_bands(
+    standings: Sequence[Standing | None], direction: Direction
+) -> tuple[Rank | None, ...]:
+    """Return the rank of each row, ``None`` for one that has none.
+
+    Rows are taken from the best value on. A row whose interval meets that of the band's first row
+    shares its rank; else it begins a band. A medal goes only to a row whose interval meets no
+    other, not that of an unstable run either. Without a better direction nobody has a rank.
+
+    Args:
+        standings: one a row; ``None`` for a value that cannot be ranked.
+        direction: which way is better.
+    """
+    if direction is Direction.NEUTRAL:
+        return (None,) * len(standings)
+    known = {place: found for place, found in enumerate(standings) if found is not None}
+    sign = 1 if direction is Direction.LOWER else -1
+    stable = (place for place, found in known.items() if not found.unstable)
+    ordered = sorted(stable, key=lambda place: (sign * known[place].value, place))
+    ranks = _bands(known, ordered)
+    for medal, place in zip(MEDALS, ordered if len(ordered) > 1 else (), strict=False):
+        others = (found for other, found in known.items() if other != place)
+        if not any(meets(known[place], found) for found in others):
+            ranks[place] = replace(ranks[place], medal=medal)
+    return tuple(ranks.get(place) for place in range(len(standings)))
+
+
+def _bands(known: Mapping[int, Standing], ordered: Sequence[int]) -> dict[int, Rank]:
+    ranks: dict[int, Rank] = {}
+    leader = -1
+    for number, place in enumerate(ordered, start=1):
+        if leader >= 0 and meets(known[place], known[leader]):
+            ranks[leader] = replace(ranks[leader], shared=True)
+            ranks[place] = Rank(ranks[leader].number, shared=True)
+        else:
+            leader = place
+            ranks[place] = Rank(number)
+    return ranks
+
+
+def ranks_of(peers: Sequence[Peer], direction: Direction) -> tuple[Rank | None, ...]:
+    """Return the rank of each row beside the others."""
+    return rank_bands([standing_of(line, cell) for line, cell in peers], direction)
+
+
+def best_first(cells: Sequence[BoardCell], direction: Direction) -> list[int]:
+    """Return the places of the cells, the best value first.
+
+    Estimates come after what was measured and are never mixed with it; what was not measured comes
+    last. Equal ones keep their order.
+    """
+    sign = -1 if direction is Direction.HIGHER else 1
+
+    def key(place: int) -> tuple[int, float]:
+        cell = cells[place]
+        if cell.value is None:
+            return 2, 0.0
+        return int(bool(cell.estimate)), sign * cell.value
+
+    return sorted(range(len(cells)), key=key)
+
+
+def winner_of(peers: Sequence[Peer], direction: Direction) -> Winner | None:
+    """Return the best of the rows and those that it cannot be told from; ``None`` if none can be.
+
+    Unstable runs, estimates and qualities that are not ranked are never the best. One that has an
+    interval goes before one that has none, however good its value: nobody knows how good it is.
+    """
+    solid = [
+        (line, cell)
+        for line, cell in peers
+        if cell.value is not None and not cell.estimate and not cell.unranked
+    ]
+    stable = [peer for peer in solid if not peer[0].unstable]
+    ranked = [peer for peer in stable if standing_of(*peer) is not None] or stable
+    if not ranked:
+        return None
+    best = ranked[best_first([cell for _, cell in ranked], direction)[0]]
+    others = (peer for peer in solid if peer[0] is not best[0])
+    return Winner(*best, rivals=tuple(peer[0] for peer in others if not _apart(best, peer)))
+
+
+def _apart(one: Peer, other: Peer) -> bool:
+    """Return whether two rows can be told apart: both have an interval, and these do not meet."""
+    first, second = standing_of(*one), standing_of(*other)
+    return first is not None and second is not None and not meets(first, second)

@@ -1,0 +1,172 @@
+// The budget page: which rows keep the reader's limits, which of them is the best, why others fell out.
+"use strict";
+
+const STEPS = 100;
+const NAMED = 4;
+
+const finder = { form: null, limits: [] };
+const drawFound = drawsWhenLoaded((text) => { document.getElementById("answer").textContent = text; });
+
+// A limit in the address is in the metric's unit, in its field in the metric's scale.
+function inField({ factor }, text) {
+  return isNumber(text) ? String(Number((Number(text) * factor).toPrecision(6))) : "";
+}
+
+function inAddress({ factor }, text) {
+  return isNumber(text) ? String(Number((Number(text) / factor).toPrecision(12))) : "";
+}
+
+// Of the statistics of one kind the first that these rows have is offered; one that is limited stays.
+function fitLimits(rows) {
+  const offered = new Set();
+  for (const { element, kind, place, field, slider } of finder.limits) {
+    const extent = extentOf(place, rows);
+    const wanted = extent !== null && !offered.has(kind);
+    if (wanted) offered.add(kind);
+    element.hidden = !wanted && field.value === "";
+    slider.disabled = extent === null || extent[0] === extent[1];
+    if (!slider.disabled) fitSlider(slider, field, extent, LEANBOARD.metrics[place].direction);
+  }
+}
+
+// Spans a slider over the data; at its loose end nothing is limited.
+function fitSlider(slider, field, [low, high], direction) {
+  const open = direction === "lower" ? high : low;
+  Object.assign(slider, { min: low, max: high, step: (high - low) / STEPS });
+  slider.dataset.open = open;
+  slider.value = field.value === "" ? open : field.value;
+  slider.setAttribute("aria-valuetext", field.value === "" ? "no limit" : field.value);
+}
+
+function drawFinder(state) {
+  const best = metricPlace(state.best);
+  const places = [...new Set([best, ...finder.limits.map((limit) => limit.place)])];
+  return drawFound(places, () => drawFinderNow(state, best));
+}
+
+function drawFinderNow(state, best) {
+  const rows = peerRows(state);
+  fitLimits(rows);
+  const limits = finder.limits.filter(({ field }) => state[field.name] !== "")
+    .map(({ place, field }) => ({ place, bound: Number(state[field.name]) }));
+  const judged = rows.map((row) => ({ row, verdicts: limits.map((limit) => judge(row, limit)) }));
+  const out = judged.filter(({ verdicts }) => verdicts.some(({ why }) => why));
+  const stays = judged.filter(({ verdicts }) => verdicts.every(({ why }) => !why));
+  const crossed = (verdicts) => limits.filter((_, i) => verdicts[i].risky).map((limit) => limit.place);
+  const kept = new Map(stays.map(({ row, verdicts }) => [row, new Set(crossed(verdicts))]));
+  drawKept(kept, limits, best);
+  drawOut(out);
+  const parts = [tallyOf(rows.length, kept, limits.length), " ", ...answerOf([...kept.keys()], best)];
+  document.getElementById("answer").replaceChildren(...parts);
+}
+
+// `kept` maps a row to the places of the limits that its intervals cross.
+function drawKept(kept, limits, best) {
+  const table = document.getElementById("kept");
+  const places = [...new Set([best, ...limits.map((limit) => limit.place)])];
+  const rows = bestFirst([...kept.keys()], best);
+  const ranks = rankBands(rows, best);
+  const shown = rows.slice(0, LEANBOARD.pageRows);
+  const first = make("th", { scope: "col" }, "Technique");
+  table.tHead.rows[0].replaceChildren(first, ...places.map((place) => limitHead(place, limits)));
+  table.tBodies[0].replaceChildren(...shown.map((row) => {
+    const cells = places.map((place) => {
+      const marks = kept.get(row).has(place) ? [riskMark()] : [];
+      return drawRanked({ ...rankedCell({ place }, row, place === best ? ranks : new Map()), marks });
+    });
+    return make("tr", { "data-row": row }, drawPeer(row), ...cells);
+  }));
+  if (!rows.length) {
+    const nothing = make("td", { class: "reason", colspan: places.length + 1 }, "No run keeps every limit.");
+    table.tBodies[0].append(make("tr", {}, nothing));
+  }
+  tellLeft("more-kept", rows.length - shown.length);
+}
+
+function limitHead(place, limits) {
+  const metric = LEANBOARD.metrics[place];
+  const limit = limits.find((one) => one.place === place);
+  const sign = metric.direction === "lower" ? "\u2264" : "\u2265";
+  const title = `${metric.label}, ${metric.better}`;
+  const head = make("th", { scope: "col", class: "number", title }, metric.short);
+  head.append(" ", make("span", { "aria-hidden": "true" }, metric.arrow));
+  if (metric.suffix) head.append(" ", make("small", {}, metric.suffix));
+  if (limit) head.append(" ", make("small", {}, `${sign} ${formatNumber(limit.bound * metric.factor)}`));
+  return head;
+}
+
+function riskMark() {
+  return make("span", { class: "badge", title: "its interval crosses the limit" }, "may break the limit");
+}
+
+function drawOut(out) {
+  const shown = out.slice(0, LEANBOARD.pageRows);
+  document.getElementById("out").tBodies[0].replaceChildren(...shown.map(({ row, verdicts }) => {
+    const reasons = verdicts.filter(({ why }) => why).map(({ why }) => make("div", {}, why));
+    return make("tr", { "data-row": row }, drawPeer(row), make("td", { class: "reason" }, ...reasons));
+  }));
+  document.getElementById("fell").hidden = out.length === 0;
+  tellLeft("more-out", out.length - shown.length);
+}
+
+function tellLeft(id, count) {
+  const element = document.getElementById(id);
+  element.hidden = count === 0;
+  element.textContent = count ? `${formatCount(count, "more row")} are not shown: choose a model.` : "";
+}
+
+function tallyOf(all, kept, limited) {
+  if (all === 0) return "No run of this choice.";
+  if (limited === 0) return `No limit is set: ${formatCount(all, "row")} remain${all === 1 ? "s" : ""}.`;
+  const risky = [...kept.values()].filter((places) => places.size > 0).length;
+  const mark = risky ? `, ${formatNumber(risky, 0)} of them may break one` : "";
+  return `${formatNumber(kept.size, 0)} of ${formatCount(all, "row")} keep every limit${mark}.`;
+}
+
+// The best of the rows in a sentence, with whom it cannot be told from.
+function answerOf(rows, place) {
+  if (!rows.length) return [];
+  const metric = LEANBOARD.metrics[place];
+  const winner = winnerOf(rows, place);
+  if (!winner) return [`By ${metric.label} there is no best: no stable run has a value that can be compared.`];
+  const link = make("a", { href: LEANBOARD.href[winner.row] }, nameOf(winner.row));
+  const { value, low, high } = LEANBOARD.cells[place];
+  const [from, to] = [low[winner.row], high[winner.row]];
+  const span = from !== null && to !== null ? ` [${formatSpan(from, to, metric.factor)}]` : "";
+  const model = textOf(LEANBOARD.texts.model, winner.row);
+  const figure = withUnit(metric, value[winner.row]);
+  return [`Best by ${metric.label}: `, link, ` (${model}), ${figure}${span}. ${rivalsText(rows, winner)}`];
+}
+
+function rivalsText(rows, { row, rivals }) {
+  if (rows.length === 1) return "";
+  if (!rivals.length) return "It can be told apart from all others that are compared.";
+  const names = rivals.slice(0, NAMED).map(nameOf);
+  if (rivals.length > NAMED) names.push(`${formatNumber(rivals.length - NAMED, 0)} more`);
+  return `It cannot be told apart from ${formatCount(rivals.length, "other")} (${names.join(", ")}): `
+    + "the intervals meet, or there is none.";
+}
+
+function startFinder() {
+  finder.form = document.getElementById("limits");
+  if (!finder.form) return;
+  const { best, hardware, workload } = finder.form.dataset;
+  const defaults = { best, hardware, workload, model: "" };
+  for (const element of finder.form.querySelectorAll(".limit")) {
+    const field = element.querySelector("input[type=number]");
+    const slider = element.querySelector("input[type=range]");
+    const place = metricPlace(element.dataset.metric);
+    finder.limits.push({ element, kind: element.dataset.kind, place, field, slider });
+    defaults[field.name] = "";
+  }
+  document.getElementById("finder").hidden = false;
+  const metricOf = (field) => LEANBOARD.metrics[metricPlace(field.name)];
+  bindForm(finder.form, {
+    defaults,
+    put: (field, text) => inField(metricOf(field), text),
+    take: (field) => inAddress(metricOf(field), field.value),
+    draw: drawFinder,
+  });
+}
+
+startFinder();

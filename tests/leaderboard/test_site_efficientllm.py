@@ -1,0 +1,110 @@
+"""EfficientLLM's metrics: what is read for each, what is missing, and who is first."""
+
+from __future__ import annotations
+
+import pytest
+from boards import board_from
+from demo_store import Demo
+from record_factory import make_run
+
+from leanboard.leaderboard.board import Board, board_of
+from leanboard.leaderboard.efficientllm import READINGS, efficientllm, first_everywhere
+from leanboard.leaderboard.groups import Head, PeerGroup, RankedCell
+from leanboard.leaderboard.ranks import Rank
+from leanboard.metrics.metric import Direction
+from leanboard.metrics.registry import METRICS
+from leanboard.results.derived_columns import DERIVED
+from leanboard.results.store import Loaded
+
+
+def groups(board: Board) -> list[PeerGroup]:
+    found = efficientllm(board)["groups"]
+    assert isinstance(found, list)
+    return found
+
+
+def column(board: Board, short: str) -> list[RankedCell]:
+    place = [reading.short for reading in READINGS].index(short)
+    return [peer.cells[place] for group in groups(board) for peer in group.lines]
+
+
+def head(board: Board, short: str) -> Head:
+    found = efficientllm(board)["heads"]
+    assert isinstance(found, tuple)
+    return next(head for head in found if head.short == short)
+
+
+def test_every_reading_is_a_metric_that_exists_or_says_why_there_is_none() -> None:
+    known = {*(metric.name for metric in METRICS), *DERIVED}
+    for reading in READINGS:
+        assert (reading.of in known) != bool(reading.missing)
+    shorts = [reading.short for reading in READINGS]
+    assert len(set(shorts)) == len(shorts)
+    assert {"AMU", "AL", "TT, ST", "IT", "AEC", "MCR"} <= set(shorts)
+
+
+@pytest.mark.parametrize(
+    ("short", "reason"),
+    [("AMU", "highest memory"), ("TT, ST", "no record holds a training run")],
+)
+def test_what_no_record_holds_is_a_dash_with_its_reason(
+    demo: Demo, short: str, reason: str
+) -> None:
+    found = column(demo.board, short)
+    assert len(found) == 20
+    assert all(cell.missing and reason in cell.title for cell in found)
+
+
+def test_what_these_records_lack_is_a_dash_with_the_reason_that_they_give(demo: Demo) -> None:
+    found = column(demo.board, "PCU, decode")
+    assert {cell.title for cell in found} == {
+        "not measured: this machine is not calibrated: leanboard doctor --calibrate"
+    }
+
+
+def test_modelled_power_is_shown_without_a_rank_and_latency_is_ranked(demo: Demo) -> None:
+    power = [cell for cell in column(demo.board, "AEC") if not cell.missing]
+    assert {(cell.estimate, cell.rank) for cell in power} == {("modelled", None)}
+    assert sum(1 for cell in column(demo.board, "AL") if cell.rank) == 19
+
+
+def test_a_column_without_a_better_direction_has_no_arrow() -> None:
+    board = board_from(make_run().record)
+    assert head(board, "PCU, decode").arrow == ""
+    assert head(board, "AL").arrow == "\u2193"
+    assert head(board, "IT").arrow == "\u2191"
+    assert head(board, "TT, ST").arrow == "\u2191"
+    assert head(board, "AL").suffix in ("s", "ms")
+
+
+def test_rows_of_two_models_are_not_ranked_beside_one_another(demo: Demo) -> None:
+    for group in groups(demo.board):
+        models = {peer.line.model for peer in group.lines}
+        assert len(models) == 1
+        assert models.pop() in group.heading
+
+
+def test_who_is_first_everywhere_is_said_and_so_is_that_nobody_is(demo: Demo) -> None:
+    lines = demo.board.lines[:2]
+    first, second = (f"{line.label_text} \u00b7 {line.backend_text}" for line in lines)
+    one, two = Rank(1), Rank(2)
+    alone = first_everywhere(lines, [(one, two), (one, two)])
+    assert alone == f"first in every ranked column (2): {first}"
+    assert first_everywhere(lines, [(one, two), (two, one)]) == (
+        "no row is first in every ranked column (2)"
+    )
+    shared = first_everywhere(lines, [(one, one), (None, None)])
+    assert shared == f"first in every ranked column (1): {first}, {second}"
+    assert first_everywhere(lines, [(None, None)]) == "no column has ranks"
+    assert first_everywhere(lines, [(one, None), (None, one)]) == (
+        "no row is first in every ranked column (2)"
+    )
+
+
+def test_the_directions_of_missing_metrics_are_efficientllms() -> None:
+    missing = {r.short: r.direction for r in READINGS if not r.of}
+    assert missing == {"AMU": Direction.LOWER, "TT, ST": Direction.HIGHER}
+
+
+def test_an_empty_board_has_no_readings() -> None:
+    assert groups(board_of(Loaded())) == []

@@ -1,0 +1,164 @@
+"""Ranks by intervals, the best of some rows, and the groups within which rows are ranked."""
+
+from __future__ import annotations
+
+import pytest
+from boards import board_from, column, fullest_place
+from demo_store import Demo
+from record_factory import make_run, request_observation
+
+from leanboard.leaderboard.board import BoardRow
+from leanboard.leaderboard.columns import Column
+from leanboard.leaderboard.groups import groups_of, peer_choices, ran, why_missing
+from leanboard.leaderboard.ranks import (
+    Peer,
+    Rank,
+    Standing,
+    best_first,
+    rank_bands,
+    ranks_of,
+    standing_of,
+    winner_of,
+)
+from leanboard.metrics.metric import Direction
+from leanboard.metrics.trace import Provenance
+
+LOWER, HIGHER, NEUTRAL = Direction.LOWER, Direction.HIGHER, Direction.NEUTRAL
+
+
+def peers(lines: tuple[BoardRow, ...], by: Column) -> list[Peer]:
+    return [(line, line.cell(by)) for line in lines]
+
+
+def standing(ends: tuple[float, ...] | None) -> Standing | None:
+    if ends is None:
+        return None
+    low, high = ends[:2]
+    return Standing((low + high) / 2, low, high, unstable=len(ends) == 3)
+
+
+@pytest.mark.parametrize(
+    ("direction", "ends", "expected"),
+    [
+        (LOWER, [(3, 4), (1, 2), (5, 6)], ["2 silver", "1 gold", "3 bronze"]),
+        (HIGHER, [(3, 4), (1, 2), (5, 6)], ["2 silver", "3 bronze", "1 gold"]),
+        # The second meets the first, and the third only the second: it leads a band of its own.
+        (LOWER, [(1, 3), (2, 5), (4, 6), (7, 8)], ["1=", "1=", "3", "4"]),
+        (LOWER, [(1, 2), (3, 5), (4, 6)], ["1 gold", "2=", "2="]),
+        (LOWER, [(1, 2), None, (3, 4)], ["1 gold", "", "2 silver"]),
+        (LOWER, [None, (1, 2)], ["", "1"]),
+        (LOWER, [(1, 1), (1, 1)], ["1=", "1="]),
+        # An unstable run has no rank, and keeps the medal from whom it cannot be told apart.
+        (LOWER, [(1, 2, 1), (1.5, 3), (4, 5)], ["", "1", "2 silver"]),
+        (NEUTRAL, [(1, 2), (3, 4)], ["", ""]),
+        (LOWER, [], []),
+    ],
+)
+def test_rows_share_a_rank_where_their_intervals_meet(
+    direction: Direction, ends: list[tuple[float, ...] | None], expected: list[str]
+) -> None:
+    ranks = rank_bands([standing(each) for each in ends], direction)
+    assert [f"{r.text} {r.medal}".strip() if r else "" for r in ranks] == expected
+
+
+def test_a_rank_says_in_words_what_it_is() -> None:
+    assert Rank(2, shared=True).title == "rank 2, shared: the intervals meet"
+    assert Rank(1, medal="gold").title == "rank 1, gold"
+
+
+def standings(demo: Demo, name: str) -> dict[str, Standing | None]:
+    """How the rows of the fullest place stand on a metric, by arm."""
+    by = column(demo.board, name)
+    group = peers(fullest_place(demo.board), by)
+    return {line.label: standing_of(line, cell) for line, cell in group}
+
+
+def test_estimates_gaps_and_qualities_that_are_not_ranked_have_no_standing(demo: Demo) -> None:
+    assert all(standings(demo, "tpot_s").values())
+    assert set(standings(demo, "energy_per_output_token_j").values()) == {None}
+    accuracy = standings(demo, "accuracy")
+    assert accuracy["int8-dynamic"] is None
+    assert accuracy["bf16"] is not None
+
+
+def test_one_measured_value_cannot_be_told_from_anything_and_a_counted_one_is_exact(
+    demo: Demo,
+) -> None:
+    assert set(standings(demo, "peak_memory_bytes").values()) == {None}
+    counted = standings(demo, "weight_bytes")["bf16"]
+    assert counted is not None
+    assert counted.low == counted.value == counted.high
+
+
+def test_values_come_best_first_then_estimates_then_gaps() -> None:
+    provenances = (Provenance.MODELLED, Provenance.MEASURED, Provenance.MEASURED)
+    runs = [
+        make_run(
+            techniques=[arm],
+            observation=request_observation(arm=arm, speed=speed, energy_provenance=provenance),
+        )
+        for arm, speed, provenance in zip("abc", (9.0, 1.0, 2.0), provenances, strict=True)
+    ]
+    unread = make_run(techniques=["d"], observation=request_observation(no_energy="no counter"))
+    board = board_from(*(run.record for run in (*runs, unread)))
+    by = column(board, "energy_per_output_token_j")
+    order = best_first([line.cell(by) for line in board.lines], by.direction)
+    assert [board.lines[place].label for place in order] == ["c", "b", "a", "d"]
+
+
+def test_the_best_is_stable_and_names_those_it_cannot_be_told_from(demo: Demo) -> None:
+    by = column(demo.board, "tpot_s")
+    group = peers(fullest_place(demo.board), by)
+    found = winner_of(group, by.direction)
+    assert found is not None
+    stable = {line.label: cell.value or 0.0 for line, cell in group if not line.unstable}
+    assert found.line.label == "gguf-q8_0"
+    assert found.cell.value == min(stable.values())
+    assert found.cell.low is not None
+    assert found.cell.high is not None
+    meeting = {
+        line.label
+        for line, cell in group
+        if line is not found.line
+        and (cell.low or 0.0) <= found.cell.high
+        and found.cell.low <= (cell.high or 0.0)
+    }
+    assert {line.label for line in found.rivals} == meeting
+    ranks = ranks_of(group, by.direction)
+    labels = [line.label for line, _ in group]
+    numbers = {name: rank.number for name, rank in zip(labels, ranks, strict=True) if rank}
+    assert numbers["gguf-q8_0"] == 1
+    assert "gguf-q4_1" not in numbers
+
+
+def test_without_intervals_nobody_can_be_told_from_the_best(demo: Demo) -> None:
+    by = column(demo.board, "peak_memory_bytes")
+    group = peers(fullest_place(demo.board), by)
+    found = winner_of(group, by.direction)
+    assert found is not None
+    assert found.cell.span == ""
+    assert len(found.rivals) == len(group) - 1
+
+
+def test_there_is_no_best_of_estimates(demo: Demo) -> None:
+    by = column(demo.board, "mean_power_w")
+    assert winner_of(peers(fullest_place(demo.board), by), by.direction) is None
+
+
+def test_groups_hold_one_hardware_and_workload_and_every_row_that_ran(demo: Demo) -> None:
+    lines = ran(demo.board.lines)
+    groups = groups_of(lines, by_model=False)
+    grouped = [line.href for group in groups for line in group]
+    assert sorted(grouped) == sorted(line.href for line in lines)
+    places = [{(line.hardware, line.workload_text) for line in group} for group in groups]
+    assert all(len(place) == 1 for place in places)
+    assert len(groups) == 3
+    assert [min(place) for place in places] == sorted(min(place) for place in places)
+    assert peer_choices(lines)["workload"] == ("chat", "long-prompt")
+
+
+def test_the_reason_of_a_missing_metric_is_what_most_rows_give(demo: Demo) -> None:
+    lines = ran(demo.board.lines)
+    assert "calibrate" in why_missing(lines, "mfu_decode")
+    assert why_missing(lines, "no_such_metric") == "the run did not measure it"
+    assert why_missing([], "mfu_decode") == "the run did not measure it"
