@@ -16,15 +16,18 @@ from leanboard.leaderboard.board import Board, board_of, run_href, run_place
 from leanboard.leaderboard.charts import Plot
 from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import quantity
-from leanboard.leaderboard.pages import PAGES, Download, Page, Part, Site, in_order
+from leanboard.leaderboard.pages import PAGES, Download, Page, Site, in_order
+from leanboard.leaderboard.parts import Part
 from leanboard.leaderboard.runs import Link, RunPage, neighbours_of, run_page
 from leanboard.leaderboard.samples import sample_plots
+from leanboard.leaderboard.texts import Texts
 from leanboard.results.errors import LeanboardError, RecordError
 from leanboard.results.export import write_exports
 from leanboard.results.store import Entry, Loaded, Problem, traces_path
 
 _HERE = Path(__file__).parent
 _MARK = ".leanboard-site"
+NO_TEXTS = Texts()
 _ABOUT = {
     "comparisons.csv": "every candidate against its baseline: difference or ratio, interval, p",
     "comparisons.parquet": "the same comparisons, typed",
@@ -56,19 +59,31 @@ class BuildReport:
     problems: tuple[Problem, ...]
 
 
-def build_site(loaded: Loaded, folder: Path, pages: Sequence[Page] = PAGES) -> BuildReport:
+def build_site(
+    loaded: Loaded,
+    folder: Path,
+    pages: Sequence[Page] = PAGES,
+    *,
+    texts: Texts = NO_TEXTS,
+) -> BuildReport:
     """Write the site of these records into a folder, in place of the site that was there.
 
     Nothing of the old site is touched before the new one is whole.
+
+    Args:
+        loaded: the records.
+        folder: where the site goes.
+        pages: what is in its navigation.
+        texts: what people wrote about techniques and findings.
 
     Raises:
         LeanboardError: if the folder holds something else, or cannot be written.
     """
     _refuse_foreign(folder)
-    unique, problems = _one_a_place(loaded)
+    unique = _one_a_place(loaded)
     try:
         with _swapped_in(folder) as draft:
-            return _write(unique, problems, draft, folder, pages)
+            return _write(unique, draft, folder, pages, texts)
     except OSError as error:
         message = (
             f"the site cannot be written to {folder} ({error.strerror}): check the disk's space "
@@ -79,10 +94,10 @@ def build_site(loaded: Loaded, folder: Path, pages: Sequence[Page] = PAGES) -> B
 
 def _write(
     loaded: Loaded,
-    problems: Sequence[Problem],
     draft: Path,
     folder: Path,
     pages: Sequence[Page],
+    texts: Texts,
 ) -> BuildReport:
     board = board_of(loaded)
     shutil.copytree(_HERE / "static", draft / "static")
@@ -90,13 +105,13 @@ def _write(
     (draft / _MARK).write_text("made by leanboard; replaced whole by the next build\n")
     exports = _exports(loaded, draft / "downloads")
     templates = _templates(in_order(pages), board)
-    site = Site(board, exports)
+    site = Site(board, exports, texts)
     for page in in_order(pages):
         for part in page.parts(site):
             target = draft / part.path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(_render(templates, page, part), encoding="utf-8")
-    found = [*loaded.problems, *problems]
+    found = list(loaded.problems)
     for entry, run in zip(loaded.entries, _runs(board, draft, found), strict=True):
         target = draft / "runs" / f"{run_place(entry.record)}.html"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +218,7 @@ def _checked_traces(entry: Entry) -> Path | None:
     return path
 
 
-def _one_a_place(loaded: Loaded) -> tuple[Loaded, list[Problem]]:
+def _one_a_place(loaded: Loaded) -> Loaded:
     """Keep one record a page: of the same run in two stores, the published one."""
     kept: dict[str, Entry] = {}
     problems: list[Problem] = []
@@ -215,7 +230,7 @@ def _one_a_place(loaded: Loaded) -> tuple[Loaded, list[Problem]]:
             message = f"another record of run {place} is published; this one is left out"
             problems.append(Problem(entry.path, message))
     entries = tuple(kept[place] for place in sorted(kept))
-    return Loaded(entries, loaded.problems), problems
+    return Loaded(entries, (*loaded.problems, *problems))
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from leanboard.results.commands import records_option
+
+if TYPE_CHECKING:
+    from leanboard.results.technique_text import TechniqueText
+
+    Describe = Callable[[], Mapping[str, TechniqueText]]
 
 _SITE = Path("build/site")
 
@@ -23,14 +30,19 @@ _SITE = Path("build/site")
     help="Folder that receives the pages; replaced as a whole.",
 )
 @click.option("--strict", is_flag=True, help="End with status 1 if a record had to be skipped.")
-def site(*, records: Path, out: Path, strict: bool) -> None:
+@click.pass_obj
+def site(describe: Describe | None, *, records: Path, out: Path, strict: bool) -> None:
     """Build the static pages from the published and the local records."""
     from leanboard.leaderboard.build import build_site
     from leanboard.leaderboard.format import plural
-    from leanboard.results.published import load_all
+    from leanboard.leaderboard.texts import Texts
+    from leanboard.results.findings import load_findings
+    from leanboard.results.published import findings_root, load_all
 
     loaded = load_all(records)
-    report = build_site(loaded, out)
+    techniques: Mapping[str, TechniqueText] = {} if describe is None else describe()
+    texts = Texts(techniques, load_findings(findings_root()))
+    report = build_site(loaded, out, texts=texts)
     for problem in report.problems:
         click.echo(f"skipped {problem.path}: {problem.message}", err=True)
     if not loaded.entries:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser_page import settled
 from demo_store import Demo
 from record_factory import make_run, request_observation
 
@@ -28,31 +28,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1280, "height": 860})
-    context.set_default_timeout(10_000)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Page:
-    return context.new_page()
-
-
 def column(page: Page, head: str) -> list[str]:
     """The texts of a metric's values, top to bottom."""
     heads = page.locator("#board thead th").all_inner_texts()
     place = next(i for i, text in enumerate(heads) if text.startswith(head))
     cells = page.locator(f"#board tbody tr > :nth-child({place + 1})")
     return [cell.locator(".value, span[aria-hidden]").first.inner_text() for cell in cells.all()]
-
-
-def settled(page: Page) -> Page:
-    """The page once it has loaded and drawn what was asked for last."""
-    page.locator("main[aria-busy]").wait_for(state="detached")
-    return page
 
 
 def names(page: Page) -> list[str]:
