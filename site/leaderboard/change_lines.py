@@ -129,6 +129,6 @@ def _version(record: Record) -> str:
 def _notes(before: Record, after: Record) -> Iterator[str]:
     for when, record in (("the run before", before), ("this run", after)):
         if record.status is not Status.OK:
-            yield f"{when} was {record.status.value}"
+            yield f"{when}: {record.status.value}"
         elif reliability_of(record) is Reliability.UNSTABLE:
-            yield f"{when} was unstable"
+            yield f"{when}: unstable"
