@@ -67,7 +67,8 @@ def _tradeoffs(subject: Subject, board: Board) -> Figures:
     if x is None or y is None or not (x.axis and y.axis):
         return Figures(())
     groups = _groups(subject.lines)
-    fit = [choice for choice, lines in groups.items() if 2 <= len(lines) <= MOST_POINTS]
+    several = [choice for choice, lines in groups.items() if len(lines) > 1]
+    fit = [choice for choice in several if len(groups[choice]) <= MOST_POINTS]
     fit.sort(key=lambda choice: (-len(groups[choice]), choice))
     shown = []
     for hardware, workload in fit[:MOST_PLOTS]:
@@ -76,10 +77,9 @@ def _tradeoffs(subject: Subject, board: Board) -> Figures:
         if found.plot.marks:
             heading = workload if subject.kind is Kind.HARDWARE else f"{workload} on {hardware}"
             shown.append(Figure(heading, found.plot, _address(subject, hardware, workload)))
-    left = len(groups) - len(shown)
-    what = plural(left, "choice")
-    note = f"{what} of hardware and workload more: see the Pareto page." if left else ""
-    return Figures(tuple(shown), note)
+    left = plural(len(several) - len(shown), "choice")
+    note = f"Not drawn here: {left} of hardware and workload; the Pareto page draws any."
+    return Figures(tuple(shown), note if len(several) > len(shown) else "")
 
 
 def _groups(lines: Sequence[BoardRow]) -> dict[Choice, list[BoardRow]]:

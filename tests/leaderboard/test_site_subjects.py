@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from demo_store import Demo
-from record_factory import make_model, make_procedure, make_run
+from record_factory import Run, make_model, make_procedure, make_run
 
 from leanboard.leaderboard.board import board_of
 from leanboard.leaderboard.charts import LEFT, Plot
@@ -56,8 +56,8 @@ def pages(site: Site) -> dict[str, SubjectPage]:
     return found
 
 
-def loaded(*runs: object) -> Loaded:
-    return Loaded(tuple(Entry(run.record, "local", Path("r")) for run in runs))  # type: ignore[attr-defined]
+def loaded(*runs: Run) -> Loaded:
+    return Loaded(tuple(Entry(run.record, "local", Path("r")) for run in runs))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_choice_with_more_rows_than_a_picture_holds_is_left_to_the_pareto_page
     board = board_of(Loaded(entries))
     found = figures_of(subjects_of(board)[Kind.MODEL][0], board)
     assert found.shown == ()
-    assert found.note.startswith("1 choice of hardware and workload more")
+    assert found.note.startswith("Not drawn here: 1 choice")
 
 
 def test_an_empty_board_has_no_subjects() -> None:
