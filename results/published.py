@@ -1,4 +1,4 @@
-"""The records that come with leanboard, and the local ones beside them."""
+"""What comes with leanboard, records and findings, and the local records beside them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from leanboard.results.store import Loaded, Origin, read_stores
 def published_root() -> Path:
     """Return the folder of the published records; it need not exist (a wheel carries none)."""
     return Path(results.__path__[0]) / "records"
+
+
+def findings_root() -> Path:
+    """Return the folder of the written findings; it need not exist (a wheel carries none)."""
+    return Path(results.__path__[0]) / "findings"
 
 
 def load_all(local: Path) -> Loaded:

@@ -6,11 +6,15 @@ import errno
 import importlib
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from leanboard.results.errors import LeanboardError
 from leanboard.runners.interrupt import listen
+
+if TYPE_CHECKING:
+    from leanboard.results.technique_text import TechniqueText
 
 INTERRUPTED = 130
 
@@ -45,7 +49,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="leanboard")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Measure what an efficiency technique for language models really buys.
 
     \b
@@ -54,6 +59,14 @@ def cli() -> None:
     leanboard run -m technique=bf16,int8-dynamic         a grid, one block a job
     leanboard site                                       the pages of what was measured
     """  # noqa: D301  click reads \b
+    # What the board says of techniques is written beside their code, which it does not know.
+    context.obj = _technique_texts
+
+
+def _technique_texts() -> Mapping[str, TechniqueText]:
+    from leanboard.runners.technique_texts import technique_texts
+
+    return technique_texts()
 
 
 def _os_message(error: OSError) -> str:

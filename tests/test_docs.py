@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 
 from leanboard.metrics.metric import Metric, Missing, Samples
 from leanboard.metrics.trace import RequestObservation, RequestTrace
+from leanboard.results.findings import Finding
 from leanboard.runners.backends.base import Device, ModelFiles, Request
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.models import ModelConfig
@@ -84,3 +86,9 @@ def test_the_page_of_the_docs_has_the_fields_of_the_class() -> None:
 
     names = ", ".join(field.name for field in fields(Page))
     assert f"`Page({names})`" in TEXT
+
+
+def test_the_finding_of_the_docs_is_accepted() -> None:
+    fields = tomllib.loads(example("A finding", "toml"))
+    finding = Finding.model_validate({**fields, "name": "dropping-layers"})
+    assert finding.evidence[0].verdict == "better"

@@ -16,9 +16,11 @@ from leanboard.leaderboard.board import MOST_RUN_PAGES, Board, board_of, run_pla
 from leanboard.leaderboard.cell_pages import cell_pages
 from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import quantity
-from leanboard.leaderboard.pages import PAGES, Download, Page, Part, Site, in_order
+from leanboard.leaderboard.pages import PAGES, Download, Page, Site, in_order
+from leanboard.leaderboard.parts import Part
 from leanboard.leaderboard.run_files import RunFiles
 from leanboard.leaderboard.runs import neighbours_of
+from leanboard.leaderboard.texts import Texts
 from leanboard.results.errors import LeanboardError
 from leanboard.results.export import write_exports
 from leanboard.results.parallel import processes_for, started
@@ -26,6 +28,7 @@ from leanboard.results.store import Entry, Loaded, Problem
 
 _HERE = Path(__file__).parent
 _MARK = ".leanboard-site"
+NO_TEXTS = Texts()
 _ABOUT = {
     "comparisons.csv": "every candidate against its baseline: difference or ratio, interval, p",
     "comparisons.parquet": "the same comparisons, typed",
@@ -66,6 +69,7 @@ def build_site(
     *,
     processes: int | None = None,
     most_run_pages: int = MOST_RUN_PAGES,
+    texts: Texts = NO_TEXTS,
 ) -> BuildReport:
     """Write the site of these records into a folder, in place of the site that was there.
 
@@ -78,17 +82,18 @@ def build_site(
         processes: how many build; ``None`` for as many as the number of records is worth. The
             bytes do not depend on it.
         most_run_pages: records up to which every run has a page of its own.
+        texts: what people wrote about techniques and findings.
 
     Raises:
         LeanboardError: if the folder holds something else, or cannot be written.
     """
     _refuse_foreign(folder)
-    unique, problems = _one_a_place(loaded)
+    unique = _one_a_place(loaded)
     working = processes_for(len(unique.entries), processes)
     try:
         with _swapped_in(folder) as draft:
             board = board_of(unique, most_run_pages)
-            found = _write(board, draft, pages, working)
+            found = _write(board, draft, pages, texts, working)
             names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*.html"))
     except OSError as error:
         message = (
@@ -101,12 +106,14 @@ def build_site(
         pages=tuple(names),
         rows=len(board.lines),
         records=len(unique.entries),
-        problems=(*unique.problems, *problems, *found),
+        problems=(*unique.problems, *found),
         one_page=board.one_page,
     )
 
 
-def _write(board: Board, draft: Path, pages: Sequence[Page], processes: int) -> list[Problem]:
+def _write(
+    board: Board, draft: Path, pages: Sequence[Page], texts: Texts, processes: int
+) -> list[Problem]:
     """Write all files; return what was wrong with traces.
 
     The runs and the data of metrics are written by all processes, the pages by this one.
@@ -117,7 +124,7 @@ def _write(board: Board, draft: Path, pages: Sequence[Page], processes: int) -> 
     templates = _templates(ordered, board)
     runs = RunFiles(draft, templates, neighbours_of(board), board.one_page)
     with started([*runs.tasks(entries), *_data_tasks(board, draft / "data")], processes) as rest:
-        site = Site(board, _exports(board, draft / "downloads"))
+        site = Site(board, _exports(board, draft / "downloads"), texts)
         for page in ordered:
             for part in page.parts(site):
                 _write_part(templates, page.slug, part, draft)
@@ -202,7 +209,7 @@ def _write_records(entries: Sequence[Entry], path: Path) -> None:
         file.write(b"]\n")
 
 
-def _one_a_place(loaded: Loaded) -> tuple[Loaded, list[Problem]]:
+def _one_a_place(loaded: Loaded) -> Loaded:
     """Keep one record a page: of the same run in two stores, the published one."""
     kept: dict[str, Entry] = {}
     problems: list[Problem] = []
@@ -214,7 +221,7 @@ def _one_a_place(loaded: Loaded) -> tuple[Loaded, list[Problem]]:
             message = f"another record of run {place} is published; this one is left out"
             problems.append(Problem(entry.path, message))
     entries = tuple(kept[place] for place in sorted(kept))
-    return Loaded(entries, loaded.problems), problems
+    return Loaded(entries, (*loaded.problems, *problems))
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from leanboard.results.commands import records_option
+
+if TYPE_CHECKING:
+    from leanboard.results.technique_text import TechniqueText
+
+    Describe = Callable[[], Mapping[str, TechniqueText]]
 
 _SITE = Path("build/site")
 
@@ -28,15 +35,22 @@ _SITE = Path("build/site")
     type=click.IntRange(min=1),
     help="Processes that build; by default one a core, four at most, and one for few records.",
 )
-def site(*, records: Path, out: Path, strict: bool, processes: int | None) -> None:
+@click.pass_obj
+def site(
+    describe: Describe | None, *, records: Path, out: Path, strict: bool, processes: int | None
+) -> None:
     """Build the static pages from the published and the local records."""
     from leanboard.leaderboard.board import MOST_RUN_PAGES
     from leanboard.leaderboard.build import build_site
     from leanboard.leaderboard.format import plural
-    from leanboard.results.published import load_for_board
+    from leanboard.leaderboard.texts import Texts
+    from leanboard.results.findings import load_findings
+    from leanboard.results.published import findings_root, load_for_board
 
     loaded = load_for_board(records, processes)
-    report = build_site(loaded, out, processes=processes)
+    techniques: Mapping[str, TechniqueText] = {} if describe is None else describe()
+    texts = Texts(techniques, load_findings(findings_root()))
+    report = build_site(loaded, out, processes=processes, texts=texts)
     for problem in report.problems:
         click.echo(f"skipped {problem.path}: {problem.message}", err=True)
     if not loaded.entries:

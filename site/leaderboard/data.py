@@ -110,6 +110,7 @@ def _metric(column: Column) -> Json:
         "name": column.name,
         "label": column.label,
         "short": column.short,
+        "unit": column.unit,
         "factor": column.scale.factor,
         "suffix": column.scale.suffix,
         "direction": column.direction.value,

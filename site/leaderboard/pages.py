@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow, choices_of
 from leanboard.leaderboard.budget import budget
+from leanboard.leaderboard.changes import change_parts, changes
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.compare import compare
 from leanboard.leaderboard.costs import costs
+from leanboard.leaderboard.downloads import downloads
 from leanboard.leaderboard.efficientllm import efficientllm
+from leanboard.leaderboard.findings import findings
 from leanboard.leaderboard.format import plural, share
 from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
 from leanboard.leaderboard.parallel import parallel
+from leanboard.leaderboard.parts import Context, Part
 from leanboard.leaderboard.stage import UNRANKED, offers
+from leanboard.leaderboard.subject_pages import subject_parts, subjects
+from leanboard.leaderboard.texts import Texts
 from leanboard.leaderboard.tradeoff import default_tradeoff
 from leanboard.metrics.comparison import MIN_LAUNCHES, MIN_ROUNDS
 from leanboard.metrics.fidelity import LENGTH_HIGH, LENGTH_LOW
@@ -43,30 +49,11 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a page may use: the board, and the files beside it."""
+    """What a page may use: the board, the files beside it, and what people wrote."""
 
     board: Board
     downloads: tuple[Download, ...]
-
-
-Context = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A further file of a page, such as the next rows of its table.
-
-    Args:
-        path: its file relative to the site's root.
-        title: its heading.
-        template: file in ``templates/``.
-        context: what the template prints.
-    """
-
-    path: str
-    title: str
-    template: str
-    context: Context
+    texts: Texts = field(default_factory=Texts)
 
 
 def _nothing_more(_: Site) -> Iterable[Part]:
@@ -84,6 +71,7 @@ class Page:
         template: file in ``templates/``.
         context: what the template prints, from the site.
         more: further files that belong to it.
+        footer: whether its entry stands at the foot of every page, not at the head.
     """
 
     slug: str
@@ -92,6 +80,7 @@ class Page:
     template: str
     context: Callable[[Site], Context]
     more: Callable[[Site], Iterable[Part]] = _nothing_more
+    footer: bool = False
 
     def parts(self, site: Site) -> Iterator[Part]:
         """Yield its files, the one that the navigation leads to first."""
@@ -191,11 +180,6 @@ def methodology(_: Site) -> Context:
     }
 
 
-def downloads(site: Site) -> Context:
-    """Return the files and how many records they hold."""
-    return {"files": site.downloads, "records": len(site.board.loaded.entries)}
-
-
 PAGES: tuple[Page, ...] = (
     Page("index", "Leaderboard", 10, "index.html", leaderboard, leaderboard_parts),
     Page("pareto", "Pareto", 20, "pareto.html", pareto),
@@ -210,7 +194,10 @@ PAGES: tuple[Page, ...] = (
         "efficientllm.html",
         lambda site: efficientllm(site.board),
     ),
+    Page("subjects", "Subjects", 60, "subjects.html", subjects, subject_parts),
+    Page("findings", "Findings", 70, "findings.html", findings),
     Page("methodology", "Methodology", 80, "methodology.html", methodology),
+    Page("changes", "Changes", 85, "changes.html", changes, change_parts, footer=True),
     Page("downloads", "Downloads", 90, "downloads.html", downloads),
 )
 

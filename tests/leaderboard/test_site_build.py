@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from record_factory import make_run
 
 from leanboard.leaderboard.build import build_site
-from leanboard.leaderboard.pages import PAGES, Page
+from leanboard.leaderboard.pages import PAGES, Page, Site
 from leanboard.metrics.registry import METRICS
 from leanboard.results.errors import LeanboardError
 from leanboard.results.identity import sealed
@@ -64,7 +64,8 @@ def store_of(root: Path, *runs: Any) -> Loaded:
 
 
 def test_every_record_has_a_page_and_every_page_is_reported(demo: Demo) -> None:
-    expected = {f"{page.slug}.html" for page in PAGES}
+    site = Site(demo.board, ())
+    expected = {part.path for page in PAGES for part in page.parts(site)}
     for entry in demo.loaded.entries:
         record = entry.record
         expected.add(f"runs/{record.machine_id}/{record.cell_id}/{record.run_id}.html")

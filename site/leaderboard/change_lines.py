@@ -1,0 +1,134 @@
+"""What a cell's repeated run says beside the run before it: values, ratio, whether intervals meet.
+
+The two runs were made at different times, often by different software, and are not paired: no
+verdict is given, only whether their intervals have a value in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from leanboard.leaderboard.board import run_href
+from leanboard.leaderboard.columns import comparable, label_of, meaning_of, place_of
+from leanboard.leaderboard.format import DASH, number, plural
+from leanboard.leaderboard.run_tables import measured_line
+from leanboard.metrics.metric import Metric
+from leanboard.results.reliability import Reliability, reliability_of
+from leanboard.results.schema import Interval, Measurement, PerformanceCell, Record, Status
+
+MEET, APART = "intervals meet", "intervals apart"
+UNKNOWN = "version not known"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLine:
+    """One metric before and after, with intervals where there are any."""
+
+    label: str
+    before: str
+    before_interval: str
+    after: str
+    after_interval: str
+    ratio: str
+    overlap: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A cell that was measured again.
+
+    Args:
+        name: the arm and what was asked of it.
+        where: model, backend, device and machine.
+        href: the later run.
+        before_href: the run before it.
+        versions: which leanboard made the two.
+        notes: what a reader must know of either run; empty for most.
+        lines: the headline metrics that both have; none where either failed.
+    """
+
+    name: str
+    where: str
+    href: str
+    before_href: str
+    versions: str
+    notes: tuple[str, ...]
+    lines: tuple[ChangeLine, ...]
+
+
+def change_between(before: Record, after: Record) -> Change:
+    """Return what the later of two runs of a cell says beside the earlier one."""
+    cell = after.cell
+    arm = "+".join(technique.name for technique in cell.techniques) or "none"
+    what = cell.workload.name if isinstance(cell, PerformanceCell) else cell.task.name
+    device = f"{cell.device.name}, {plural(cell.device.threads, 'thread')}"
+    return Change(
+        name=f"{arm} \u00b7 {what}",
+        where=f"{cell.model.name} on {cell.backend.name}, {device}, {after.machine_id}",
+        href=run_href(after),
+        before_href=run_href(before),
+        versions=_versions(before, after),
+        notes=tuple(_notes(before, after)),
+        lines=tuple(_lines(before, after)),
+    )
+
+
+def _lines(before: Record, after: Record) -> Iterator[ChangeLine]:
+    for name in sorted(before.measurements.keys() & after.measurements.keys(), key=place_of):
+        old, new = before.measurements[name], after.measurements[name]
+        if _told(name, old) and _told(name, new):
+            yield _line(name, old, new)
+
+
+def _told(name: str, measured: Measurement) -> bool:
+    """Return whether a measurement is a headline, and no estimate."""
+    meaning = meaning_of(name)
+    headline = isinstance(meaning, Metric) and meaning.headline
+    return meaning is not None and headline and comparable(measured, meaning.role)
+
+
+def _line(name: str, old: Measurement, new: Measurement) -> ChangeLine:
+    then, now = measured_line(name, old), measured_line(name, new)
+    return ChangeLine(
+        label=label_of(name),
+        before=then.value,
+        before_interval=then.interval,
+        after=now.value,
+        after_interval=now.interval,
+        ratio=_ratio(old, new),
+        overlap=_overlap(old.interval, new.interval),
+    )
+
+
+def _ratio(old: Measurement, new: Measurement) -> str:
+    if old.value is None or new.value is None or old.value == 0:
+        return DASH
+    return number(new.value / old.value, 3)
+
+
+def _overlap(old: Interval | None, new: Interval | None) -> str:
+    if old is None or new is None:
+        return DASH
+    return MEET if old.low <= new.high and new.low <= old.high else APART
+
+
+def _versions(before: Record, after: Record) -> str:
+    then, now = _version(before), _version(after)
+    return f"both {now}" if then == now else f"{then}, now {now}"
+
+
+def _version(record: Record) -> str:
+    """Return leanboard's version and the beginning of its commit, as far as the record says."""
+    version = record.environment.packages.get("leanboard")
+    commit = record.environment.git_sha
+    named = UNKNOWN if version is None else f"leanboard {version}"
+    return named if commit is None else f"{named} ({commit[:8]})"
+
+
+def _notes(before: Record, after: Record) -> Iterator[str]:
+    for when, record in (("the run before", before), ("this run", after)):
+        if record.status is not Status.OK:
+            yield f"{when}: {record.status.value}"
+        elif reliability_of(record) is Reliability.UNSTABLE:
+            yield f"{when}: unstable"

@@ -1,0 +1,212 @@
+"""Whether a finding still holds: each row that it names, beside what the records say now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from leanboard.leaderboard.board import Board, BoardRow, baseline_of, runs_of
+from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS
+from leanboard.leaderboard.columns import label_of, meaning_of
+from leanboard.leaderboard.doubt import doubts_about
+from leanboard.leaderboard.format import DASH, number
+from leanboard.leaderboard.run_tables import decimals_of, ends_of, measured_line
+from leanboard.metrics.metric import Role
+from leanboard.results.derived_columns import DerivedColumn
+from leanboard.results.findings import Evidence, Finding
+from leanboard.results.schema import Comparison, Measurement, Record
+
+ABSENT = "no run of this cell is among these records"
+NOT_COMPARED = "the newest run of this cell does not compare it"
+BARRED = "the quality of these weights is not ranked, and enters no finding"
+
+Place = tuple[str, str]
+"""A machine and a cell."""
+
+
+class Standing(StrEnum):
+    """What the records say of a finding, or of one row that it names."""
+
+    HOLDS = "holds"
+    DOUBTED = "in doubt"
+    BROKEN = "no longer holds"
+    UNKNOWN = "cannot be judged here"
+
+
+_CSS = {
+    Standing.HOLDS: "good",
+    Standing.DOUBTED: "",
+    Standing.BROKEN: "bad",
+    Standing.UNKNOWN: "plain",
+}
+_WORST_FIRST = (Standing.BROKEN, Standing.UNKNOWN, Standing.DOUBTED, Standing.HOLDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A value with its interval, ready to print; dashes where there is none."""
+
+    value: str = DASH
+    interval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceLine:
+    """One row that a finding names.
+
+    Args:
+        name: the arm, or the cell where there is no run of it.
+        href: the page of its run; empty where there is none.
+        where: workload, backend, model and hardware.
+        metric: label of the metric.
+        baseline: what was measured of the baseline.
+        candidate: what was measured of the arm.
+        statistic: what the comparison is (``ratio``).
+        compared: its value.
+        n: pairs behind it.
+        verdict: what the records say.
+        css: class of the verdict's badge.
+        claimed: what the finding says.
+        standing: whether the two agree.
+        note: what a reader must know; empty for most.
+    """
+
+    name: str
+    href: str
+    where: str
+    metric: str
+    baseline: Number
+    candidate: Number
+    statistic: str
+    compared: Number
+    n: str
+    verdict: str
+    css: str
+    claimed: str
+    standing: Standing
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A finding with the lines behind it, and what they come to."""
+
+    finding: Finding
+    standing: Standing
+    css: str
+    lines: tuple[EvidenceLine, ...]
+
+
+def judged(findings: Sequence[Finding], board: Board) -> tuple[Judged, ...]:
+    """Return every finding as the records of this board bear it out."""
+    rows, runs = _rows(board), runs_of(board.loaded)
+    found = []
+    for finding in findings:
+        lines = tuple(_line(evidence, rows, runs) for evidence in finding.evidence)
+        standing = next(s for s in _WORST_FIRST if any(line.standing is s for line in lines))
+        found.append(Judged(finding, standing, _CSS[standing], lines))
+    return tuple(found)
+
+
+def _rows(board: Board) -> dict[Place, BoardRow]:
+    """Return the rows by machine and cell; a published one goes before a local one."""
+    ordered = sorted(board.lines, key=lambda line: line.origin == "published")
+    return {(line.machine, line.row.record.cell_id): line for line in ordered}
+
+
+def _line(
+    evidence: Evidence, rows: Mapping[Place, BoardRow], runs: Mapping[Place, Record]
+) -> EvidenceLine:
+    row = rows.get((evidence.machine, evidence.cell))
+    if row is None:
+        return _absent(evidence)
+    comparison = row.row.comparison(evidence.metric)
+    standing, note = _standing(evidence, row, comparison)
+    doubted = standing is Standing.DOUBTED
+    baseline = baseline_of(row.row.record, runs)
+    theirs = None if baseline is None else baseline.measurements.get(evidence.metric)
+    return EvidenceLine(
+        name=row.label_text,
+        href=row.href,
+        where=f"{row.workload_text} \u00b7 {row.backend_text} \u00b7 {row.model} \u00b7 "
+        f"{row.hardware}",
+        metric=label_of(evidence.metric),
+        baseline=_measured(evidence.metric, theirs),
+        candidate=_measured(evidence.metric, row.row.measurements.get(evidence.metric)),
+        statistic="" if comparison is None else comparison.statistic,
+        compared=_compared(comparison),
+        n=DASH if comparison is None else f"{comparison.n:,}",
+        verdict=DASH if comparison is None else _verdict(comparison, doubted=doubted),
+        css="plain" if comparison is None else _badge(comparison, doubted=doubted),
+        claimed=evidence.verdict.value,
+        standing=standing,
+        note=note,
+    )
+
+
+def _absent(evidence: Evidence) -> EvidenceLine:
+    return EvidenceLine(
+        name=evidence.cell,
+        href="",
+        where=evidence.machine,
+        metric=label_of(evidence.metric),
+        baseline=Number(),
+        candidate=Number(),
+        statistic="",
+        compared=Number(),
+        n=DASH,
+        verdict=DASH,
+        css="plain",
+        claimed=evidence.verdict.value,
+        standing=Standing.UNKNOWN,
+        note=ABSENT,
+    )
+
+
+def _standing(
+    evidence: Evidence, row: BoardRow, comparison: Comparison | None
+) -> tuple[Standing, str]:
+    """Return whether the records say what the finding says, and what a reader must know."""
+    if not row.ranked and _of_quality(evidence.metric):
+        return Standing.UNKNOWN, BARRED
+    if comparison is None or comparison.value is None:
+        reason = None if comparison is None else comparison.reason
+        return Standing.BROKEN, reason or NOT_COMPARED
+    note = comparison.reason or ""
+    if comparison.verdict is not evidence.verdict:
+        return Standing.BROKEN, note
+    meaning = meaning_of(evidence.metric)
+    doubts = doubts_about(comparison, None if meaning is None else meaning.role, row.unrest)
+    return (Standing.DOUBTED, "; ".join(doubts)) if doubts else (Standing.HOLDS, note)
+
+
+def _of_quality(metric: str) -> bool:
+    meaning = meaning_of(metric)
+    if meaning is None:
+        return False
+    used = isinstance(meaning, DerivedColumn) and meaning.uses_quality
+    return used or meaning.role is Role.QUALITY
+
+
+def _measured(name: str, measurement: Measurement | None) -> Number:
+    if measurement is None or measurement.value is None:
+        return Number()
+    line = measured_line(name, measurement)
+    return Number(line.value, line.interval if measurement.interval is not None else "")
+
+
+def _compared(comparison: Comparison | None) -> Number:
+    if comparison is None or comparison.value is None:
+        return Number()
+    places = decimals_of(comparison.statistic)
+    return Number(number(comparison.value, places), ends_of(comparison.interval, places))
+
+
+def _verdict(comparison: Comparison, *, doubted: bool) -> str:
+    mark = DOUBT if doubted else ""
+    return f"{GLYPHS[comparison.verdict]} {comparison.verdict.value}{mark}".lstrip()
+
+
+def _badge(comparison: Comparison, *, doubted: bool) -> str:
+    return DOUBTED if doubted else CLASSES[comparison.verdict]

@@ -1,0 +1,98 @@
+"""The pictures on the pages of models, hardware and techniques, drawn by the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from leanboard.leaderboard.board import Board, BoardRow
+from leanboard.leaderboard.charts import Plot
+from leanboard.leaderboard.forest import forest
+from leanboard.leaderboard.format import plural
+from leanboard.leaderboard.subjects import TPOT, Kind, Subject, column_named
+from leanboard.leaderboard.tradeoff import tradeoff
+from leanboard.results.schema import Status
+
+PEAK_MEMORY = "peak_memory_bytes"
+MOST_PLOTS = 4
+MOST_POINTS = 100
+"""Rows beyond which a picture of this size could not be read; the Pareto page has them."""
+_RATIOS = (TPOT, "ttft_s", PEAK_MEMORY)
+
+Choice = tuple[str, str]
+"""A hardware and the text of a workload: only their rows can be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture, what it shows, and where the reader can choose something else.
+
+    Args:
+        heading: what it shows, in a few words.
+        plot: the picture.
+        href: the Pareto page with the same choice; empty for none.
+    """
+
+    heading: str
+    plot: Plot
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The pictures of a page, and what was left out of them; empty where nothing was."""
+
+    shown: tuple[Figure, ...]
+    note: str = ""
+
+
+def figures_of(subject: Subject, board: Board) -> Figures:
+    """Return ratios to the baseline for a technique, and for all others time against memory."""
+    if subject.kind is Kind.TECHNIQUE:
+        return Figures(tuple(_forests(subject, board)))
+    return _tradeoffs(subject, board)
+
+
+def _forests(subject: Subject, board: Board) -> Iterator[Figure]:
+    for name in _RATIOS:
+        column = column_named(board.columns, name)
+        plot = None if column is None else forest(subject.lines, column)
+        if column is not None and plot is not None:
+            yield Figure(f"{column.label} against the baseline", plot)
+
+
+def _tradeoffs(subject: Subject, board: Board) -> Figures:
+    x, y = (column_named(board.columns, name) for name in (TPOT, PEAK_MEMORY))
+    if x is None or y is None or not (x.axis and y.axis):
+        return Figures(())
+    groups = _groups(subject.lines)
+    several = [choice for choice, lines in groups.items() if len(lines) > 1]
+    fit = [choice for choice in several if len(groups[choice]) <= MOST_POINTS]
+    fit.sort(key=lambda choice: (-len(groups[choice]), choice))
+    shown = []
+    for hardware, workload in fit[:MOST_PLOTS]:
+        part = replace(board, lines=tuple(groups[hardware, workload]))
+        found = tradeoff(part, x, y, hardware, workload)
+        if found.plot.marks:
+            heading = workload if subject.kind is Kind.HARDWARE else f"{workload} on {hardware}"
+            shown.append(Figure(heading, found.plot, _address(subject, hardware, workload)))
+    left = plural(len(several) - len(shown), "choice")
+    note = f"Not drawn here: {left} of hardware and workload; the Pareto page draws any."
+    return Figures(tuple(shown), note if len(several) > len(shown) else "")
+
+
+def _groups(lines: Sequence[BoardRow]) -> dict[Choice, list[BoardRow]]:
+    groups: dict[Choice, list[BoardRow]] = {}
+    for line in lines:
+        if line.status is Status.OK:
+            groups.setdefault((line.hardware, line.workload_text), []).append(line)
+    return groups
+
+
+def _address(subject: Subject, hardware: str, workload: str) -> str:
+    """Return the Pareto page with the rows of a picture; one of hardware shows all models."""
+    chosen = {"x": TPOT, "y": PEAK_MEMORY, "hardware": hardware, "workload": workload}
+    if subject.kind is Kind.MODEL:
+        chosen["model"] = subject.name
+    return f"pareto.html#{urlencode(chosen)}"

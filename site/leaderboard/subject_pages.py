@@ -1,0 +1,212 @@
+"""The pages of models, techniques and hardware: what each is, its curves, and its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from leanboard.leaderboard.board import MOST_ROWS, BoardRow
+from leanboard.leaderboard.columns import ARROWS, BETTER
+from leanboard.leaderboard.describe import Section, Term, surroundings
+from leanboard.leaderboard.divergence import fact
+from leanboard.leaderboard.format import moment, number, plural, quantity
+from leanboard.leaderboard.parts import Context, Part
+from leanboard.leaderboard.quality import sameness
+from leanboard.leaderboard.subject_figures import Figures, figures_of
+from leanboard.leaderboard.subjects import Kind, Subject, listed, subjects_of
+from leanboard.leaderboard.texts import Texts
+from leanboard.leaderboard.tradeoff import UNRANKED
+from leanboard.results.schema import Status
+from leanboard.results.technique_text import Knob
+
+if TYPE_CHECKING:
+    from leanboard.leaderboard.pages import Site
+
+TITLES = {Kind.MODEL: "Models", Kind.TECHNIQUE: "Techniques", Kind.HARDWARE: "Hardware"}
+NO_TEXT = "This technique is not on the menu of the leanboard that made these pages."
+_MACHINE = ("Processor", "Accelerator", "Machine", "System")
+_PEAKS = (
+    ("peak arithmetic", "peak_flops_per_s", "GFLOP/s"),
+    ("peak memory traffic", "peak_bytes_per_s", "GB/s"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectPage:
+    """What the template of a subject prints.
+
+    Args:
+        kind: its kind, which is the anchor of its list.
+        kind_title: the heading of that list.
+        lede: what it is, in a sentence or two.
+        paragraphs: more about it.
+        terms: facts about it.
+        knobs: parameters of a technique.
+        sections: facts about a machine.
+        figures: its curves.
+        lines: its first rows.
+        left: rows that are not printed.
+        all_href: the leaderboard with all of its rows.
+    """
+
+    name: str
+    kind: str
+    kind_title: str
+    lede: str
+    paragraphs: tuple[str, ...]
+    terms: tuple[Term, ...]
+    knobs: tuple[Knob, ...]
+    sections: tuple[Section, ...]
+    figures: Figures
+    lines: tuple[BoardRow, ...]
+    left: int
+    all_href: str
+
+
+def subjects(site: Site) -> Context:
+    """Return the lists of models, techniques and hardware."""
+    found = listed(site.board, site.texts)
+    return {"lists": [(kind.value, TITLES[kind], found[kind]) for kind in Kind]}
+
+
+def subject_parts(site: Site) -> Iterator[Part]:
+    """Yield the page of every model, technique and hardware."""
+    common = {
+        "columns": [column for column in site.board.columns if column.shown],
+        "arrows": ARROWS,
+        "better": BETTER,
+        "unranked": UNRANKED,
+    }
+    for found in subjects_of(site.board).values():
+        for subject in found:
+            page = _page(subject, site)
+            yield Part(subject.href, subject.name, "subject.html", {**common, "subject": page})
+
+
+def _page(subject: Subject, site: Site) -> SubjectPage:
+    lede, paragraphs = _words(subject, site.texts)
+    known = site.texts.techniques.get(subject.name) if subject.kind is Kind.TECHNIQUE else None
+    environment = subject.newest.row.record.environment
+    machine = surroundings(environment) if subject.kind is Kind.HARDWARE else ()
+    return SubjectPage(
+        name=subject.name,
+        kind=subject.kind.value,
+        kind_title=TITLES[subject.kind],
+        lede=lede,
+        paragraphs=paragraphs,
+        terms=tuple(_terms(subject, site.texts)),
+        knobs=() if known is None else known.knobs,
+        sections=tuple(s for s in machine if s.title.startswith(_MACHINE) and not s.long),
+        figures=figures_of(subject, site.board),
+        lines=subject.lines[:MOST_ROWS],
+        left=max(0, len(subject.lines) - MOST_ROWS),
+        all_href=_rows_address(subject),
+    )
+
+
+def _words(subject: Subject, texts: Texts) -> tuple[str, tuple[str, ...]]:
+    rows = plural(len(subject.lines), "row")
+    if subject.kind is Kind.TECHNIQUE:
+        known = texts.techniques.get(subject.name)
+        if known is None or not known.does:
+            return NO_TEXT, ()
+        return known.does[0], known.does[1:]
+    if subject.kind is Kind.MODEL:
+        return f"{rows}: this model as it is and under its techniques, wherever it was run.", ()
+    return f"{rows}: what was run on this machine with this device profile.", ()
+
+
+def _terms(subject: Subject, texts: Texts) -> Iterator[Term]:
+    """Yield what is known of a subject; of what differs between its rows, every value."""
+    if subject.kind is Kind.MODEL:
+        yield from _model_terms(subject.lines)
+    elif subject.kind is Kind.TECHNIQUE:
+        yield from _technique_terms(subject, texts)
+    else:
+        yield from _hardware_terms(subject)
+    started = subject.newest.row.record.times.started_at
+    yield Term("last run", moment(started.astimezone(UTC)))
+
+
+def _model_terms(lines: Sequence[BoardRow]) -> Iterator[Term]:
+    models = [line.row.cell.model for line in lines]
+    yield Term("family", _each(model.family for model in models))
+    yield Term("parameters", _each(f"{model.parameters:,}" for model in models))
+    yield Term("licence", _each(model.licence for model in models))
+    yield Term("weights were published as", _each(model.weights_origin for model in models))
+    yield Term("source", _each(model.source for model in models))
+    yield Term("content hash", _each(model.content_hash for model in models), code=True)
+
+
+def _technique_terms(subject: Subject, texts: Texts) -> Iterator[Term]:
+    known = texts.techniques.get(subject.name)
+    if known is not None:
+        rounds = "yes: scores may change" if known.quantises else "no"
+        yield Term("family", known.family)
+        yield Term("backends", ", ".join(known.backends))
+        yield Term("rounds the weights", rounds)
+        yield Term("source", known.source or "none named")
+    ours = [
+        part
+        for line in subject.lines
+        for part in line.row.cell.techniques
+        if part.name == subject.name
+    ]
+    yield Term("behaviour version of these rows", _each(str(part.version) for part in ours))
+    yield Term("outputs equal to the baseline's", _sameness(subject.lines))
+
+
+def _sameness(lines: Sequence[BoardRow]) -> str:
+    """Return in how many rows greedy outputs are the baseline's, token for token."""
+    answers = [
+        same.answer
+        for line in lines
+        if line.status is Status.OK and (same := sameness(line.row.record)) is not None
+    ]
+    if not answers:
+        return "not compared"
+    counts = ", ".join(f"{answer} in {answers.count(answer)}" for answer in sorted(set(answers)))
+    return f"{counts} of {plural(len(answers), 'row')}"
+
+
+def _hardware_terms(subject: Subject) -> Iterator[Term]:
+    cells = [line.row.cell for line in subject.lines]
+    caps = {cell.device.memory_cap_bytes for cell in cells}
+    yield Term("machine", subject.newest.machine)
+    yield Term("device profile", _each(cell.device.name for cell in cells))
+    yield Term("device", _each(cell.device.device for cell in cells))
+    yield Term("threads", _each(str(cell.device.threads) for cell in cells))
+    yield Term(
+        "reference dtype", _each(f"{c.device.reference_dtype} ({c.backend.name})" for c in cells)
+    )
+    if caps != {None}:
+        yield Term("memory cap", _each("none" if c is None else quantity(c, "B") for c in caps))
+    yield from _peak_terms(subject.lines)
+
+
+def _peak_terms(lines: Sequence[BoardRow]) -> Iterator[Term]:
+    """Yield the calibrated peaks that the newest baseline of each backend was held against."""
+    baselines = [line for line in lines if line.baseline and line.status is Status.OK]
+    ordered = sorted(baselines, key=lambda line: line.row.record.times.started_at)
+    newest = {line.backend: line for line in ordered}
+    for title, name, unit in _PEAKS:
+        found = {backend: fact(line.row.record.facts, name) for backend, line in newest.items()}
+        texts = [
+            f"{number(value / 1e9)} {unit} ({backend})"
+            for backend, value in sorted(found.items())
+            if value is not None
+        ]
+        yield Term(title, ", ".join(texts) or "not calibrated")
+
+
+def _each(texts: Iterable[str]) -> str:
+    return ", ".join(sorted(set(texts)))
+
+
+def _rows_address(subject: Subject) -> str:
+    """Return the leaderboard with the rows of a subject; techniques may be parts of an arm."""
+    keys = {Kind.MODEL: "model", Kind.TECHNIQUE: "q", Kind.HARDWARE: "hardware"}
+    return f"index.html#{urlencode({keys[subject.kind]: subject.name})}"

@@ -1,0 +1,119 @@
+"""Findings stand only while the records say what they claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from demo_store import Demo
+
+from leanboard.leaderboard.board import BoardRow, board_of
+from leanboard.leaderboard.finding_lines import ABSENT, BARRED, EvidenceLine, Standing, judged
+from leanboard.leaderboard.findings import findings
+from leanboard.leaderboard.pages import Site
+from leanboard.leaderboard.texts import Texts
+from leanboard.metrics.metric import Verdict
+from leanboard.results.findings import Evidence, Finding, load_findings
+from leanboard.results.published import findings_root, load_all
+
+
+def row(demo: Demo, label: str, workload: str = "chat") -> BoardRow:
+    return next(
+        line
+        for line in demo.board.lines
+        if (line.label, line.workload, line.origin) == (label, workload, "published")
+    )
+
+
+def claim(line: BoardRow, metric: str, verdict: Verdict) -> Evidence:
+    cell = line.row.record.cell_id
+    return Evidence(machine=line.machine, cell=cell, metric=metric, verdict=verdict)
+
+
+def finding(*evidence: Evidence) -> Finding:
+    return Finding(name="one", title="A claim", text="Why.", evidence=evidence)
+
+
+def only_line(demo: Demo, evidence: Evidence) -> EvidenceLine:
+    ((line,),) = [one.lines for one in judged([finding(evidence)], demo.board)]
+    return line
+
+
+def test_a_claim_that_the_records_bear_out_holds_with_its_values(demo: Demo) -> None:
+    line = only_line(demo, claim(row(demo, "prompt-lookup"), "tpot_s", Verdict.BETTER))
+    assert line.standing is Standing.HOLDS
+    comparison = row(demo, "prompt-lookup").row.comparison("tpot_s")
+    assert comparison is not None
+    assert comparison.value is not None
+    assert line.compared.value == f"{comparison.value:.3f}"
+    assert " \u2013 " in line.compared.interval
+    assert line.baseline.value.endswith(" ms")
+    assert line.candidate.value.endswith(" ms")
+    assert line.verdict.endswith("better")
+
+
+def test_a_claim_that_the_records_contradict_no_longer_holds(demo: Demo) -> None:
+    line = only_line(demo, claim(row(demo, "prompt-lookup"), "tpot_s", Verdict.WORSE))
+    assert line.standing is Standing.BROKEN
+    assert line.claimed == "worse"
+
+
+def test_a_claim_about_an_unstable_run_is_in_doubt(demo: Demo) -> None:
+    line = only_line(demo, claim(row(demo, "gguf-q4_1"), "tpot_s", Verdict.BETTER))
+    assert line.standing is Standing.DOUBTED
+    assert "unstable" in line.note
+    assert line.verdict.endswith("?")
+
+
+def test_a_claim_about_the_quality_of_requantised_weights_is_never_judged(demo: Demo) -> None:
+    line = only_line(demo, claim(row(demo, "int8-dynamic"), "arc_easy.acc_norm", Verdict.WORSE))
+    assert (line.standing, line.note) == (Standing.UNKNOWN, BARRED)
+
+
+def test_a_claim_about_a_cell_that_is_not_here_is_not_judged(demo: Demo) -> None:
+    evidence = claim(row(demo, "bf16"), "tpot_s", Verdict.WORSE)
+    line = only_line(demo, evidence.model_copy(update={"cell": "0" * 16}))
+    assert (line.standing, line.note, line.href) == (Standing.UNKNOWN, ABSENT, "")
+
+
+def test_a_claim_about_what_was_never_compared_no_longer_holds(demo: Demo) -> None:
+    line = only_line(demo, claim(row(demo, "bf16"), "no_such_metric", Verdict.BETTER))
+    assert line.standing is Standing.BROKEN
+
+
+def test_equal_outputs_are_a_claim_like_any_other(demo: Demo) -> None:
+    evidence = claim(row(demo, "static-cache"), "lossless", Verdict.NO_DIFFERENCE_SHOWN)
+    line = only_line(demo, evidence)
+    assert line.standing is Standing.HOLDS
+    assert line.statistic == "agreement"
+
+
+@pytest.mark.parametrize(
+    ("label", "verdict", "expected"),
+    [
+        ("prompt-lookup", Verdict.BETTER, Standing.HOLDS),
+        ("gguf-q4_1", Verdict.BETTER, Standing.DOUBTED),
+        ("bf16", Verdict.BETTER, Standing.BROKEN),
+    ],
+)
+def test_a_finding_stands_as_its_weakest_row(
+    demo: Demo, label: str, verdict: Verdict, expected: Standing
+) -> None:
+    strong = claim(row(demo, "prompt-lookup", "long-prompt"), "tpot_s", Verdict.BETTER)
+    weak = claim(row(demo, label), "tpot_s", verdict)
+    (found,) = judged([finding(strong, weak)], demo.board)
+    assert found.standing is expected
+
+
+def test_the_page_counts_how_findings_stand(demo: Demo) -> None:
+    holds = finding(claim(row(demo, "prompt-lookup"), "tpot_s", Verdict.BETTER))
+    broken = finding(claim(row(demo, "bf16"), "tpot_s", Verdict.BETTER))
+    context = findings(Site(demo.board, (), Texts(findings=(holds, broken))))
+    assert context["summary"] == "2 findings: 1 holds, 1 no longer holds"
+
+
+def test_the_published_findings_are_borne_out_by_the_published_records(tmp_path: Path) -> None:
+    board = board_of(load_all(tmp_path / "none"))
+    found = judged(load_findings(findings_root()), board)
+    bad = {one.finding.name: one.standing for one in found if one.standing is not Standing.HOLDS}
+    assert bad == {}, "mend the text, or name rows that bear it out: results/findings/"

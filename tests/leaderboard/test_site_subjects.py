@@ -1,0 +1,237 @@
+"""The pages of models, techniques and hardware: whose rows they have, and what they say of them."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from demo_store import Demo
+from record_factory import Run, make_model, make_procedure, make_run
+
+from leanboard.leaderboard.board import board_of
+from leanboard.leaderboard.charts import LEFT, Plot
+from leanboard.leaderboard.forest import MOST_LINES, forest
+from leanboard.leaderboard.pages import Site
+from leanboard.leaderboard.slugs import slug_of
+from leanboard.leaderboard.subject_figures import MOST_POINTS, figures_of
+from leanboard.leaderboard.subject_pages import SubjectPage, subject_parts
+from leanboard.leaderboard.subjects import (
+    NO_GAIN,
+    TPOT,
+    Kind,
+    Subject,
+    column_named,
+    listed,
+    subjects_of,
+    tally,
+)
+from leanboard.leaderboard.texts import Texts
+from leanboard.results.store import Entry, Loaded
+from leanboard.results.technique_text import Knob, TechniqueText
+
+TEXT = TechniqueText(
+    name="bf16",
+    family="formats",
+    does=("Load the weights as bfloat16.", "Emulated on some processors."),
+    source="A paper",
+    knobs=(Knob("dtype", "bfloat16", "what the weights become"),),
+    backends=("transformers",),
+    quantises=False,
+    version=1,
+)
+
+
+def subject(demo: Demo, kind: Kind, name: str) -> Subject:
+    return next(found for found in subjects_of(demo.board)[kind] if found.name == name)
+
+
+def pages(site: Site) -> dict[str, SubjectPage]:
+    found = {}
+    for part in subject_parts(site):
+        page = part.context["subject"]
+        assert isinstance(page, SubjectPage)
+        found[part.path] = page
+    return found
+
+
+def loaded(*runs: Run) -> Loaded:
+    return Loaded(tuple(Entry(run.record, "local", Path("r")) for run in runs))
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "Ünï çödé", "", ".", "CON", "a" * 128, "<script>", "cpu · m-1", "-"]
+)
+def test_any_name_gives_a_file_name_of_letters_digits_and_dashes(name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,100}", slug_of(name))
+
+
+def test_a_plain_name_stands_for_itself() -> None:
+    assert slug_of("static-cache") == "static-cache"
+
+
+def test_names_that_look_alike_have_slugs_that_differ() -> None:
+    names = ["gguf-q8_0", "gguf-q8-0", "gguf.q8.0", "GGUF-q8-0", "a" * 90, "a" * 91]
+    # A name that is another's slug already is not that other.
+    names += [slug_of(name) for name in names if slug_of(name) != name]
+    assert len(set(map(slug_of, names))) == len(names)
+
+
+def test_every_row_is_with_its_model_its_hardware_and_its_techniques(demo: Demo) -> None:
+    found = subjects_of(demo.board)
+    for kind, field in ((Kind.MODEL, "model"), (Kind.HARDWARE, "hardware")):
+        assert sum(len(one.lines) for one in found[kind]) == len(demo.board.lines)
+        for one in found[kind]:
+            assert {getattr(line, field) for line in one.lines} == {one.name}
+    techniques = {one.name: one.lines for one in found[Kind.TECHNIQUE]}
+    assert set(techniques) == {line.label for line in demo.board.lines} - {"none"}
+
+
+def test_an_arm_of_two_techniques_is_with_both() -> None:
+    board = board_of(loaded(make_run(techniques=["bf16", "static-cache"]), make_run()))
+    found = {one.name: len(one.lines) for one in subjects_of(board)[Kind.TECHNIQUE]}
+    assert found == {"bf16": 1, "static-cache": 1}
+
+
+def test_the_newest_row_of_a_subject_is_the_one_run_last(demo: Demo) -> None:
+    model = subjects_of(demo.board)[Kind.MODEL][0]
+    starts = [line.row.record.times.started_at for line in model.lines]
+    assert model.newest.row.record.times.started_at == max(starts)
+
+
+def test_verdicts_are_counted_and_those_in_doubt_apart(demo: Demo) -> None:
+    column = column_named(demo.board.columns, TPOT)
+    assert column is not None
+    lines = subject(demo, Kind.TECHNIQUE, "gguf-q4_1").lines
+    assert tally(line.cell(column).gain for line in lines) == "1 better, 1 in doubt"
+    assert tally([None]) == NO_GAIN
+
+
+def test_lists_say_what_a_technique_does_where_that_is_known(demo: Demo) -> None:
+    techniques = listed(demo.board, Texts({"bf16": TEXT}))[Kind.TECHNIQUE]
+    about = {one.name: one.about for one in techniques}
+    assert about["bf16"] == "Load the weights as bfloat16."
+    assert about["nf4"] == ""
+
+
+def test_a_technique_page_has_the_registrys_text_or_says_that_there_is_none(demo: Demo) -> None:
+    found = pages(Site(demo.board, (), Texts({"bf16": TEXT})))
+    known, unknown = found["techniques/bf16.html"], found["techniques/nf4.html"]
+    assert (known.lede, known.paragraphs) == (TEXT.does[0], TEXT.does[1:])
+    terms = {term.name: term.text for term in known.terms}
+    assert terms["source"] == "A paper"
+    assert terms["rounds the weights"] == "no"
+    assert known.knobs == TEXT.knobs
+    assert "not on the menu" in unknown.lede
+    assert "source" not in {term.name for term in unknown.terms}
+
+
+def test_a_technique_page_says_in_how_many_rows_outputs_are_the_baselines(demo: Demo) -> None:
+    page = pages(Site(demo.board, ()))["techniques/static-cache.html"]
+    terms = {term.name: term.text for term in page.terms}
+    assert terms["outputs equal to the baseline's"] == "yes in 2 of 2 rows"
+
+
+def test_a_hardware_page_has_the_machine_and_the_calibrated_peaks(demo: Demo) -> None:
+    hardware = subjects_of(demo.board)[Kind.HARDWARE][0]
+    page = pages(Site(demo.board, ()))[hardware.href]
+    terms = {term.name: term.text for term in page.terms}
+    assert terms["threads"] == "2"
+    # The demo's runs were held against no calibration.
+    assert terms["peak arithmetic"] == "not calibrated"
+    assert "Processor" in [section.title for section in page.sections]
+
+
+def test_calibrated_peaks_are_those_of_each_backends_baseline() -> None:
+    runs = [make_run(backend=backend) for backend in ("transformers", "llamacpp")]
+    facts = {
+        "peak_flops_per_s": {"value": 154e9, "unit": "FLOP/s", "provenance": "measured"},
+        "peak_bytes_per_s": {"value": 53e9, "unit": "B/s", "provenance": "measured"},
+    }
+    entries = [
+        Entry(run.record.model_copy(update={"facts": facts}), "local", Path("r")) for run in runs
+    ]
+    board = board_of(Loaded(tuple(entries)))
+    (page,) = [p for p in pages(Site(board, ())).values() if p.kind == "hardware"]
+    terms = {term.name: term.text for term in page.terms}
+    assert terms["peak arithmetic"] == "154 GFLOP/s (llamacpp), 154 GFLOP/s (transformers)"
+    assert terms["peak memory traffic"] == "53.0 GB/s (llamacpp), 53.0 GB/s (transformers)"
+
+
+def test_of_models_under_one_name_every_value_is_said() -> None:
+    other = make_model().model_copy(update={"licence": "MIT", "content_hash": "f" * 64})
+    board = board_of(loaded(make_run(), make_run(model=other)))
+    (page,) = [p for p in pages(Site(board, ())).values() if p.kind == "models"]
+    terms = {term.name: term.text for term in page.terms}
+    assert terms["licence"] == "Apache-2.0, MIT"
+
+
+def test_a_forest_places_each_ratio_and_its_interval_and_leaves_doubted_ones_hollow(
+    demo: Demo,
+) -> None:
+    column = column_named(demo.board.columns, TPOT)
+    assert column is not None
+    lines = subject(demo, Kind.TECHNIQUE, "gguf-q4_1").lines
+    plot = forest(lines, column)
+    assert isinstance(plot, Plot)
+    assert len(plot.marks) == 2
+    for line, mark in zip(lines, plot.marks, strict=True):
+        gain = line.cell(column).gain
+        assert gain is not None
+        assert gain.low is not None
+        assert gain.high is not None
+        assert mark.x == plot.x.at(gain.ratio)
+        assert mark.bar_x == (plot.x.at(gain.low), plot.x.at(gain.high))
+        assert mark.css.endswith("hollow") == bool(gain.doubts)
+        assert mark.href == line.href
+    assert {mark.css for mark in plot.marks} == {"point hollow", "point front"}
+    even = plot.x.at(1.0)
+    assert LEFT < even < plot.right
+    assert plot.lines[0].points.split()[0].startswith(f"{even:g},")
+    assert plot.y.ticks == ()
+
+
+def test_a_forest_of_many_rows_shows_the_first_and_says_so(demo: Demo) -> None:
+    column = column_named(demo.board.columns, TPOT)
+    assert column is not None
+    lines = subject(demo, Kind.TECHNIQUE, "bf16").lines[:1] * (MOST_LINES + 5)
+    plot = forest(lines, column)
+    assert plot is not None
+    assert len(plot.marks) == MOST_LINES
+    assert f"the first {MOST_LINES} of {MOST_LINES + 5}" in plot.description
+    assert all(after.y - before.y > 30 for before, after in pairwise(plot.marks))
+
+
+def test_a_technique_that_was_never_compared_has_no_forest(demo: Demo) -> None:
+    assert figures_of(subject(demo, Kind.TECHNIQUE, "nf4"), demo.board).shown == ()
+
+
+def test_a_models_pictures_hold_its_rows_of_one_hardware_and_workload(demo: Demo) -> None:
+    model = subjects_of(demo.board)[Kind.MODEL][0]
+    found = figures_of(model, demo.board)
+    places = {(line.hardware, line.workload_text) for line in model.lines if line.status == "ok"}
+    assert len(found.shown) == len(places) == 3
+    for figure in found.shown:
+        hrefs = {mark.href for mark in figure.plot.marks}
+        lines = [line for line in model.lines if line.href in hrefs]
+        assert len({(line.hardware, line.workload_text) for line in lines}) == 1
+        assert "model=smollm2-135m-instruct" in figure.href
+
+
+def test_a_choice_with_more_rows_than_a_picture_holds_is_left_to_the_pareto_page() -> None:
+    run = make_run(procedure=make_procedure(rounds=4))
+    entries = tuple(
+        Entry(run.record.model_copy(update={"cell_id": f"{n:016x}"}), "local", Path("r"))
+        for n in range(MOST_POINTS + 1)
+    )
+    board = board_of(Loaded(entries))
+    found = figures_of(subjects_of(board)[Kind.MODEL][0], board)
+    assert found.shown == ()
+    assert found.note.startswith("Not drawn here: 1 choice")
+
+
+def test_an_empty_board_has_no_subjects() -> None:
+    board = board_of(Loaded())
+    assert all(found == () for found in subjects_of(board).values())
+    assert list(subject_parts(Site(board, ()))) == []
