@@ -21,6 +21,7 @@ from leanboard.leaderboard.runs import Link, RunPage, neighbours_of, run_page
 from leanboard.leaderboard.samples import sample_plots
 from leanboard.results.errors import LeanboardError, RecordError
 from leanboard.results.export import write_exports
+from leanboard.results.printable import visible
 from leanboard.results.store import Entry, Loaded, Problem, traces_path
 
 _HERE = Path(__file__).parent
@@ -127,6 +128,7 @@ def _templates(pages: Sequence[Page], board: Board) -> Environment:
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

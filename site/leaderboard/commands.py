@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from leanboard.results.commands import records_option
+from leanboard.results.printable import printable
 
 _SITE = Path("build/site")
 
@@ -32,7 +33,7 @@ def site(*, records: Path, out: Path, strict: bool) -> None:
     loaded = load_all(records)
     report = build_site(loaded, out)
     for problem in report.problems:
-        click.echo(f"skipped {problem.path}: {problem.message}", err=True)
+        click.echo(printable(f"skipped {problem.path}: {problem.message}"), err=True)
     if not loaded.entries:
         click.echo("There are no records yet. Make some: leanboard run suite=quickstart", err=True)
     click.echo(f"{plural(len(report.pages), 'page')}, {plural(report.records, 'record')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from leanboard.leaderboard.board import FILTERS, MOST_ROWS, Board
@@ -12,8 +13,11 @@ from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
 from leanboard.leaderboard.gate_marks import SIGNS
 from leanboard.leaderboard.tradeoff import ESTIMATE, LEAST_CHANCE, UNRANKED, UNSTABLE
 from leanboard.metrics.front_membership import DRAWS
+from leanboard.results.printable import REPLACED
 
 Json = dict[str, object]
+_ESCAPED = "|".join(re.escape(json.dumps(character)[1:-1]) for character in sorted(REPLACED))
+_ESCAPES = re.compile(rf"(\\\\)|{_ESCAPED}")
 
 
 def board_script(board: Board) -> str:
@@ -35,9 +39,11 @@ def metric_script(board: Board, place: int) -> str:
 def _literal(data: Json) -> str:
     """Return data as JSON that is also JavaScript, inert wherever it lands.
 
-    Strings are ASCII with ``<``, ``>`` and ``&`` escaped.
+    Strings are ASCII with ``<``, ``>`` and ``&`` escaped, and what a page shows as a replacement
+    character is one.
     """
     text = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    text = _ESCAPES.sub(lambda found: found[1] or r"\ufffd", text)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
