@@ -26,7 +26,7 @@ def record_from_text(text: str, upgraders: Mapping[int, Upgrader] = UPGRADERS) -
         RecordError: if the text is not JSON, has a newer schema, was changed after it was
             written, or does not fit the schema.
     """
-    fields = _json_object(text)
+    fields = json_object(text)
     current = upgraded(fields, upgraders)
     _check_hash(fields)
     try:
@@ -43,7 +43,12 @@ def json_text(value: object) -> str:
     return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
+    """Return the fields in a JSON text.
+
+    Raises:
+        RecordError: if it is not JSON, or not an object.
+    """
     try:
         fields = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

@@ -41,7 +41,8 @@ from leanboard.results.errors import RecordError
 
 FORMAT_VERSION = 1
 _T = TypeVar("_T", RequestTrace, StepTrace, ItemTrace)
-_SCORE = "score."
+SCORE = "score."
+"""How the column of a task's score begins."""
 _OPTIONAL = frozenset(
     {
         "encoded_s",
@@ -60,7 +61,7 @@ _OPTIONAL = frozenset(
         "kl_rest",
     }
 )
-_CORRUPT = (
+CORRUPT = (
     pa.ArrowException,
     AttributeError,
     KeyError,
@@ -69,8 +70,9 @@ _CORRUPT = (
     TypeError,
     ValueError,
 )
+"""What reading a file that is no trace file may raise."""
 _FLOATS, _IDS = pa.list_(pa.float64()), pa.list_(pa.int32())
-_TYPES: Mapping[str, Mapping[str, pa.DataType]] = {
+TYPES: Mapping[str, Mapping[str, pa.DataType]] = {
     "requests": {
         "prompt_id": pa.string(),
         "arm": pa.string(),
@@ -118,6 +120,7 @@ _TYPES: Mapping[str, Mapping[str, pa.DataType]] = {
         "kl_rest": pa.float64(),
     },
 }
+"""The columns of each kind of samples; answers have one more for each score."""
 
 
 def kind_of(observation: Observation) -> str:
@@ -140,12 +143,12 @@ def to_parquet(observation: Observation) -> bytes:
     """Return the Parquet file of an observation; the same observation gives the same bytes."""
     kind = kind_of(observation)
     traces = getattr(observation, kind)
-    types = dict(_TYPES[kind])
+    types = dict(TYPES[kind])
     columns = {name: [getattr(trace, name) for trace in traces] for name in types}
     if kind == "answers":
         for name in sorted({score for trace in traces for score in trace.scores}):
-            types[_SCORE + name] = pa.float64()
-            columns[_SCORE + name] = [trace.scores.get(name) for trace in traces]
+            types[SCORE + name] = pa.float64()
+            columns[SCORE + name] = [trace.scores.get(name) for trace in traces]
     metadata = {
         "leanboard.kind": kind,
         "leanboard.format": str(FORMAT_VERSION),
@@ -178,13 +181,13 @@ def from_parquet(data: bytes) -> Observation:
             raise RecordError(message)
         _check_columns(table, metadata["leanboard.kind"])
         return _observation(table, metadata)
-    except _CORRUPT as error:
+    except CORRUPT as error:
         message = f"not a trace file ({type(error).__name__}: {error}); fetch the record again"
         raise RecordError(message) from error
 
 
 def _check_columns(table: pa.Table, kind: str) -> None:
-    for name, expected in _TYPES[kind].items():
+    for name, expected in TYPES[kind].items():
         if name in _OPTIONAL and name not in table.column_names:
             continue
         column = table.column(name)
@@ -234,9 +237,9 @@ def _answers(rows: Sequence[Mapping[str, Any]]) -> tuple[AnswerTrace, ...]:
         AnswerTrace(
             item_id=row["item_id"],
             scores={
-                name.removeprefix(_SCORE): value
+                name.removeprefix(SCORE): value
                 for name, value in row.items()
-                if name.startswith(_SCORE) and value is not None
+                if name.startswith(SCORE) and value is not None
             },
             loglikelihoods=tuple(row["loglikelihoods"]),
             tokens=row["tokens"],

@@ -44,13 +44,7 @@ def verify_record(path: Path) -> Verified:
         record = read_record(path)
     except RecordError as error:
         return Verified(1, (Problem(path, str(error)),))
-    messages = [
-        *_place_messages(path, record),
-        *_identity_messages(record),
-        *_status_messages(record),
-        *method_messages(record),
-        *_traces_messages(path, record),
-    ]
+    messages = [*identity_messages(path, record), *statistics_messages(path, record)]
     problems = tuple(Problem(path, message) for message in messages)
     return Verified(1, problems, older_numbers(record))
 
@@ -69,6 +63,19 @@ def verify_paths(paths: Iterable[Path]) -> Verified:
             problems += one.problems
             older.update(one.older)
     return Verified(records, tuple(problems), older)
+
+
+def identity_messages(path: Path, record: Record) -> Iterator[str]:
+    """Yield where a record's place, ids, status and times do not follow from what it holds."""
+    yield from _place_messages(path, record)
+    yield from _identity_messages(record)
+    yield from _status_messages(record)
+
+
+def statistics_messages(path: Path, record: Record) -> Iterator[str]:
+    """Yield where a record's numbers are not those that its raw samples give."""
+    yield from method_messages(record)
+    yield from _traces_messages(path, record)
 
 
 def _place_messages(path: Path, record: Record) -> Iterator[str]:

@@ -14,6 +14,7 @@ import click
 from leanboard.results.document import json_text
 from leanboard.results.errors import ConfigError, LeanboardError, RecordError
 from leanboard.results.files import write_whole
+from leanboard.results.printable import printable
 from leanboard.results.published import published_root
 from leanboard.results.reproduction import (
     Reproduction,
@@ -32,7 +33,7 @@ from leanboard.runners.prepare import prepare
 from leanboard.runners.progress import Progress, clock_text, progress_on
 from leanboard.runners.rebuild import rebuild
 from leanboard.runners.run import history, run
-from leanboard.runners.verdict import exit_status, print_reproduction, printable, title
+from leanboard.runners.verdict import exit_status, print_reproduction, title
 
 if TYPE_CHECKING:
     from rich.console import Console

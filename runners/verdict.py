@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from leanboard.metrics.metric import Missing
 from leanboard.metrics.reproduction import Judgement, Outcome
 from leanboard.metrics.reproduction_rules import BASELINE_MARGIN, Basis, Rule
 from leanboard.results.difference import Difference
+from leanboard.results.printable import printable
 from leanboard.results.reproduction import Reproduction
 from leanboard.results.schema import PerformanceCell, Record
 
@@ -27,23 +27,12 @@ _STYLES = {
 }
 _STATUS = {Outcome.REPRODUCED: 0, Outcome.OTHER_HARDWARE: 0}
 _NOT = 1
-_STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _MISSING = "—"
 
 
 def exit_status(reproductions: Sequence[Reproduction]) -> int:
     """Return 0 where every record is reproduced, or other hardware and nothing drifted; else 1."""
     return max((_STATUS.get(r.outcome, _NOT) for r in reproductions), default=_NOT)
-
-
-def printable(text: str) -> str:
-    """Return a record's text, or an error about it, as one line that cannot steer a terminal.
-
-    A line break becomes a space; the other control characters (escape, C0, C1), invisible and
-    reordering ones, line separators and lone surrogates are dropped.
-    """
-    spaced = "".join(" " if character in "\t\n\r" else character for character in text)
-    return "".join(c for c in spaced if unicodedata.category(c) not in _STEERING)
 
 
 def _plain(text: str) -> str:

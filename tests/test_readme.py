@@ -1,8 +1,11 @@
 """The README's numbers are those of the published records."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from readme_table import README, readme_with_table
 
 from leanboard.results.published import published_root
@@ -26,3 +29,17 @@ def test_every_published_record_can_be_derived_again() -> None:
 def test_the_picture_in_the_readme_is_there(picture: str) -> None:
     assert picture in README.read_text(encoding="utf-8")
     assert (REPOSITORY / picture).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_citation_names_the_version_that_there_is() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+
+
+def test_every_document_is_linked_and_every_link_leads_to_a_file() -> None:
+    text = README.read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\((docs/[a-z]+\.md)\)", text))
+    assert [name for name in sorted(linked) if not (REPOSITORY / name).is_file()] == []
+    assert {"docs/submitting.md", "docs/hosting.md"} <= linked

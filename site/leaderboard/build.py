@@ -24,6 +24,7 @@ from leanboard.leaderboard.texts import Texts
 from leanboard.results.errors import LeanboardError
 from leanboard.results.export import write_exports
 from leanboard.results.parallel import processes_for, started
+from leanboard.results.printable import visible
 from leanboard.results.store import Entry, Loaded, Problem
 
 _HERE = Path(__file__).parent
@@ -148,6 +149,7 @@ def _templates(pages: Sequence[Page], board: Board) -> Environment:
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

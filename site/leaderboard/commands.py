@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from leanboard.results.commands import records_option
+from leanboard.results.printable import printable
 
 if TYPE_CHECKING:
     from leanboard.results.technique_text import TechniqueText
@@ -52,7 +53,7 @@ def site(
     texts = Texts(techniques, load_findings(findings_root()))
     report = build_site(loaded, out, processes=processes, texts=texts)
     for problem in report.problems:
-        click.echo(f"skipped {problem.path}: {problem.message}", err=True)
+        click.echo(printable(f"skipped {problem.path}: {problem.message}"), err=True)
     if not loaded.entries:
         click.echo("There are no records yet. Make some: leanboard run suite=quickstart", err=True)
     click.echo(f"{plural(len(report.pages), 'page')}, {plural(report.records, 'record')}")

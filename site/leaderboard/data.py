@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from leanboard.leaderboard.board import FILTERS, MOST_ROWS, Board
@@ -23,8 +24,11 @@ from leanboard.leaderboard.stage import (
 )
 from leanboard.leaderboard.tradeoff_plot import MOST_CURVES
 from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN
+from leanboard.results.printable import REPLACED
 
 Json = dict[str, object]
+_ESCAPED = "|".join(re.escape(json.dumps(character)[1:-1]) for character in sorted(REPLACED))
+_ESCAPES = re.compile(rf"(\\\\)|{_ESCAPED}")
 
 
 def board_script(board: Board) -> str:
@@ -51,9 +55,11 @@ def run_script(place: str, run: Json) -> str:
 def _literal(data: Json) -> str:
     """Return data as JSON that is also JavaScript, inert wherever it lands.
 
-    Strings are ASCII with ``<``, ``>`` and ``&`` escaped.
+    Strings are ASCII with ``<``, ``>`` and ``&`` escaped, and what a page shows as a replacement
+    character is one.
     """
     text = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    text = _ESCAPES.sub(lambda found: found[1] or r"\ufffd", text)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

@@ -19,6 +19,7 @@ from rich.console import Console
 from leanboard.metrics.reproduction import Outcome
 from leanboard.results.document import record_to_text
 from leanboard.results.errors import ConfigError, LeanboardError, RecordError
+from leanboard.results.printable import printable
 from leanboard.results.schema import Cause, Component, Record, Stability
 from leanboard.results.store import Store
 from leanboard.runners import reproduce as module
@@ -27,7 +28,6 @@ from leanboard.runners.estimate import Estimate, History
 from leanboard.runners.grid import BlockSpec, blocks
 from leanboard.runners.progress import PlainProgress, Progress
 from leanboard.runners.reproduce import Bench, Request, find, reproduce, reproduce_all, sample
-from leanboard.runners.verdict import printable
 
 REQUEST = Request(store=Path("build/reproduced/records"))
 

@@ -1,0 +1,101 @@
+"""A trace file before it is believed: how much it unpacks to, and what else it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leanboard.results.submission.files import MIB
+from leanboard.results.submission.finding import Finding
+from leanboard.results.traces import CORRUPT, SCORE, TYPES
+
+MOST_ROWS = 1_000_000
+MOST_VALUES = 20_000_000
+MOST_UNPACKED_BYTES = 256 * MIB
+
+_PREFIX = "leanboard."
+_NOTES = frozenset({"facts", "format", "kind", "rounds", "series", "windows"})
+_ARROW = b"ARROW:schema"
+_SMALLER = "measure fewer rounds, or score fewer items, in one run"
+_AS_WRITTEN = "submit the trace file as leanboard wrote it"
+
+
+def raw_findings(data: bytes) -> Iterator[Finding]:
+    """Yield why a trace file may not be unpacked. Only its footer is read.
+
+    A few kilobytes can claim to be many gigabytes; columns and notes that leanboard does not write
+    would be published without anyone having looked at them.
+    """
+    try:
+        file = _opened(data)
+        yield from _size_findings(file.metadata)
+        notes = _notes(file)
+        foreign = [*_foreign_columns(file, notes), *_foreign_notes(notes)]
+    except CORRUPT as error:
+        yield Finding(f"not a trace file ({type(error).__name__}: {error})", _AS_WRITTEN)
+        return
+    for what in foreign:
+        yield Finding(f"{what} is not one that leanboard writes", _AS_WRITTEN)
+
+
+def raw_texts(data: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a trace file with the name of their column or note, each once.
+
+    What cannot be read has none: the check of the statistics says why.
+    """
+    try:
+        file = _opened(data)
+        found = [*sorted(_notes(file).items()), *_words(file.read(use_threads=False))]
+    except CORRUPT:
+        return
+    yield from ((f"traces.{name}", text) for name, text in found)
+
+
+def _words(table: pa.Table) -> Iterator[tuple[str, str]]:
+    """Yield the texts of each column, each once."""
+    for name in table.column_names:
+        column = table.column(name)
+        if pa.types.is_string(column.type):
+            texts = column.unique().to_pylist()
+            yield from ((name, text) for text in texts if text is not None)
+
+
+def _opened(data: bytes) -> pq.ParquetFile:
+    # As in results/traces.py: not through a Python file.
+    return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+
+
+def _size_findings(footer: pq.FileMetaData) -> Iterator[Finding]:
+    groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+    values = sum(
+        group.column(place).num_values for group in groups for place in range(group.num_columns)
+    )
+    sizes = {
+        "rows": (footer.num_rows, MOST_ROWS),
+        "values": (values, MOST_VALUES),
+        "bytes, unpacked": (sum(group.total_byte_size for group in groups), MOST_UNPACKED_BYTES),
+    }
+    for what, (size, most) in sizes.items():
+        if size > most:
+            yield Finding(f"raw samples of {size} {what}; at most {most} are accepted", _SMALLER)
+
+
+def _notes(file: pq.ParquetFile) -> dict[str, str]:
+    """Return what the file says beside its columns."""
+    raw: dict[bytes, bytes] = dict(file.metadata.metadata or {})
+    raw |= file.schema_arrow.metadata or {}
+    return {key.decode(): text.decode() for key, text in raw.items() if key != _ARROW}
+
+
+def _foreign_columns(file: pq.ParquetFile, notes: Mapping[str, str]) -> Iterable[str]:
+    kind = notes[f"{_PREFIX}kind"]
+    for name in file.schema_arrow.names:
+        if name not in TYPES[kind] and not (kind == "answers" and name.startswith(SCORE)):
+            yield f"its column '{name}'"
+
+
+def _foreign_notes(notes: Mapping[str, str]) -> Iterable[str]:
+    known = {_PREFIX + name for name in _NOTES}
+    return (f"its note '{name}'" for name in sorted(notes) if name not in known)

@@ -1,0 +1,120 @@
+"""Records whose every text holds an attack, as far as the schema admits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from pydantic import ValidationError
+
+from leanboard.results.identity import sealed
+from leanboard.results.schema import Record
+
+Path = tuple[Any, ...]
+
+PAYLOADS: Mapping[str, str] = {
+    "attribute": "\"'><script>PWNED=1</script><img src=x onerror=PWNED=1>",
+    "dialog": '"><script>alert(1)</script>',
+    "scheme": "javascript:alert(1)",
+    "script": "</script><svg onload=alert(1)>",
+    "comment": "--><!--]]><textarea></title><base href=https://evil.example/>",
+    "formula": '=HYPERLINK("x")',
+    "command": "@SUM(1+1)*cmd|' /C calc'!A0",
+    "path": "../../etc/x",
+    "template": "{{31337*31337}}${31337*31337}{% raw %}",
+    "backslash": "\\u202e\\\\u0000\\b\\\x08",
+    "control": "plain\x00\x1b[31mred\u202esdrawkcab\u2066\u0085",
+    "url": "//evil.example/x?y=\" onmouseover=alert(1) z='",
+}
+"""By name, what a record may be made to say. Whatever runs sets PWNED or opens a dialog."""
+
+_FILLED: Mapping[Path, Any] = {
+    ("facts",): {"note": "x", "kl_error": "x", "answers_cached": {"value": "x"}},
+    ("cell", "backend", "params"): {"knob": "x", "deep": {"er": ["x"]}},
+    ("environment", "settings"): {"setting": "x"},
+    ("environment", "libraries"): {"blas": "x"},
+    ("environment", "variables"): {"OMP_NUM_THREADS": "x"},
+    ("environment", "cpu", "vulnerabilities"): {"spectre": "x"},
+}
+"""Open mappings that are often empty, with something to replace."""
+
+_KEYED = (
+    ("facts",),
+    ("cell", "backend", "params"),
+    ("environment", "packages"),
+    ("environment", "settings"),
+    ("environment", "threads"),
+    ("environment", "libraries"),
+    ("environment", "variables"),
+    ("environment", "cpu", "cache_bytes"),
+    ("environment", "cpu", "vulnerabilities"),
+    ("measurements",),
+)
+"""Mappings whose names are free."""
+
+
+def poisoned(record: Record, payload: str) -> tuple[Record, set[str]]:
+    """Return the record with the payload in every text that may be any, and where these are.
+
+    Every field of the schema is tried, those without a value too: none is listed by name.
+    """
+    fields = record.model_dump(mode="json")
+    for path, filled in _FILLED.items():
+        _at(fields, path[:-1])[path[-1]] = deepcopy(filled)
+    admitted: dict[Path, bool] = {}
+    planted = set()
+    for path in list(_leaves(fields)):
+        pattern = _pattern(path)
+        if admitted.get(pattern) is not False:
+            admitted[pattern] = _plant(fields, path, payload)
+        if admitted[pattern]:
+            planted.add(".".join(map(str, pattern)))
+    for path in _KEYED:
+        _plant_name(fields, path, payload)
+    return sealed(fields), planted
+
+
+def _plant(fields: dict[str, Any], path: Path, payload: str) -> bool:
+    """Put the payload in a place, if the record is still one then."""
+    parent, before = _at(fields, path[:-1]), _at(fields, path)
+    parent[path[-1]] = payload
+    try:
+        Record.model_validate({**fields, "content_hash": "0" * 64})
+    except ValidationError:
+        parent[path[-1]] = before
+        return False
+    return True
+
+
+def _plant_name(fields: dict[str, Any], path: Path, payload: str) -> None:
+    """Give a mapping a name that is the payload, with a value that others have."""
+    mapping = _at(fields, path)
+    value = next(iter(mapping.values()), 2)
+    mapping[payload] = value
+    if path == ("measurements",):
+        mapping[f"{payload}.acc"] = value
+
+
+def _leaves(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the path of every text and of every gap in a JSON value."""
+    if isinstance(value, str) or value is None:
+        yield path
+    elif isinstance(value, dict):
+        for key in value:
+            yield from _leaves(value[key], (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*path, index))
+
+
+def _pattern(path: Path) -> Path:
+    """Return a path without numbers and names of metrics: alike places admit the same."""
+    general = tuple("*" if isinstance(part, int) else part for part in path)
+    return (general[0], "*", *general[2:]) if general[0] == "measurements" else general
+
+
+def _at(value: Any, path: Path) -> Any:
+    for key in path:
+        value = value[key]
+    return value
