@@ -56,15 +56,20 @@ def changes_href(number: int) -> str:
     return "changes.html" if number == 1 else f"changes-{number}.html"
 
 
-def days_of(entries: Sequence[Entry]) -> tuple[Day, ...]:
-    """Return the days on which runs were started, the newest first."""
+def days_of(entries: Sequence[Entry], *, one_page: bool = False) -> tuple[Day, ...]:
+    """Return the days on which runs were started, the newest first.
+
+    Args:
+        entries: the records.
+        one_page: whether all runs of the site share a page.
+    """
     records = sorted((entry.record for entry in entries), key=_started)
     history: dict[tuple[str, str], list[Record]] = {}
     machines: set[str] = set()
     days = []
     for date, group in groupby(records, key=_date):
         runs = list(group)
-        days.append(_day(date, runs, history, machines))
+        days.append(_day(date, runs, history, machines, one_page=one_page))
         for run in runs:
             history.setdefault((run.machine_id, run.cell_id), []).append(run)
             machines.add(run.machine_id)
@@ -76,6 +81,8 @@ def _day(
     runs: Sequence[Record],
     history: dict[tuple[str, str], list[Record]],
     machines: set[str],
+    *,
+    one_page: bool,
 ) -> Day:
     """Return one day, given the runs of every cell and the machines of the days before."""
     today: dict[tuple[str, str], list[Record]] = {}
@@ -85,7 +92,7 @@ def _day(
     for place in sorted(today):
         known = [*history.get(place, []), *today[place]]
         if len(known) > 1:
-            found.append(change_between(known[-2], known[-1]))
+            found.append(change_between(known[-2], known[-1], one_page=one_page))
     first = sum(place not in history for place in today)
     arrived = sorted({run.machine_id for run in runs} - machines)
     return Day(date, _sentence(runs, len(today), first, arrived), tuple(found))
@@ -107,7 +114,7 @@ def _pages(site: Site) -> list[list[Day]]:
     """Return the days, cut after every ``MOST_ENTRIES`` entries; at least one page."""
     flat = [
         (day, change)
-        for day in days_of(site.board.loaded.entries)
+        for day in days_of(site.board.loaded.entries, one_page=site.board.one_page)
         for change in (None, *day.changes)
     ]
     pieces = [flat[start : start + MOST_ENTRIES] for start in range(0, len(flat), MOST_ENTRIES)]
