@@ -62,8 +62,8 @@ def change_between(before: Record, after: Record, *, one_page: bool = False) -> 
 
     Args:
         before: the earlier run.
-        after: the later one.
-        one_page: whether all runs of the site share a page.
+        after: the later run.
+        one_page: whether all runs share a page.
     """
     cell = after.cell
     arm = "+".join(technique.name for technique in cell.techniques) or "none"

@@ -18,7 +18,7 @@ from leanboard.leaderboard.quality import sameness
 from leanboard.leaderboard.subject_figures import Figures, figures_of
 from leanboard.leaderboard.subjects import Kind, Subject, listed, subjects_of
 from leanboard.leaderboard.texts import Texts
-from leanboard.leaderboard.tradeoff import UNRANKED
+from leanboard.leaderboard.stage import UNRANKED
 from leanboard.results.schema import Status
 from leanboard.results.technique_text import Knob
 
