@@ -649,7 +649,7 @@ def test_personal_data_in_raw_samples_is_named(root: Path) -> None:
     seen = replace(changed(seen, 2, prompt_id="alice@example.org"), series=(series,))
     said = failed(put(root, run(observation=seen)))["personal data"]
     assert "traces.prompt_id seems to hold an e-mail address: 'alice@example.org'" in said
-    assert "traces.leanboard.series seems to hold the id of a device" in said
+    assert "traces.leanboard.series.device seems to hold the id of a device" in said
 
 
 # Together
