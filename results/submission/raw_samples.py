@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 
 from leanboard.results.submission.files import MIB
 from leanboard.results.submission.finding import Finding
+from leanboard.results.submission.personal import texts_of
 from leanboard.results.traces import CORRUPT, SCORE, TYPES
 
 MOST_ROWS = 1_000_000
@@ -47,10 +49,17 @@ def raw_texts(data: bytes) -> Iterator[tuple[str, str]]:
     """
     try:
         file = _opened(data)
-        found = [*sorted(_notes(file).items()), *_words(file.read(use_threads=False))]
+        found = [*_noted(_notes(file)), *_words(file.read(use_threads=False))]
     except CORRUPT:
         return
-    yield from ((f"traces.{name}", text) for name, text in found)
+    yield from ((f"traces.{field}", text) for field, text in found)
+
+
+def _noted(notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the texts of what the file says beside its columns: most of it is JSON."""
+    for name, text in sorted(notes.items()):
+        value = json.loads(text) if text[:1] in {"[", "{"} else text
+        yield from texts_of(value, name)
 
 
 def _words(table: pa.Table) -> Iterator[tuple[str, str]]:

@@ -95,9 +95,7 @@ def test_the_browser_ranks_orders_and_chooses_as_python_does(demo: Demo, page: P
     assert any(rank and rank[2] for group in expected for by in group for rank in by["ranks"])
 
 
-def _standings(
-    group: tuple[BoardRow, ...], by: Column, numbers: dict[str, int]
-) -> dict[str, Any]:
+def _standings(group: tuple[BoardRow, ...], by: Column, numbers: dict[str, int]) -> dict[str, Any]:
     peers = [(line, line.cell(by)) for line in group]
     order = best_first([cell for _, cell in peers], by.direction)
     winner = winner_of(peers, by.direction)
@@ -143,8 +141,12 @@ def test_a_limit_leaves_the_rows_that_keep_it_and_says_why_others_fell_out(
     assert set(hrefs(page, "#out")) == set(cells) - keep
     why = page.locator("#out .reason").first.inner_text()
     assert f"above the limit of {number(limit)} {by.scale.suffix}" in why
-    assert page.locator("#answer").inner_text().startswith(
-        f"{len(keep)} of {len(group)} rows keep every limit, {len(risky)} of them may break one."
+    assert (
+        page.locator("#answer")
+        .inner_text()
+        .startswith(
+            f"{len(keep)} of {len(group)} rows keep every limit, {len(risky)} of them may break one."
+        )
     )
 
 
@@ -277,9 +279,7 @@ def test_without_javascript_the_answer_without_limits_is_there(
     assert texts[0] == texts[1]
     assert page.get_by_text("Limits need JavaScript").count() == 0
     winners = plain.locator("#bests td a").count()
-    assert winners == sum(
-        best.winner is not None for group in _bests(demo) for best in group.bests
-    )
+    assert winners == sum(best.winner is not None for group in _bests(demo) for best in group.bests)
 
 
 def _bests(demo: Demo) -> Any:

@@ -36,6 +36,7 @@ from leanboard.results.traces import to_parquet
 Fields = dict[str, Any]
 Change = Callable[[Fields], None]
 AROUND = Circumstances(datetime(2026, 11, 22, tzinfo=UTC), "0.1.0")
+ARMS = ("none", "static-cache")
 CHECKS = (
     "files",
     "document",
@@ -94,11 +95,11 @@ def failed(*paths: Path, around: Circumstances = AROUND) -> dict[str, str]:
 
 
 def test_records_of_every_kind_pass_every_check(root: Path) -> None:
-    base, scored = run(), run(kind="accuracy")
+    base, scored = run(arms=ARMS), run(kind="accuracy")
     for made in (
         base,
         scored,
-        run(techniques=["static-cache"], baseline=base, speed=1.5),
+        run(techniques=["static-cache"], arms=ARMS, baseline=base, speed=1.5),
         run(kind="accuracy", techniques=["bf16"], baseline=scored, accuracy=0.5),
         run(kind="accuracy", task="squad-passages"),
         run(techniques=["nf4"], status="unsupported"),
@@ -305,9 +306,9 @@ def test_numbers_of_an_older_method_are_no_excuse(path: Path) -> None:
 
 
 def test_a_candidate_needs_its_baseline_in_the_store(root: Path) -> None:
-    base = run()
+    base = run(arms=ARMS)
     baseline = put(root, base)
-    candidate = put(root, run(techniques=["static-cache"], baseline=base))
+    candidate = put(root, run(techniques=["static-cache"], arms=ARMS, baseline=base))
     assert failed(candidate) == {}
     baseline.unlink()
     assert "is not in the store" in failed(candidate)["statistics"]
@@ -649,7 +650,7 @@ def test_personal_data_in_raw_samples_is_named(root: Path) -> None:
     seen = replace(changed(seen, 2, prompt_id="alice@example.org"), series=(series,))
     said = failed(put(root, run(observation=seen)))["personal data"]
     assert "traces.prompt_id seems to hold an e-mail address: 'alice@example.org'" in said
-    assert "traces.leanboard.series seems to hold the id of a device" in said
+    assert "traces.leanboard.series.device seems to hold the id of a device" in said
 
 
 # Together

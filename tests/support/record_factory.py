@@ -27,7 +27,7 @@ from leanboard.metrics.trace import (
     Series,
 )
 from leanboard.results.identity import cell_id, digest, machine_id, sealed, software_id
-from leanboard.results.measure import comparisons, measurements, stability
+from leanboard.results.measure import bounds, comparisons, measurements, stability
 from leanboard.results.schema import (
     AccuracyCell,
     BlockRef,
@@ -374,6 +374,7 @@ def make_run(
     elif observation is None:
         observation = _observe(cell, arm, speed, accuracy, number)
     traces = None if observation is None else to_parquet(observation)
+    measured = {} if observation is None else measurements(observation)
     names = tuple(arms) if arms is not None else tuple(dict.fromkeys(("none", arm)))
     record = sealed(
         {
@@ -398,7 +399,8 @@ def make_run(
                 load_s=1.5,
                 measure_s=20.0,
             ),
-            "measurements": {} if observation is None else measurements(observation),
+            "measurements": measured,
+            "bounds": bounds(measured),
             "comparisons": _compare(observation, baseline),
             "facts": _facts_json(observation),
             "warnings": tuple(warnings),
