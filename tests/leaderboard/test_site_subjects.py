@@ -61,7 +61,8 @@ def loaded(*runs: Run) -> Loaded:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "Ünï çödé", "", ".", "CON", "a" * 128, "<script>", "cpu · m-1", "-"]
+    "name",
+    ["../../etc/passwd", "Ünï çödé", "", ".", "CON", "a" * 128, "<script>", "cpu · m-1", "-"],
 )
 def test_any_name_gives_a_file_name_of_letters_digits_and_dashes(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,100}", slug_of(name))
