@@ -62,7 +62,7 @@ class BuildReport:
     one_page: bool = False
 
 
-def build_site(
+def build_site(  # noqa: PLR0913
     loaded: Loaded,
     folder: Path,
     pages: Sequence[Page] = PAGES,

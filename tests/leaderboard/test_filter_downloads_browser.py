@@ -113,9 +113,7 @@ def chosen(demo: Demo) -> list[BoardRow]:
     """The rows of ``FILTER`` in the order that the page gives them."""
     column = next(c for c in demo.board.columns if c.name == "tpot_s")
     lines = [
-        line
-        for line in demo.board.lines
-        if line.workload == "chat" and line.status is Status.OK
+        line for line in demo.board.lines if line.workload == "chat" and line.status is Status.OK
     ]
     return sorted(lines, key=lambda line: -(line.cell(column).value or 0.0))
 
