@@ -15,7 +15,7 @@ from leanboard.leaderboard.doubt import doubts_about, launches_of, unrest_of
 from leanboard.leaderboard.format import moment, plural, rounded
 from leanboard.leaderboard.run_tables import NO_REASON
 from leanboard.leaderboard.runs import Neighbours, subtitle_of, title_of
-from leanboard.leaderboard.tradeoff import ESTIMATE
+from leanboard.leaderboard.stage import ESTIMATE
 from leanboard.metrics.metric import Direction
 from leanboard.results.gates import REQUANTISED
 from leanboard.results.reliability import Reliability, causes, reliability_of
