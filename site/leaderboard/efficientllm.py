@@ -26,7 +26,7 @@ from leanboard.leaderboard.groups import (
     why_missing,
 )
 from leanboard.leaderboard.ranks import Rank, ranks_of
-from leanboard.leaderboard.tradeoff import UNRANKED
+from leanboard.leaderboard.stage import UNRANKED
 from leanboard.metrics.metric import Direction
 
 

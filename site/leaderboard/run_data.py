@@ -15,7 +15,7 @@ from leanboard.leaderboard.doubt import doubts_about, launches_of, unrest_of
 from leanboard.leaderboard.format import moment, plural, rounded
 from leanboard.leaderboard.run_tables import NO_REASON
 from leanboard.leaderboard.runs import Neighbours, subtitle_of, title_of
-from leanboard.leaderboard.tradeoff import ESTIMATE
+from leanboard.leaderboard.stage import ESTIMATE
 from leanboard.metrics.metric import Direction
 from leanboard.results.gates import REQUANTISED
 from leanboard.results.reliability import Reliability, causes, reliability_of
@@ -36,13 +36,20 @@ _BLOCK = "Block"
 _STATISTICS = ("difference", "ratio")
 
 
-def run_data(entry: Entry, neighbours: Neighbours, latencies: Sequence[Distribution]) -> Json:
+def run_data(
+    entry: Entry,
+    neighbours: Neighbours,
+    latencies: Sequence[Distribution],
+    *,
+    one_page: bool = False,
+) -> Json:
     """Return what the browser is told of a run.
 
     Args:
         entry: the run's record.
         neighbours: where other runs are; a run that is a row of the board has its scores too.
         latencies: how its latencies are spread; empty where no traces are there.
+        one_page: whether all runs share a page.
     """
     record = entry.record
     row = neighbours.rows.get(run_place(record))
@@ -51,7 +58,7 @@ def run_data(entry: Entry, neighbours: Neighbours, latencies: Sequence[Distribut
     return {
         "title": title_of(record),
         "subtitle": subtitle_of(record),
-        "href": run_href(record),
+        "href": run_href(record, one_page=one_page),
         "origin": entry.origin,
         "status": record.status.value,
         "started": moment(record.times.started_at.astimezone(UTC)),
