@@ -84,7 +84,8 @@ class RunFiles:
         except RecordError as error:
             problems.append(Problem(traces_path(entry.path), str(error)))
         latencies = () if seen is None else distributions_of(seen)
-        add_run(self._shards, run_place(entry.record), run_data(entry, self.neighbours, latencies))
+        run = run_data(entry, self.neighbours, latencies)
+        add_run(self._shards, run_place(entry.record), run)
         if not self.one_page:
             self._write_page(entry, seen, links)
         return problems
