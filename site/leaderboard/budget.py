@@ -30,6 +30,7 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
 Request-level p95 needs 100 requests, which few runs have; the gaps' p95 and the median stand in.
 """
 NOBODY = "no stable run has a value that can be compared"
+NO_RIVAL = "none"
 _NAMED = 4
 
 
@@ -55,12 +56,12 @@ class Best:
 
     @property
     def rivals(self) -> str:
-        """Names of those that it cannot be told from; the number of further ones behind four."""
+        """Names of those that it cannot be told from, four at most, and how many more there are."""
         found = () if self.winner is None else self.winner.rivals
         names = [f"{line.label_text} \u00b7 {line.backend_text}" for line in found[:_NAMED]]
         if len(found) > _NAMED:
             names.append(f"{len(found) - _NAMED:,} more")
-        return ", ".join(names)
+        return ", ".join(names) or NO_RIVAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,12 +135,22 @@ function answerOf(rows, place) {
   const span = from !== null && to !== null ? ` [${formatSpan(from, to, metric.factor)}]` : "";
   const model = textOf(LEANBOARD.texts.model, winner.row);
   const figure = withUnit(metric, value[winner.row]);
-  return [`Best by ${metric.label}: `, link, ` (${model}), ${figure}${span}. ${rivalsText(rows, winner)}`];
+  return [`Best by ${metric.label}: `, link, ` (${model}), ${figure}${span}. ${rivalsText(rows, winner)}`
+    + betterText(rows, winner.row, place)];
+}
+
+// Says how many rows have a better value than the best, but none that can be ranked.
+function betterText(rows, best, place) {
+  const { value } = LEANBOARD.cells[place];
+  const sign = LEANBOARD.metrics[place].direction === "lower" ? 1 : -1;
+  const better = rows.filter((row) => solid(place, row) && sign * (value[row] - value[best]) < 0);
+  if (!better.length) return "";
+  return ` ${formatCount(better.length, "row")} with a better value cannot be ranked: unstable, or without an interval.`;
 }
 
 function rivalsText(rows, { row, rivals }) {
   if (rows.length === 1) return "";
-  if (!rivals.length) return "It can be told apart from all others that are compared.";
+  if (!rivals.length) return "It can be told apart from all others that are compared with it.";
   const names = rivals.slice(0, NAMED).map(nameOf);
   if (rivals.length > NAMED) names.push(`${formatNumber(rivals.length - NAMED, 0)} more`);
   return `It cannot be told apart from ${formatCount(rivals.length, "other")} (${names.join(", ")}): `
@@ -159,6 +169,7 @@ function startFinder() {
     finder.limits.push({ element, kind: element.dataset.kind, place, field, slider });
     defaults[field.name] = "";
   }
+  document.getElementById("no-script").hidden = true;
   document.getElementById("finder").hidden = false;
   const metricOf = (field) => LEANBOARD.metrics[metricPlace(field.name)];
   bindForm(finder.form, {
