@@ -85,12 +85,19 @@ function drawContrast(found) {
     return [make("small", { class: "contrast", title: found.reason }, "not compared", told)];
   }
   const ratio = found.statistic === "ratio";
-  const value = ratio ? formatNumber(found.value, 3) : formatNumber(found.value);
+  const value = ratio ? ratioText(found.value) : formatNumber(found.value);
   const line = make("small", { class: "contrast" });
   if (found.verdict) line.append(drawVerdict(found), " ");
   line.append(`${found.statistic} `, make("b", {}, value));
+  const exact = !found.paired && found.low !== undefined && found.low === found.high;
   const how = `${endsText(found, ratio)}, ${found.paired ? "paired" : "unpaired"}`;
-  return [line, make("small", { class: "contrast" }, how)];
+  return [line, make("small", { class: "contrast" }, exact ? "exact: both were counted" : how)];
+}
+
+// A ratio with three decimals, or as many as tell it from 1.
+function ratioText(value) {
+  const places = [3, 4, 5, 6].find((count) => Number(value.toFixed(count)) !== 1);
+  return formatNumber(value, value === 1 ? 3 : places ?? 6);
 }
 
 function endsText({ low, high }, ratio) {
