@@ -3,16 +3,16 @@
 
 const NEVER_COMPARED = ["modelled", "simulated"];
 
-function headsOf(title, runs) {
+function headsOf(title, runs, css) {
   const named = runs.map((run) =>
-    make("th", { scope: "col", class: "number" }, `${run.letter} `, make("small", {}, run.title)));
+    make("th", { scope: "col", class: css }, `${run.letter} `, make("small", {}, run.title)));
   return [make("th", { scope: "col" }, title), ...named];
 }
 
 // Draws the table of metrics; returns the doubts that its verdicts are in.
 function drawMetrics(table, runs, all) {
   const doubts = new Set();
-  table.tHead.rows[0].replaceChildren(...headsOf("Metric", runs));
+  table.tHead.rows[0].replaceChildren(...headsOf("Metric", runs, "number"));
   table.tBodies[0].replaceChildren(...metricNames(runs, all).map((name) => {
     const metric = metricOf(name, runs);
     const cells = runs.map((run, i) => {
@@ -116,7 +116,7 @@ function drawVerdict({ verdict, doubts }) {
 function drawTerms(table, runs, all) {
   const lines = termLines(runs);
   const differing = lines.filter((line) => line.differs);
-  table.tHead.rows[0].replaceChildren(...headsOf("Term", runs));
+  table.tHead.rows[0].replaceChildren(...headsOf("Term", runs, "term"));
   const rows = [];
   let title = null;
   for (const line of all ? lines : differing) {
@@ -127,7 +127,7 @@ function drawTerms(table, runs, all) {
     }
     const cells = line.texts.map((text) => make("td", { class: "term" }, text ?? DASH));
     const name = make("th", { scope: "row" }, line.name);
-    rows.push(make("tr", line.differs ? { class: "differs" } : {}, name, ...cells));
+    rows.push(make("tr", all && line.differs ? { class: "differs" } : {}, name, ...cells));
   }
   table.tBodies[0].replaceChildren(...rows);
   return { differing: differing.length, all: lines.length };
