@@ -130,6 +130,16 @@ def test_scores_and_estimates_have_no_unpaired_ratio(demo: Demo, page: Page) -> 
     assert cell(page, "Energy per output token", 1).locator(".badge").inner_text() == "modelled"
 
 
+def test_what_was_counted_has_an_exact_ratio(demo: Demo, page: Page) -> None:
+    opened(page, demo, row(demo, "none"), row(demo, "bf16"))
+    shown = cell(page, "Weights", 2)
+    assert "exact: both were counted" in shown.inner_text()
+    assert shown.locator("b").inner_text() == "1.000"
+    assert shown.locator(".gain").inner_text() == "\u2248 no difference shown"
+    texts = page.evaluate("[1, 0.99965, 1.0000001, 1.2345].map(ratioText)")
+    assert texts == ["1.000", "0.9997", "1.000000", "1.234"]
+
+
 def test_an_unstable_run_an_engine_and_other_hardware_are_told(demo: Demo, page: Page) -> None:
     unstable, stable = row(demo, "gguf-q4_1", "llamacpp"), row(demo, "gguf-q8_0", "llamacpp")
     opened(page, demo, stable, unstable)

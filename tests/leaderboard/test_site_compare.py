@@ -168,6 +168,16 @@ def test_a_scoring_run_has_its_scores_and_no_latencies(
     assert own["against"]["statistic"] == "difference"
 
 
+def test_where_all_runs_share_a_page_links_lead_there(demo: Demo, tmp_path: Path) -> None:
+    built = build_site(demo.loaded, tmp_path / "site", most_run_pages=1)
+    hrefs = {data["href"] for _, data in shards(built.folder).values()}
+    assert len(hrefs) == len(demo.loaded.entries)
+    assert {href.partition("=")[0] for href in hrefs} == {"run.html#run"}
+    text = (built.folder / "compare.html").read_text(encoding="utf-8")
+    assert "#against" not in text
+    assert "hold every run" in text
+
+
 # Distributions
 
 

@@ -3,16 +3,16 @@
 
 const NEVER_COMPARED = ["modelled", "simulated"];
 
-function headsOf(title, runs) {
+function headsOf(title, runs, css) {
   const named = runs.map((run) =>
-    make("th", { scope: "col", class: "number" }, `${run.letter} `, make("small", {}, run.title)));
+    make("th", { scope: "col", class: css }, `${run.letter} `, make("small", {}, run.title)));
   return [make("th", { scope: "col" }, title), ...named];
 }
 
 // Draws the table of metrics; returns the doubts that its verdicts are in.
 function drawMetrics(table, runs, all) {
   const doubts = new Set();
-  table.tHead.rows[0].replaceChildren(...headsOf("Metric", runs));
+  table.tHead.rows[0].replaceChildren(...headsOf("Metric", runs, "number"));
   table.tBodies[0].replaceChildren(...metricNames(runs, all).map((name) => {
     const metric = metricOf(name, runs);
     const cells = runs.map((run, i) => {
@@ -85,12 +85,19 @@ function drawContrast(found) {
     return [make("small", { class: "contrast", title: found.reason }, "not compared", told)];
   }
   const ratio = found.statistic === "ratio";
-  const value = ratio ? formatNumber(found.value, 3) : formatNumber(found.value);
+  const value = ratio ? ratioText(found.value) : formatNumber(found.value);
   const line = make("small", { class: "contrast" });
   if (found.verdict) line.append(drawVerdict(found), " ");
   line.append(`${found.statistic} `, make("b", {}, value));
+  const exact = !found.paired && found.low !== undefined && found.low === found.high;
   const how = `${endsText(found, ratio)}, ${found.paired ? "paired" : "unpaired"}`;
-  return [line, make("small", { class: "contrast" }, how)];
+  return [line, make("small", { class: "contrast" }, exact ? "exact: both were counted" : how)];
+}
+
+// A ratio with three decimals, or as many as tell it from 1.
+function ratioText(value) {
+  const places = [3, 4, 5, 6].find((count) => Number(value.toFixed(count)) !== 1);
+  return formatNumber(value, value === 1 ? 3 : places ?? 6);
 }
 
 function endsText({ low, high }, ratio) {
@@ -109,7 +116,7 @@ function drawVerdict({ verdict, doubts }) {
 function drawTerms(table, runs, all) {
   const lines = termLines(runs);
   const differing = lines.filter((line) => line.differs);
-  table.tHead.rows[0].replaceChildren(...headsOf("Term", runs));
+  table.tHead.rows[0].replaceChildren(...headsOf("Term", runs, "term"));
   const rows = [];
   let title = null;
   for (const line of all ? lines : differing) {
@@ -120,7 +127,7 @@ function drawTerms(table, runs, all) {
     }
     const cells = line.texts.map((text) => make("td", { class: "term" }, text ?? DASH));
     const name = make("th", { scope: "row" }, line.name);
-    rows.push(make("tr", line.differs ? { class: "differs" } : {}, name, ...cells));
+    rows.push(make("tr", all && line.differs ? { class: "differs" } : {}, name, ...cells));
   }
   table.tBodies[0].replaceChildren(...rows);
   return { differing: differing.length, all: lines.length };
