@@ -117,8 +117,8 @@ class Contest:
         front: those that no other beats.
         maybe: those that another beats by so little that some draws put them on the front.
         beaten: all others that compete.
-        chances: share of draws that put a run on the front, by the run's address; empty where there
-            are too many contenders to draw.
+        chances: share of draws that put a run on the front, by the run's address, of the runs that
+            any draw could put there; empty where these are too many to draw.
     """
 
     front: tuple[Point, ...]
@@ -172,9 +172,10 @@ def contested(stage: Stage) -> Contest:
     points = {point.line.href: point.uncertain for point in stage.points}
     values = {name: [each.value for each in found] for name, found in points.items()}
     members = set(pareto_front(values, directions).members)
-    few = len(directions) <= 2 or len(contenders(points, directions)) <= MOST_DRAWN
+    able = {name: points[name] for name in contenders(points, directions)}
+    few = len(directions) <= 2 or len(able) <= MOST_DRAWN
     names = [column.name for column in stage.columns]
-    chances: Mapping[str, float] = membership(points, names, directions) if few else {}
+    chances: Mapping[str, float] = membership(able, names, directions) if few else {}
     front: list[Point] = []
     maybe: list[Point] = []
     beaten: list[Point] = []

@@ -281,11 +281,12 @@ GROW = """(copies) => {
   for (const column of Object.values(LEANBOARD.texts)) column.rows = again(column.rows);
   for (const name of ["baseline", "ranked", "against"]) LEANBOARD[name] = again(LEANBOARD[name]);
   LEANBOARD.href = again(LEANBOARD.href, (href, copy) => `${href}?${copy}`);
+  const WORSE = ["value", "low", "high", "ratio", "ratioLow", "ratioHigh"];
   const worse = (value, copy) => (value === null ? null : value * (1 + copy / 100));
   for (const cells of LEANBOARD.cells.filter(Boolean)) {
     for (const [name, values] of Object.entries(cells)) {
       if (!Array.isArray(values)) values.rows = again(values.rows);
-      else cells[name] = again(values, ["value", "low", "high"].includes(name) ? worse : undefined);
+      else cells[name] = again(values, WORSE.includes(name) ? worse : undefined);
     }
   }
   LEANBOARD.rows = rows * copies;

@@ -59,7 +59,8 @@ function contested(rows, places) {
   return { front, maybe: rest.filter(near), beaten: rest.filter((row) => !near(row)), chances };
 }
 
-// Row to the share of draws in which it is on the front; empty where too many compete to draw.
+// Row to the share of draws in which it is on the front, of the rows that any draw could put there; empty
+// where these are too many to draw.
 function chancesOf(rows, places, directions) {
   const points = rows.map((row) => ({
     name: LEANBOARD.href[row],
@@ -68,11 +69,11 @@ function chancesOf(rows, places, directions) {
       return { value: value[row], low: low[row], high: high[row] };
     }),
   }));
-  const many = places.length > 2 && contenders(points, directions).length > LEANBOARD.mostDrawn;
-  if (many) return new Map();
+  const able = contenders(points, directions);
+  if (places.length > 2 && able.length > LEANBOARD.mostDrawn) return new Map();
   const names = places.map((place) => LEANBOARD.metrics[place].name);
-  const shares = frontMembership(points, names, directions, LEANBOARD.draws);
-  return new Map(rows.map((row, i) => [row, shares[i]]));
+  const shares = frontMembership(able.map((i) => points[i]), names, directions, LEANBOARD.draws);
+  return new Map(able.map((place, i) => [rows[place], shares[i]]));
 }
 
 // At most so many items, spread evenly over all of them and in their order.
