@@ -149,6 +149,11 @@ class Several:
     top: float = _TOP
     bottom: float = _BOTTOM
 
+    @property
+    def crowded(self) -> bool:
+        """Whether there are too many lines for all to be reached by Tab."""
+        return not all(path.stop for path in self.paths)
+
 
 def parallel(site: Site) -> Context:
     """Return the default picture and what its controls offer."""

@@ -36,6 +36,7 @@ MOST_NAMED = 60
 MOST_LISTED = 200
 """Most runs in a list beside a picture."""
 
+_GOLDEN = 0.6180339887498949
 T = TypeVar("T")
 
 
@@ -190,13 +191,15 @@ def contested(stage: Stage) -> Contest:
 
 
 def thinned(items: Sequence[T], most: int) -> list[T]:
-    """Return at most so many items, spread evenly over all of them and in their order."""
-    count = max(len(items), most, 1)
-    return [
-        item
-        for place, item in enumerate(items)
-        if (place + 1) * most // count > place * most // count
-    ]
+    """Return at most so many items, spread over all of them and in their order.
+
+    Every n-th could always hit the same arm of a table that repeats; steps of the golden ratio hit
+    every part of any pattern alike (Weyl's equidistribution).
+    """
+    if len(items) <= most:
+        return list(items)
+    kept = sorted(range(len(items)), key=lambda place: place * _GOLDEN % 1)[:most]
+    return [items[place] for place in sorted(kept)]
 
 
 def undrawn(counts: Mapping[str, int]) -> str:

@@ -2,6 +2,8 @@
 // lists beside the picture.
 "use strict";
 
+const GOLDEN = 0.6180339887498949;
+
 function chosenRows(state) {
   const { texts } = LEANBOARD;
   // A workload is chosen by its text: the same name at another size is not comparable.
@@ -76,10 +78,13 @@ function chancesOf(rows, places, directions) {
   return new Map(able.map((place, i) => [rows[place], shares[i]]));
 }
 
-// At most so many items, spread evenly over all of them and in their order.
+// At most so many items, spread over all of them and in their order: by steps of the golden ratio, which
+// hit every part of a pattern alike.
 function thinned(items, most) {
-  const count = Math.max(items.length, most, 1);
-  return items.filter((_, place) => Math.floor(((place + 1) * most) / count) > Math.floor((place * most) / count));
+  if (items.length <= most) return items;
+  const step = (place) => (place * GOLDEN) % 1;
+  const kept = items.map((_, place) => place).sort((a, b) => step(a) - step(b)).slice(0, most);
+  return kept.sort((a, b) => a - b).map((place) => items[place]);
 }
 
 // What an axis shows, its unit, and which way is better.
