@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ge
 
 from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN, Uncertain, contenders, drawn
 from leanboard.metrics.metric import Direction
@@ -159,4 +160,4 @@ def _with(boxes: list[Box], box: Box) -> list[Box]:
 
 
 def _holds(outer: Box, inner: Box) -> bool:
-    return all(a >= b for a, b in zip(outer, inner, strict=True))
+    return all(map(ge, outer, inner))

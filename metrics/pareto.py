@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import le
 
 from leanboard.metrics.metric import Direction
 
@@ -59,7 +60,7 @@ def pareto_front(
 
 def dominates(one: Costs, other: Costs) -> bool:
     """Return whether one point is at least as good on every axis, and better on one."""
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+    return one != other and all(map(le, one, other))
 
 
 def _beaten(costs: Mapping[str, Costs]) -> Iterator[str]:

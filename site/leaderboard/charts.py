@@ -144,6 +144,11 @@ class Plot:
         """Lower edge of the area inside the axes."""
         return self.height - BOTTOM
 
+    @property
+    def crowded(self) -> bool:
+        """Whether there are too many marks for all to be named and reached by Tab."""
+        return not all(mark.stop for mark in self.marks)
+
 
 def x_axis(title: str, values: Iterable[float], *, zero: bool = False) -> Axis:
     """Return the horizontal axis of a plot over these values, with a little room at both ends."""

@@ -36,6 +36,7 @@ MOST_NAMED = 60
 MOST_LISTED = 200
 """Most runs in a list beside a picture."""
 
+_GOLDEN = 0.6180339887498949
 T = TypeVar("T")
 
 
@@ -117,8 +118,8 @@ class Contest:
         front: those that no other beats.
         maybe: those that another beats by so little that some draws put them on the front.
         beaten: all others that compete.
-        chances: share of draws that put a run on the front, by the run's address; empty where there
-            are too many contenders to draw.
+        chances: share of draws that put a run on the front, by the run's address, of the runs that
+            any draw could put there; empty where these are too many to draw.
     """
 
     front: tuple[Point, ...]
@@ -172,9 +173,10 @@ def contested(stage: Stage) -> Contest:
     points = {point.line.href: point.uncertain for point in stage.points}
     values = {name: [each.value for each in found] for name, found in points.items()}
     members = set(pareto_front(values, directions).members)
-    few = len(directions) <= 2 or len(contenders(points, directions)) <= MOST_DRAWN
+    able = {name: points[name] for name in contenders(points, directions)}
+    few = len(directions) <= 2 or len(able) <= MOST_DRAWN
     names = [column.name for column in stage.columns]
-    chances: Mapping[str, float] = membership(points, names, directions) if few else {}
+    chances: Mapping[str, float] = membership(able, names, directions) if few else {}
     front: list[Point] = []
     maybe: list[Point] = []
     beaten: list[Point] = []
@@ -189,13 +191,15 @@ def contested(stage: Stage) -> Contest:
 
 
 def thinned(items: Sequence[T], most: int) -> list[T]:
-    """Return at most so many items, spread evenly over all of them and in their order."""
-    count = max(len(items), most, 1)
-    return [
-        item
-        for place, item in enumerate(items)
-        if (place + 1) * most // count > place * most // count
-    ]
+    """Return at most so many items, spread over all of them and in their order.
+
+    Every n-th could always hit the same arm of a table that repeats; steps of the golden ratio hit
+    every part of any pattern alike (Weyl's equidistribution).
+    """
+    if len(items) <= most:
+        return list(items)
+    kept = sorted(range(len(items)), key=lambda place: place * _GOLDEN % 1)[:most]
+    return [items[place] for place in sorted(kept)]
 
 
 def undrawn(counts: Mapping[str, int]) -> str:

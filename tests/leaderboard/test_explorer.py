@@ -282,13 +282,16 @@ def test_a_ratio_in_doubt_counts_and_says_so(knobs: Board) -> None:
 
 @given(st.integers(0, 300), st.integers(0, 40))
 def test_thinning_keeps_as_many_as_fit_in_their_order(count: int, most: int) -> None:
-    items = list(range(count))
-    kept = thinned(items, most)
+    kept = thinned(list(range(count)), most)
     assert len(kept) == min(count, most)
     assert kept == sorted(set(kept))
-    if 2 <= most < count:
-        gaps = [b - a for a, b in pairwise(kept)]
-        assert max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize("period", [2, 3, 5, 8, 10, 13])
+def test_thinning_leaves_out_no_arm_of_a_table_that_repeats(period: int) -> None:
+    kept = thinned([place % period for place in range(10_000)], 2000)
+    counts = [kept.count(arm) for arm in range(period)]
+    assert min(counts) > 0.9 * 2000 / period
 
 
 def crowd(demo: Demo, count: int) -> Stage:

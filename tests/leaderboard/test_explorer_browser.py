@@ -19,7 +19,7 @@ from leanboard.leaderboard.board import Board, board_of
 from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.parallel import Several, several
-from leanboard.leaderboard.stage import MOST_BEATEN, staged
+from leanboard.leaderboard.stage import MOST_BEATEN, staged, thinned
 from leanboard.leaderboard.volumes import VolumeTable, volume_table
 from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN, Uncertain
 from leanboard.metrics.hypervolume import against_baseline, hypervolume
@@ -281,11 +281,12 @@ GROW = """(copies) => {
   for (const column of Object.values(LEANBOARD.texts)) column.rows = again(column.rows);
   for (const name of ["baseline", "ranked", "against"]) LEANBOARD[name] = again(LEANBOARD[name]);
   LEANBOARD.href = again(LEANBOARD.href, (href, copy) => `${href}?${copy}`);
+  const WORSE = ["value", "low", "high", "ratio", "ratioLow", "ratioHigh"];
   const worse = (value, copy) => (value === null ? null : value * (1 + copy / 100));
   for (const cells of LEANBOARD.cells.filter(Boolean)) {
     for (const [name, values] of Object.entries(cells)) {
       if (!Array.isArray(values)) values.rows = again(values.rows);
-      else cells[name] = again(values, ["value", "low", "high"].includes(name) ? worse : undefined);
+      else cells[name] = again(values, WORSE.includes(name) ? worse : undefined);
     }
   }
   LEANBOARD.rows = rows * copies;
@@ -415,3 +416,10 @@ def test_no_script_of_these_pages_asks_for_more_than_it_shows(knobs: Demo, page:
     expected = {names.index(name) for name in ("tpot_s", "ttft_s", "peak_memory_bytes")}
     numbered = {name.removesuffix(".js") for name in asked if name.removesuffix(".js").isdigit()}
     assert numbered == {str(number) for number in expected}
+
+
+def test_the_browser_leaves_out_the_same_points(knobs: Demo, page: Page) -> None:
+    page.goto(knobs.address("pareto.html"))
+    for count, most in ((10, 10), (11, 10), (9973, 2000), (100, 0)):
+        items = list(range(count))
+        assert page.evaluate("args => thinned(...args)", [items, most]) == thinned(items, most)

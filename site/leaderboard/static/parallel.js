@@ -98,7 +98,8 @@ function apart(places) {
 
 function drawParallels(uprights, paths, description) {
   const svg = make("svg", {
-    class: "plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "group", "aria-label": description,
+    class: paths.length > LEANBOARD.mostNamed ? "plot crowded" : "plot",
+    viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "group", "aria-label": description,
   });
   const places = uprights.map(({ place }) => place);
   svg.append(...uprights.flatMap(drawUpright));

@@ -146,7 +146,8 @@ function drawMark(mark, taken) {
 // `lines` are { points, css, title }. What is drawn last, and so on top, gets its label's place first.
 function drawPlot(x, y, marks, lines, description) {
   const svg = make("svg", {
-    class: "plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "group", "aria-label": description,
+    class: marks.length > LEANBOARD.mostNamed ? "plot crowded" : "plot",
+    viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "group", "aria-label": description,
   });
   svg.append(drawGrid(x, y), ...drawAxes(x, y), ...lines.map(drawLine));
   const taken = marks.map((mark) => [mark.x - 7, mark.y - 7, mark.x + 7, mark.y + 7]);

@@ -2,6 +2,8 @@
 // lists beside the picture.
 "use strict";
 
+const GOLDEN = 0.6180339887498949;
+
 function chosenRows(state) {
   const { texts } = LEANBOARD;
   // A workload is chosen by its text: the same name at another size is not comparable.
@@ -59,7 +61,8 @@ function contested(rows, places) {
   return { front, maybe: rest.filter(near), beaten: rest.filter((row) => !near(row)), chances };
 }
 
-// Row to the share of draws in which it is on the front; empty where too many compete to draw.
+// Row to the share of draws in which it is on the front, of the rows that any draw could put there; empty
+// where these are too many to draw.
 function chancesOf(rows, places, directions) {
   const points = rows.map((row) => ({
     name: LEANBOARD.href[row],
@@ -68,17 +71,20 @@ function chancesOf(rows, places, directions) {
       return { value: value[row], low: low[row], high: high[row] };
     }),
   }));
-  const many = places.length > 2 && contenders(points, directions).length > LEANBOARD.mostDrawn;
-  if (many) return new Map();
+  const able = contenders(points, directions);
+  if (places.length > 2 && able.length > LEANBOARD.mostDrawn) return new Map();
   const names = places.map((place) => LEANBOARD.metrics[place].name);
-  const shares = frontMembership(points, names, directions, LEANBOARD.draws);
-  return new Map(rows.map((row, i) => [row, shares[i]]));
+  const shares = frontMembership(able.map((i) => points[i]), names, directions, LEANBOARD.draws);
+  return new Map(able.map((place, i) => [rows[place], shares[i]]));
 }
 
-// At most so many items, spread evenly over all of them and in their order.
+// At most so many items, spread over all of them and in their order: by steps of the golden ratio, which
+// hit every part of a pattern alike.
 function thinned(items, most) {
-  const count = Math.max(items.length, most, 1);
-  return items.filter((_, place) => Math.floor(((place + 1) * most) / count) > Math.floor((place * most) / count));
+  if (items.length <= most) return items;
+  const step = (place) => (place * GOLDEN) % 1;
+  const kept = items.map((_, place) => place).sort((a, b) => step(a) - step(b)).slice(0, most);
+  return kept.sort((a, b) => a - b).map((place) => items[place]);
 }
 
 // What an axis shows, its unit, and which way is better.
