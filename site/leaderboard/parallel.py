@@ -35,7 +35,8 @@ from leanboard.leaderboard.volumes import VolumeTable, volume_table
 from leanboard.metrics.metric import Direction, Role
 
 if TYPE_CHECKING:
-    from leanboard.leaderboard.pages import Context, Site
+    from leanboard.leaderboard.pages import Site
+    from leanboard.leaderboard.parts import Context
 
 CONTROLS = ("m1", "m2", "m3", "m4")
 """Names of the controls that choose the axes; the last axis may be absent."""
