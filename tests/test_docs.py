@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from leanboard.metrics.metric import Metric, Missing, Samples
 from leanboard.metrics.trace import RequestObservation, RequestTrace
-from leanboard.results.findings import Finding
+from leanboard.results.finding import Finding
 from leanboard.runners.backends.base import Device, ModelFiles, Request
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.models import ModelConfig

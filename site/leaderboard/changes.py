@@ -94,8 +94,9 @@ def _day(date: str, runs: Sequence[Record], known: _Known, *, one_page: bool) ->
             pairs[place] = known.last[place], run
         known.last[place] = run
         known.machines.add(run.machine_id)
-    found = tuple(change_between(*pairs[place], one_page=one_page) for place in sorted(pairs))
-    return Day(date, _sentence(runs, len(first), arrived), found)
+    found = [change_between(*pair, one_page=one_page) for pair in pairs.values()]
+    found.sort(key=lambda change: (change.where, change.name, change.href))
+    return Day(date, _sentence(runs, len(first), arrived), tuple(found))
 
 
 def _sentence(runs: Sequence[Record], first: int, arrived: Sequence[str]) -> str:

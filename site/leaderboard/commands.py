@@ -45,7 +45,7 @@ def site(
     from leanboard.leaderboard.build import build_site
     from leanboard.leaderboard.format import plural
     from leanboard.leaderboard.texts import Texts
-    from leanboard.results.findings import load_findings
+    from leanboard.results.finding import load_findings
     from leanboard.results.published import findings_root, load_for_board
 
     loaded = load_for_board(records, processes)

@@ -14,11 +14,16 @@ from leanboard.leaderboard.format import DASH, number
 from leanboard.leaderboard.run_tables import decimals_of, ends_of, measured_line
 from leanboard.metrics.metric import Role
 from leanboard.results.derived_columns import DerivedColumn
-from leanboard.results.findings import Evidence, Finding
+from leanboard.results.finding import Evidence, Finding
+from leanboard.results.output_comparisons import LOSSLESS, UP_TO_TIES
 from leanboard.results.schema import Comparison, Measurement, Record
 
 ABSENT = "no run of this cell is among these records"
 NOT_COMPARED = "the newest run of this cell does not compare it"
+_OUTPUTS = {
+    LOSSLESS: "Outputs equal to the baseline's",
+    UP_TO_TIES: "Outputs equal to the baseline's, up to ties",
+}
 BARRED = "the quality of these weights is not ranked, and enters no finding"
 
 Place = tuple[str, str]
@@ -131,7 +136,7 @@ def _line(
         href=row.href,
         where=f"{row.workload_text} \u00b7 {row.backend_text} \u00b7 {row.model} \u00b7 "
         f"{row.hardware}",
-        metric=label_of(evidence.metric),
+        metric=_label(evidence.metric),
         baseline=_measured(evidence.metric, theirs),
         candidate=_measured(evidence.metric, row.row.measurements.get(evidence.metric)),
         statistic="" if comparison is None else comparison.statistic,
@@ -150,7 +155,7 @@ def _absent(evidence: Evidence) -> EvidenceLine:
         name=evidence.cell,
         href="",
         where=evidence.machine,
-        metric=label_of(evidence.metric),
+        metric=_label(evidence.metric),
         baseline=Number(),
         candidate=Number(),
         statistic="",
@@ -179,6 +184,10 @@ def _standing(
     meaning = meaning_of(evidence.metric)
     doubts = doubts_about(comparison, None if meaning is None else meaning.role, row.unrest)
     return (Standing.DOUBTED, "; ".join(doubts)) if doubts else (Standing.HOLDS, note)
+
+
+def _label(metric: str) -> str:
+    return _OUTPUTS.get(metric) or label_of(metric)
 
 
 def _of_quality(metric: str) -> bool:

@@ -17,6 +17,6 @@ def findings(site: Site) -> Context:
     """Return every finding, how it stands, and how many of them hold."""
     found = judged(site.texts.findings, site.board)
     counts = Counter(one.standing for one in found)
-    parts = [f"{counts[standing]} {standing.value}" for standing in Standing if counts[standing]]
-    summary = f"{plural(len(found), 'finding')}: {', '.join(parts)}" if found else ""
+    parts = [f"{standing.value}: {counts[standing]}" for standing in Standing if counts[standing]]
+    summary = f"{plural(len(found), 'finding')} ({', '.join(parts)})" if found else ""
     return {"findings": found, "summary": summary, "broken": Standing.BROKEN}

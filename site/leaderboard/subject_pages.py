@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 TITLES = {Kind.MODEL: "Models", Kind.TECHNIQUE: "Techniques", Kind.HARDWARE: "Hardware"}
 NO_TEXT = "This technique is not on the menu of the leanboard that made these pages."
-_MACHINE = ("Processor", "Accelerator", "Machine", "System")
+_MACHINE = re.compile(r"Processor|Accelerator \d+|Machine|System")
 _PEAKS = (
     ("peak arithmetic", "peak_flops_per_s", "GFLOP/s"),
     ("peak memory traffic", "peak_bytes_per_s", "GB/s"),
@@ -99,7 +100,7 @@ def _page(subject: Subject, site: Site) -> SubjectPage:
         paragraphs=paragraphs,
         terms=tuple(_terms(subject, site.texts)),
         knobs=() if known is None else known.knobs,
-        sections=tuple(s for s in machine if s.title.startswith(_MACHINE) and not s.long),
+        sections=tuple(section for section in machine if _MACHINE.fullmatch(section.title)),
         figures=figures_of(subject, site.board),
         lines=subject.lines[:MOST_ROWS],
         left=max(0, len(subject.lines) - MOST_ROWS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from leanboard.results.findings import Finding
+from leanboard.results.finding import Finding
 from leanboard.results.technique_text import TechniqueText
 
 

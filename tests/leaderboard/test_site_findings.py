@@ -13,7 +13,7 @@ from leanboard.leaderboard.findings import findings
 from leanboard.leaderboard.pages import Site
 from leanboard.leaderboard.texts import Texts
 from leanboard.metrics.metric import Verdict
-from leanboard.results.findings import Evidence, Finding, load_findings
+from leanboard.results.finding import Evidence, Finding, load_findings
 from leanboard.results.published import findings_root, load_all
 
 
@@ -109,7 +109,7 @@ def test_the_page_counts_how_findings_stand(demo: Demo) -> None:
     holds = finding(claim(row(demo, "prompt-lookup"), "tpot_s", Verdict.BETTER))
     broken = finding(claim(row(demo, "bf16"), "tpot_s", Verdict.BETTER))
     context = findings(Site(demo.board, (), Texts(findings=(holds, broken))))
-    assert context["summary"] == "2 findings: 1 holds, 1 no longer holds"
+    assert context["summary"] == "2 findings (holds: 1, no longer holds: 1)"
 
 
 def test_the_published_findings_are_borne_out_by_the_published_records(tmp_path: Path) -> None:

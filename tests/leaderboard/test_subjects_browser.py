@@ -13,7 +13,7 @@ from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.subjects import Kind, subjects_of
 from leanboard.leaderboard.texts import Texts
 from leanboard.metrics.metric import Verdict
-from leanboard.results.findings import Evidence, Finding
+from leanboard.results.finding import Evidence, Finding
 from leanboard.runners.technique_texts import technique_texts
 
 if TYPE_CHECKING:

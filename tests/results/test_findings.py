@@ -8,7 +8,7 @@ import pytest
 
 from leanboard.metrics.metric import Verdict
 from leanboard.results.errors import RecordError
-from leanboard.results.findings import load_findings
+from leanboard.results.finding import load_findings
 from leanboard.results.published import findings_root
 
 TEXT = '''
