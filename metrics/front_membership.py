@@ -126,9 +126,7 @@ def contenders(
     ]
 
 
-def _corners(
-    values: Sequence[Uncertain], directions: Sequence[Direction]
-) -> tuple[Costs, Costs]:
+def _corners(values: Sequence[Uncertain], directions: Sequence[Direction]) -> tuple[Costs, Costs]:
     """Return the costs of a point at its best and at its worst over all draws."""
     best, worst = [], []
     for value, direction in zip(values, directions, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class Shape:
     Args:
         rows: how many.
         stem: tokens of the longest stem.
+        stems: tokens of all stems.
         tail: tokens of the longest tail.
         reads: tokens whose logits are read, of all rows.
         branches: whether a tail has any.
@@ -41,6 +42,7 @@ class Shape:
 
     rows: int
     stem: int
+    stems: int
     tail: int
     reads: int
     branches: bool
@@ -52,14 +54,15 @@ class Shape:
 
     @property
     def tokens(self) -> int:
-        """Padded tokens."""
-        return self.rows * (self.stem + self.tail)
+        """Tokens that are fed, those that pad the tails included."""
+        return self.stems + self.rows * self.tail
 
     def joined(self, other: Shape) -> Shape:
         """Return the shape of the rows of both."""
         return Shape(
             rows=self.rows + other.rows,
             stem=max(self.stem, other.stem),
+            stems=self.stems + other.stems,
             tail=max(self.tail, other.tail),
             reads=self.reads + other.reads,
             branches=self.branches or other.branches,
@@ -86,18 +89,30 @@ class Sizes:
     weight: int
     logits: int
 
-    def of(self, shape: Shape, trunk: int) -> int:
-        """Return the bytes of a batch after a trunk of so many tokens."""
+    def of(self, shape: Shape, trunk: int, most_tokens: int) -> int:
+        """Return the bytes of a batch.
+
+        Args:
+            shape: of the batch.
+            trunk: tokens of the trunk that it is behind.
+            most_tokens: of a forward; stems of more are fed in turn (:func:`fed_together`).
+        """
         before = trunk + shape.stem
         keys = before + shape.tail
-        row = max(shape.stem, shape.tail) * self.token + keys * self.seen
-        row += max(shape.stem * before, shape.tail * keys) * self.weight
-        if shape.stem > 0:
-            # Each row's cache is a copy of its own, of the trunk too.
-            row += before * self.kept
+        row = shape.tail * self.token + keys * self.seen + shape.tail * keys * self.weight
         if any(shape.kind):
             row += shape.tail * keys * self.mask
-        return shape.rows * row + shape.reads * self.logits
+        needed = shape.rows * row
+        if shape.stem > 0:
+            # Each row's cache is a copy of its own, of the trunk too.
+            cache = before * self.kept
+            at_once = min(shape.rows, max(1, most_tokens // shape.stem))
+            stem = shape.stem * self.token + before * self.seen + shape.stem * before * self.weight
+            if at_once < shape.rows:
+                # Fed apart, their caches are copied to where those of all rows are.
+                stem += cache
+            needed = shape.rows * cache + max(needed, at_once * stem)
+        return needed + shape.reads * self.logits
 
 
 def sizes_of(model: torch.nn.Module) -> Sizes:
@@ -136,8 +151,7 @@ class Room:
 
     def holds(self, shape: Shape, shape_bytes: int) -> bool:
         """Return whether a batch of this shape and these bytes may be tried."""
-        fed = shape.rows * max(shape.stem, shape.tail)
-        return fed <= self.tokens and shape_bytes <= self.bytes
+        return shape.rows * shape.tail <= self.tokens and shape_bytes <= self.bytes
 
     def shrink(self) -> None:
         """Halve it: a batch ran out of memory."""
@@ -178,10 +192,27 @@ def width(rows: Sequence[Row]) -> tuple[int, int]:
     return max(len(row.stem) for row in rows), max(len(row.tail) for row in rows)
 
 
+def fed_together(rows: Sequence[Row], most_tokens: int) -> Iterator[Sequence[Row]]:
+    """Cut the rows of a batch into those whose stems are fed in one forward, in their order.
+
+    Args:
+        rows: of a batch, in order of size.
+        most_tokens: of a forward, padding included; a single stem may have more.
+    """
+    start = 0
+    for stop, row in enumerate(rows):
+        longest = max(len(rows[start].stem), len(row.stem))
+        if stop > start and (stop - start + 1) * longest > most_tokens:
+            yield rows[start:stop]
+            start = stop
+    yield rows[start:]
+
+
 def shape_of(row: Row) -> Shape:
     """Return the shape of a row alone."""
     reads = {node for read in row.reads for node in read.nodes}
-    return Shape(1, len(row.stem), len(row.tail), len(reads), not row.is_chain)
+    stem = len(row.stem)
+    return Shape(1, stem, stem, len(row.tail), len(reads), not row.is_chain)
 
 
 def cut(rows: Sequence[Row], trunk: int, sizes: Sizes, room: Room) -> list[Sequence[Row]]:
@@ -196,7 +227,7 @@ def cut(rows: Sequence[Row], trunk: int, sizes: Sizes, room: Room) -> list[Seque
         ways = [(best[stop - 1][0] + shape.tokens, stop - 1)]
         for start in range(stop - 2, max(-1, stop - 1 - MOST_ROWS), -1):
             shape = shape.joined(shapes[start])
-            fits = room.holds(shape, sizes.of(shape, trunk))
+            fits = room.holds(shape, sizes.of(shape, trunk, room.tokens))
             if shapes[start].kind != shapes[stop - 1].kind or not fits:
                 break
             ways.append((best[start][0] + shape.tokens, start))

@@ -5,12 +5,12 @@ Imported only where a model has been loaded: it needs torch and transformers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicLayer
 
 from leanboard.runners.backends.torch_batches import width
 from leanboard.runners.backends.torch_exactness import SLIDING, layer_types
@@ -30,9 +30,27 @@ class _PassingLayer(DynamicLayer):  # type: ignore[misc]
         return keys, torch.cat([self.values, value_states], dim=-2)
 
 
+class _FirstLayer(DynamicLayer):  # type: ignore[misc]
+    """Keeps the first keys and values as they come, where transformers' own copies them."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.is_initialized:
+            return super().update(key_states, value_states)  # type: ignore[no-any-return]
+        self.lazy_initialization(key_states, value_states)
+        self.keys, self.values = _alone(key_states), _alone(value_states)
+        return self.keys, self.values
+
+
+def _alone(states: torch.Tensor) -> torch.Tensor:
+    """Return states that keep nothing else in memory, as a part of a larger product would."""
+    return states if states.untyped_storage().nbytes() == states.nbytes else states.clone()
+
+
 def empty_cache() -> Cache:
     """Return a cache that keeps every token in every layer, sliding ones too."""
-    return DynamicCache()
+    return Cache(layer_class_to_replicate=_FirstLayer)
 
 
 def continued(cache: Cache, rows: int, *, keep: bool) -> Cache:
@@ -51,6 +69,36 @@ def continued(cache: Cache, rows: int, *, keep: bool) -> Cache:
         layer.values = before.values.expand(rows, -1, -1, -1)
         layers.append(layer)
     return Cache(layers=layers)
+
+
+def stacked(caches: Iterable[Cache], rows: int, tokens: int) -> Cache:
+    """Return one cache with the rows of several, which are let go one by one.
+
+    Args:
+        caches: of rows in their order.
+        rows: how many there are in all.
+        tokens: of the longest; the others are filled up with zeros, which a mask must hide.
+    """
+    layers: list[DynamicLayer] = []
+    start = 0
+    for cache in caches:
+        if not layers:
+            layers = [_zeros(layer, rows, tokens) for layer in cache.layers]
+        for whole, part in zip(layers, cache.layers, strict=True):
+            count, _, length, _ = part.keys.shape
+            whole.keys[start : start + count, :, :length] = part.keys
+            whole.values[start : start + count, :, :length] = part.values
+        start += count
+    return Cache(layers=layers)
+
+
+def _zeros(like: DynamicLayer, rows: int, tokens: int) -> DynamicLayer:
+    layer = DynamicLayer()
+    layer.lazy_initialization(like.keys, like.values)
+    _, heads, _, size = like.keys.shape
+    layer.keys = like.keys.new_zeros((rows, heads, tokens, size))
+    layer.values = like.values.new_zeros((rows, like.values.shape[1], tokens, like.values.shape[3]))
+    return layer
 
 
 def tail_positions(rows: Sequence[Row], trunk: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ from leanboard.runners.backends.base import Span, SpanScore
 from leanboard.runners.backends.torch_batches import (
     Room,
     cut,
+    fed_together,
     in_order_of_size,
     room_on,
     sizes_of,
@@ -169,7 +170,14 @@ class RowRunner:
         return self._feed(None, 0, [trunk])
 
     def _feed_stems(self, trunk: Cache | None, trunk_tokens: int, rows: Sequence[Row]) -> Cache:
-        return self._feed(trunk, trunk_tokens, [row.stem for row in rows])
+        from leanboard.runners.backends import torch_prefix
+
+        groups = list(fed_together(rows, self.room.tokens))
+        caches = (self._feed(trunk, trunk_tokens, [r.stem for r in group]) for group in groups)
+        if len(groups) == 1:
+            return next(caches)
+        stem, _ = width(rows)
+        return torch_prefix.stacked(caches, len(rows), trunk_tokens + stem)
 
     def _feed(
         self, before: Cache | None, tokens_before: int, sequences: Sequence[Sequence[int]]

@@ -13,11 +13,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from leanboard.leaderboard.board import MOST_RUN_PAGES, Board, board_of, run_place
-from leanboard.leaderboard.cell_pages import cell_pages
 from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import quantity
 from leanboard.leaderboard.pages import PAGES, Download, Page, Site, in_order
-from leanboard.leaderboard.parts import Part
+from leanboard.leaderboard.parts import Part, write_part
 from leanboard.leaderboard.run_files import RunFiles
 from leanboard.leaderboard.runs import neighbours_of
 from leanboard.leaderboard.texts import Texts
@@ -63,7 +62,7 @@ class BuildReport:
     one_page: bool = False
 
 
-def build_site(
+def build_site(  # noqa: PLR0913
     loaded: Loaded,
     folder: Path,
     pages: Sequence[Page] = PAGES,
@@ -117,7 +116,7 @@ def _write(
 ) -> list[Problem]:
     """Write all files; return what was wrong with traces.
 
-    The runs and the data of metrics are written by all processes, the pages by this one.
+    Runs, cells and the data of metrics are written by all processes, the pages by this one.
     """
     shutil.copytree(_HERE / "static", draft / "static")
     (draft / _MARK).write_text("made by leanboard; replaced whole by the next build\n")
@@ -128,20 +127,11 @@ def _write(
         site = Site(board, _exports(board, draft / "downloads"), texts)
         for page in ordered:
             for part in page.parts(site):
-                _write_part(templates, page.slug, part, draft)
-        for part in _run_parts(board):
-            _write_part(templates, "run", part, draft)
+                write_part(templates, page.slug, part, draft)
+        if board.one_page:
+            write_part(templates, "run", Part("run.html", "Run", "one_run.html", {}), draft)
         found = [problem for part in rest() for problem in part]
     return sorted(found, key=lambda problem: problem.path)
-
-
-def _run_parts(board: Board) -> Iterator[Part]:
-    """Yield what leads to runs: a page for each cell, or the one page for all runs."""
-    if board.one_page:
-        yield Part("run.html", "Run", "one_run.html", {})
-        return
-    for cell in cell_pages(board.loaded.entries):
-        yield Part(cell.path, cell.title, "cell.html", {"cell": cell})
 
 
 def _templates(pages: Sequence[Page], board: Board) -> Environment:
@@ -175,15 +165,6 @@ def _write_metric(board: Board, place: int, folder: Path) -> list[Problem]:
     script = metric_script(board, place)
     (folder / "metrics" / f"{place}.js").write_text(script, encoding="ascii")
     return []
-
-
-def _write_part(templates: Environment, slug: str, part: Part, draft: Path) -> None:
-    target = draft / part.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    root = "../" * part.path.count("/")
-    context = {**part.context, "title": part.title, "slug": slug, "root": root}
-    text = templates.get_template(part.template).render(context)
-    target.write_text(text, encoding="utf-8")
 
 
 def _exports(board: Board, folder: Path) -> tuple[Download, ...]:

@@ -57,8 +57,14 @@ class Change:
     lines: tuple[ChangeLine, ...]
 
 
-def change_between(before: Record, after: Record) -> Change:
-    """Return what the later of two runs of a cell says beside the earlier one."""
+def change_between(before: Record, after: Record, *, one_page: bool = False) -> Change:
+    """Return what the later of two runs of a cell says beside the earlier one.
+
+    Args:
+        before: the earlier run.
+        after: the later run.
+        one_page: whether all runs share a page.
+    """
     cell = after.cell
     arm = "+".join(technique.name for technique in cell.techniques) or "none"
     what = cell.workload.name if isinstance(cell, PerformanceCell) else cell.task.name
@@ -66,8 +72,8 @@ def change_between(before: Record, after: Record) -> Change:
     return Change(
         name=f"{arm} \u00b7 {what}",
         where=f"{cell.model.name} on {cell.backend.name}, {device}, {after.machine_id}",
-        href=run_href(after),
-        before_href=run_href(before),
+        href=run_href(after, one_page=one_page),
+        before_href=run_href(before, one_page=one_page),
         versions=_versions(before, after),
         notes=tuple(_notes(before, after)),
         lines=tuple(_lines(before, after)),

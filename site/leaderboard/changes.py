@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 200
 """Entries of a page: days, and cells that were measured again."""
+
+Place = tuple[str, str]
+"""A machine and a cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,14 @@ class Day:
     sentence: str
     changes: tuple[Change, ...]
     whole: bool = True
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the days before have seen: the last run of each cell, and the machines."""
+
+    last: dict[Place, Record] = field(default_factory=dict)
+    machines: set[str] = field(default_factory=set)
 
 
 def changes(site: Site) -> Context:
@@ -56,42 +67,39 @@ def changes_href(number: int) -> str:
     return "changes.html" if number == 1 else f"changes-{number}.html"
 
 
-def days_of(entries: Sequence[Entry]) -> tuple[Day, ...]:
-    """Return the days on which runs were started, the newest first."""
+def days_of(entries: Sequence[Entry], *, one_page: bool = False) -> tuple[Day, ...]:
+    """Return the days on which runs were started, the newest first.
+
+    Args:
+        entries: the records.
+        one_page: whether all runs share a page.
+    """
+    known = _Known()
     records = sorted((entry.record for entry in entries), key=_started)
-    history: dict[tuple[str, str], list[Record]] = {}
-    machines: set[str] = set()
-    days = []
-    for date, group in groupby(records, key=_date):
-        runs = list(group)
-        days.append(_day(date, runs, history, machines))
-        for run in runs:
-            history.setdefault((run.machine_id, run.cell_id), []).append(run)
-            machines.add(run.machine_id)
+    days = [
+        _day(date, list(runs), known, one_page=one_page)
+        for date, runs in groupby(records, key=_date)
+    ]
     return tuple(reversed(days))
 
 
-def _day(
-    date: str,
-    runs: Sequence[Record],
-    history: dict[tuple[str, str], list[Record]],
-    machines: set[str],
-) -> Day:
-    """Return one day, given the runs of every cell and the machines of the days before."""
-    today: dict[tuple[str, str], list[Record]] = {}
+def _day(date: str, runs: Sequence[Record], known: _Known, *, one_page: bool) -> Day:
+    """Return one day beside what was known before it, and add its runs to that."""
+    arrived = sorted({run.machine_id for run in runs} - known.machines)
+    first = {(run.machine_id, run.cell_id) for run in runs} - known.last.keys()
+    pairs: dict[Place, tuple[Record, Record]] = {}
     for run in runs:
-        today.setdefault((run.machine_id, run.cell_id), []).append(run)
-    found = []
-    for place in sorted(today):
-        known = [*history.get(place, []), *today[place]]
-        if len(known) > 1:
-            found.append(change_between(known[-2], known[-1]))
-    first = sum(place not in history for place in today)
-    arrived = sorted({run.machine_id for run in runs} - machines)
-    return Day(date, _sentence(runs, len(today), first, arrived), tuple(found))
+        place = run.machine_id, run.cell_id
+        if place in known.last:
+            pairs[place] = known.last[place], run
+        known.last[place] = run
+        known.machines.add(run.machine_id)
+    found = tuple(change_between(*pairs[place], one_page=one_page) for place in sorted(pairs))
+    return Day(date, _sentence(runs, len(first), arrived), found)
 
 
-def _sentence(runs: Sequence[Record], cells: int, first: int, arrived: Sequence[str]) -> str:
+def _sentence(runs: Sequence[Record], first: int, arrived: Sequence[str]) -> str:
+    cells = len({(run.machine_id, run.cell_id) for run in runs})
     failed = sum(run.status is not Status.OK for run in runs)
     parts = [f"{plural(len(runs), 'run')} of {plural(cells, 'cell')}"]
     if first:
@@ -105,9 +113,10 @@ def _sentence(runs: Sequence[Record], cells: int, first: int, arrived: Sequence[
 
 def _pages(site: Site) -> list[list[Day]]:
     """Return the days, cut after every ``MOST_ENTRIES`` entries; at least one page."""
+    board = site.board
     flat = [
         (day, change)
-        for day in days_of(site.board.loaded.entries)
+        for day in days_of(board.loaded.entries, one_page=board.one_page)
         for change in (None, *day.changes)
     ]
     pieces = [flat[start : start + MOST_ENTRIES] for start in range(0, len(flat), MOST_ENTRIES)]

@@ -29,6 +29,7 @@ def compare(site: Site) -> Mapping[str, object]:
     found = [line for line in lines if line.status is Status.OK and not line.baseline]
     return {
         "rows": len(lines),
+        "one_page": site.board.one_page,
         "candidates": found[:MOST_ROWS],
         "more": max(0, len(found) - MOST_ROWS),
         "most_runs": MOST_RUNS,

@@ -242,9 +242,7 @@ def _uprights(columns: Sequence[Column], points: Sequence[Point]) -> tuple[Uprig
     return tuple(found)
 
 
-def _paths(
-    shown: Sequence[_Shown], contest: Contest, uprights: Sequence[Upright]
-) -> list[Path]:
+def _paths(shown: Sequence[_Shown], contest: Contest, uprights: Sequence[Upright]) -> list[Path]:
     numbers = {point.line.href: str(i) for i, point in enumerate(contest.front, start=1)}
     numbered = len(numbers) <= MOST_NUMBERED
     places = [_places(point, uprights) for _, point in shown]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment
 
 Context = Mapping[str, object]
 """What a template prints, by name."""
@@ -24,3 +27,20 @@ class Part:
     title: str
     template: str
     context: Context
+
+
+def write_part(templates: Environment, slug: str, part: Part, folder: Path) -> None:
+    """Write a file of the site.
+
+    Args:
+        templates: where its template is.
+        slug: the page of the navigation that it belongs to.
+        part: the file.
+        folder: root of the site.
+    """
+    root = "../" * part.path.count("/")
+    context = {**part.context, "title": part.title, "slug": slug, "root": root}
+    text = templates.get_template(part.template).render(context)
+    target = folder / part.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")

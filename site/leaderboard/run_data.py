@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 
-from leanboard.leaderboard.board import NO_CAUSE, baseline_of, run_href, run_place
+from leanboard.leaderboard.board import NO_CAUSE, baseline_of, run_place
 from leanboard.leaderboard.cells import made_of
 from leanboard.leaderboard.columns import comparable, meaning_of, of_quality, place_of
 from leanboard.leaderboard.data import Json
@@ -51,7 +51,7 @@ def run_data(entry: Entry, neighbours: Neighbours, latencies: Sequence[Distribut
     return {
         "title": title_of(record),
         "subtitle": subtitle_of(record),
-        "href": run_href(record),
+        "href": neighbours.hrefs[record.machine_id, record.run_id],
         "origin": entry.origin,
         "status": record.status.value,
         "started": moment(record.times.started_at.astimezone(UTC)),

@@ -12,7 +12,9 @@ from urllib.parse import quote
 from jinja2 import Environment
 
 from leanboard.leaderboard.board import run_place
+from leanboard.leaderboard.cell_pages import cell_pages
 from leanboard.leaderboard.distribution import distributions_of
+from leanboard.leaderboard.parts import Part, write_part
 from leanboard.leaderboard.run_data import run_data
 from leanboard.leaderboard.runs import Link, Neighbours, run_page
 from leanboard.leaderboard.samples import observation_in, plots_of
@@ -44,10 +46,22 @@ class RunFiles:
         The runs of a part are those of a shard of their data, which one process then writes.
         """
         self._shards.mkdir(parents=True, exist_ok=True)
-        parts: dict[str, list[Entry]] = {}
+        shards: dict[str, list[Entry]] = {}
+        cells: dict[str, list[Entry]] = {}
         for entry in entries:
-            parts.setdefault(shard_of(run_place(entry.record)), []).append(entry)
-        return [partial(self.write, parts[shard]) for shard in sorted(parts)]
+            shards.setdefault(shard_of(run_place(entry.record)), []).append(entry)
+            cells.setdefault(entry.record.cell_id[:2], []).append(entry)
+        work = [partial(self.write, shards[shard]) for shard in sorted(shards)]
+        if not self.one_page:
+            work += [partial(self.write_cells, cells[digits]) for digits in sorted(cells)]
+        return work
+
+    def write_cells(self, entries: Sequence[Entry]) -> list[Problem]:
+        """Write the pages of some cells, all of whose runs are given."""
+        for cell in cell_pages(entries):
+            part = Part(cell.path, cell.title, "cell.html", {"cell": cell})
+            write_part(self.templates, "run", part, self.draft)
+        return []
 
     def write(self, entries: Sequence[Entry]) -> list[Problem]:
         """Write the files of some runs; return what was wrong with their traces."""
@@ -70,7 +84,8 @@ class RunFiles:
         except RecordError as error:
             problems.append(Problem(traces_path(entry.path), str(error)))
         latencies = () if seen is None else distributions_of(seen)
-        add_run(self._shards, run_place(entry.record), run_data(entry, self.neighbours, latencies))
+        run = run_data(entry, self.neighbours, latencies)
+        add_run(self._shards, run_place(entry.record), run)
         if not self.one_page:
             self._write_page(entry, seen, links)
         return problems
@@ -78,12 +93,9 @@ class RunFiles:
     def _write_page(self, entry: Entry, seen: Observation | None, links: Sequence[Link]) -> None:
         plots = () if seen is None else plots_of(seen)
         page = run_page(entry, self.neighbours, plots, tuple(links))
-        text = self.templates.get_template("run.html").render(
-            run=page, root="../../../", slug="run"
-        )
-        target = self.draft / "runs" / f"{run_place(entry.record)}.html"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        path = f"runs/{run_place(entry.record)}.html"
+        part = Part(path, page.title, "run.html", {"run": page})
+        write_part(self.templates, "run", part, self.draft)
 
     def _copy(self, source: Path, entry: Entry, ending: str, text: str) -> Link:
         """Copy a file of a run to the downloads; return the link to it."""

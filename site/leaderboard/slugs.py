@@ -19,7 +19,7 @@ def slug_of(name: str) -> str:
     lives on when other records come.
     """
     plain = _OTHER.sub("-", name.lower()).strip("-")
-    if plain == name and len(name) <= _LONGEST and not _HASHED.search(name):
+    if name and plain == name and len(name) <= _LONGEST and not _HASHED.search(name):
         return name
     stamp = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
     return f"{plain[:_LONGEST]}-{stamp}".lstrip("-")

@@ -10,8 +10,9 @@ from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.charts import Plot
 from leanboard.leaderboard.forest import forest
 from leanboard.leaderboard.format import plural
+from leanboard.leaderboard.stage import contested, staged
 from leanboard.leaderboard.subjects import TPOT, Kind, Subject, column_named
-from leanboard.leaderboard.tradeoff import tradeoff
+from leanboard.leaderboard.tradeoff_plot import drawing_of
 from leanboard.results.schema import Status
 
 PEAK_MEMORY = "peak_memory_bytes"
@@ -73,10 +74,11 @@ def _tradeoffs(subject: Subject, board: Board) -> Figures:
     shown = []
     for hardware, workload in fit[:MOST_PLOTS]:
         part = replace(board, lines=tuple(groups[hardware, workload]))
-        found = tradeoff(part, x, y, hardware, workload)
-        if found.plot.marks:
+        stage = staged(part, hardware, workload, (x, y))
+        plot = drawing_of(part, stage, contested(stage)).plot
+        if plot.marks:
             heading = workload if subject.kind is Kind.HARDWARE else f"{workload} on {hardware}"
-            shown.append(Figure(heading, found.plot, _address(subject, hardware, workload)))
+            shown.append(Figure(heading, plot, _address(subject, hardware, workload)))
     left = plural(len(several) - len(shown), "choice")
     note = f"Not drawn here: {left} of hardware and workload; the Pareto page draws any."
     return Figures(tuple(shown), note if len(several) > len(shown) else "")

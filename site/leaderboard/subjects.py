@@ -1,4 +1,4 @@
-"""The subjects of the board: its models, its techniques and its hardware, and who has which rows."""
+"""The subjects of the board: its models, techniques and hardware, and who has which rows."""
 
 from __future__ import annotations
 

@@ -336,9 +336,7 @@ def test_the_browser_makes_the_very_intervals_that_python_makes(demo: Demo, page
     pairs.append(((1.0, Interval(0.0, 2.0, "t")), bounded()))
     pairs.append((bounded(), (3.0, Interval(1.0, 2.0, "t"))))
     expected = [unpaired_interval(a, one, b, other) for (a, one), (b, other) in pairs]
-    given = [
-        [{"value": v, "low": i.low, "high": i.high} for v, i in pair] for pair in pairs
-    ]
+    given = [[{"value": v, "low": i.low, "high": i.high} for v, i in pair] for pair in pairs]
     page.goto(demo.address("compare.html"))
     found = page.evaluate("ps => ps.map(([a, b]) => unpairedInterval(a, b))", given)
     assert [None if e is None else pytest.approx((e.low, e.high)) for e in expected] == [

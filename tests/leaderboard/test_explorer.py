@@ -186,7 +186,7 @@ def test_a_family_has_the_volume_of_its_ratios_and_says_how_many_runs_it_rests_o
         ratios, [column.name for column in axes], [column.direction for column in axes]
     )
     table = drawn.volumes
-    assert [family.family for family in table.families][0] == "decoding"
+    assert table.families[0].family == "decoding"
     (quantised,) = [found for found in table.families if found.family == "quantization"]
     assert (quantised.volume, quantised.basis) == (expected, "3")
     assert (table.unit, table.note) == ("doublings\u00b2", "")

@@ -131,3 +131,11 @@ def versioned(version: str, commit: str):
     environment = make_environment()
     packages = {**environment.packages, "leanboard": version}
     return environment.model_copy(update={"packages": packages, "git_sha": commit})
+
+
+def test_where_runs_share_a_page_changes_lead_there() -> None:
+    after = make_run(started_at=EPOCH + DAY, number=1)
+    newest, _ = days_of(entries(make_run(), after), one_page=True)
+    record = after.record
+    place = f"{record.machine_id}/{record.cell_id}/{record.run_id}"
+    assert newest.changes[0].href == f"run.html#run={place}"

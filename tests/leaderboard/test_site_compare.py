@@ -221,9 +221,7 @@ def test_the_drawn_line_goes_from_the_smallest_sample_to_the_largest() -> None:
     pixels = [tuple(map(float, pair.split(","))) for pair in plot.lines[0].points.split()]
     assert [x for x, _ in pixels] == [plot.x.at(v * 1e3) for v in itl.points]
     assert [y for _, y in pixels] == [plot.y.at(share) for share in (0, 0.25, 0.5, 0.75, 1)]
-    assert plot.description == (
-        "5 samples: from 125 to 2,000, half of them at most 500 ms"
-    )
+    assert plot.description == ("5 samples: from 125 to 2,000, half of them at most 500 ms")
 
 
 # Rooflines

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from demo_store import Demo
-from record_factory import Run, make_model, make_procedure, make_run
+from record_factory import Run, make_model, make_run
 
 from leanboard.leaderboard.board import board_of
 from leanboard.leaderboard.charts import LEFT, Plot
@@ -61,7 +61,8 @@ def loaded(*runs: Run) -> Loaded:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "Ünï çödé", "", ".", "CON", "a" * 128, "<script>", "cpu · m-1", "-"]
+    "name",
+    ["../../etc/passwd", "Ünï çödé", "", ".", "CON", "a" * 128, "<script>", "cpu · m-1", "-"],
 )
 def test_any_name_gives_a_file_name_of_letters_digits_and_dashes(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,100}", slug_of(name))
@@ -220,7 +221,7 @@ def test_a_models_pictures_hold_its_rows_of_one_hardware_and_workload(demo: Demo
 
 
 def test_a_choice_with_more_rows_than_a_picture_holds_is_left_to_the_pareto_page() -> None:
-    run = make_run(procedure=make_procedure(rounds=4))
+    run = make_run()
     entries = tuple(
         Entry(run.record.model_copy(update={"cell_id": f"{n:016x}"}), "local", Path("r"))
         for n in range(MOST_POINTS + 1)

@@ -1,4 +1,4 @@
-"""Subjects, findings and changes in a real browser: read, followed, on a phone and without scripts."""
+"""Subjects, findings and changes in a real browser: followed, on a phone, without scripts."""
 
 from __future__ import annotations
 

@@ -50,11 +50,11 @@ def test_against_an_exact_value_only_the_other_interval_counts() -> None:
     assert (found.low, found.high) == pytest.approx((1.0, 2.5))
 
 
-@given(positive, widths, widths, positive, widths, widths)
+@given(positive, positive, st.tuples(widths, widths), st.tuples(widths, widths))
 def test_turned_round_it_is_turned_round(
-    a: float, a_low: float, a_high: float, b: float, b_low: float, b_high: float
+    a: float, b: float, its: tuple[float, float], theirs: tuple[float, float]
 ) -> None:
-    one, other = around(a, a_low, a_high), around(b, b_low, b_high)
+    one, other = around(a, *its), around(b, *theirs)
     there, back = unpaired_interval(a, one, b, other), unpaired_interval(b, other, a, one)
     assert there is not None
     assert back is not None

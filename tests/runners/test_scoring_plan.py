@@ -15,6 +15,7 @@ from leanboard.runners.backends.torch_batches import (
     Shape,
     Sizes,
     cut,
+    fed_together,
     in_order_of_size,
     shape_of,
     sizes_of,
@@ -248,7 +249,7 @@ def test_batches_hold_every_row_once_and_keep_within_tokens_and_bytes():
     assert [row for batch in batches for row in batch] == rows
     for batch in batches:
         assert len(batch) == 1 or len(batch) * width(batch)[1] <= room.tokens
-        assert len(batch) == 1 or SIZES.of(shape(batch), 0) <= room.bytes
+        assert len(batch) == 1 or SIZES.of(shape(batch), 0, room.tokens) <= room.bytes
     padded = sum(len(batch) * width(batch)[1] for batch in batches)
     assert padded <= 1.1 * sum(len(row.tail) for row in rows)
 
@@ -270,9 +271,29 @@ def test_the_bytes_of_a_batch_by_hand():
     # Each row: a stem of up to 309 tokens, a tail of 1 + 2 + 1, four tokens of it read; behind a
     # trunk of 50.
     keys = 50 + 309 + 4
-    row = 309 * SIZES.token + (50 + 309) * SIZES.kept + keys * SIZES.seen + 4 * keys * SIZES.mask
-    row += 309 * (50 + 309) * SIZES.weight
-    assert SIZES.of(shape(rows), 50) == 2 * row + 2 * 4 * SIZES.logits
+    cache = (50 + 309) * SIZES.kept
+    stem = 309 * SIZES.token + (50 + 309) * SIZES.seen + 309 * (50 + 309) * SIZES.weight
+    tail = 4 * SIZES.token + keys * SIZES.seen + 4 * keys * (SIZES.weight + SIZES.mask)
+    assert stem > tail
+    logits = 2 * 4 * SIZES.logits
+    assert SIZES.of(shape(rows), 50, 1024) == 2 * (cache + stem) + logits
+    # Stems that are fed one after the other: what one needs, and its cache once more.
+    assert SIZES.of(shape(rows), 50, 400) == 2 * cache + max(stem + cache, 2 * tail) + logits
+
+
+def test_stems_are_fed_together_as_far_as_a_forward_takes_them():
+    spans = [
+        span
+        for n, length in enumerate((700, 600, 400, 300, 290, 280, 270))
+        for span in choices(ids(length, f"q{n}"), (3, 2), f"a{n}")
+    ]
+    rows = in_order_of_size(plan_shared(spans)[0].rows)
+    stems = [len(row.stem) for row in rows]
+    assert stems == sorted(stems, reverse=True)
+    groups = list(fed_together(rows, 1000))
+    assert [row for group in groups for row in group] == rows
+    assert [len(group) for group in groups] == [1, 1, 2, 3]
+    assert list(fed_together(rows[:1], 10)) == [rows[:1]]
 
 
 def test_room_halves_when_memory_runs_out_and_comes_back_to_its_bound_only():
@@ -316,9 +337,10 @@ def test_the_bound_holds_what_rows_with_stems_really_keep(attention: str):
     room = Room(1024, 256 * 2**20)
     for batch in cut(in_order_of_size(group.rows), len(group.trunk), sizes, room):
         stem, _ = width(batch)
-        kept = 30 * 2 * 3 * 64 * 4 * (len(group.trunk) + stem)
+        kept = len(batch) * 30 * 2 * 3 * 64 * 4 * (len(group.trunk) + stem)
         if attention == "eager":
-            kept += 9 * stem * (len(group.trunk) + stem) * 4
+            at_once = min(len(batch), room.tokens // stem)
+            kept += at_once * 9 * stem * (len(group.trunk) + stem) * 4
         assert stem > 0
-        assert len(batch) == 1 or len(batch) * kept <= room.bytes
-        assert sizes.of(shape(batch), len(group.trunk)) > len(batch) * kept
+        assert len(batch) == 1 or kept <= room.bytes
+        assert sizes.of(shape(batch), len(group.trunk), room.tokens) > kept

@@ -17,6 +17,7 @@ from leanboard.results.errors import ArmError, OutOfMemoryError
 from leanboard.runners.backends import torch_prefix
 from leanboard.runners.backends.base import Device, ModelFiles, Span, SpanScore, in_order
 from leanboard.runners.backends.spans import fed
+from leanboard.runners.backends.torch_batches import Room
 from leanboard.runners.backends.torch_exactness import why_not_shared
 from leanboard.runners.backends.torch_finite import first_not_finite
 from leanboard.runners.backends.torch_loading import TorchTarget, load_tokenizer, torch_failures
@@ -87,6 +88,24 @@ def test_shared_prefixes_score_as_lm_evaluation_harness_does(family: str, tiny_l
     for score, (loglikelihood, greedy) in zip(in_order(ours.scores(SPANS)), expected, strict=True):
         assert score.loglikelihood == pytest.approx(loglikelihood, abs=1e-3)
         assert score.is_greedy == greedy
+    assert ours.notes() == ()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tails_run_together_though_their_stems_are_fed_apart(family: str):
+    model, spans = random_model(family), [s for s in SPANS if len(s.context) > 256]
+    ours = scorer(model)
+    ours._runner.room = Room(400, 256 * 2**20)
+    fed_at_once = []
+    hook = model.get_input_embeddings().register_forward_hook(
+        lambda module, given, output: fed_at_once.append(tuple(output.shape[:2]))
+    )
+    found = in_order(ours.scores(spans))
+    hook.remove()
+    assert any(rows == 1 and tokens > 256 for rows, tokens in fed_at_once)
+    assert any(rows > 1 and tokens < 50 for rows, tokens in fed_at_once)
+    for span, score in zip(spans, found, strict=True):
+        assert score.loglikelihood == pytest.approx(plain(model, span), abs=1e-3)
     assert ours.notes() == ()
 
 

@@ -32,14 +32,15 @@ def write_knobs(root: Path) -> Loaded:
 
 
 def _runs(model: str, place: int) -> Iterator[Run]:
-    baseline = _run(model, 1.0 + place, WEIGHTS * (1 + place))
+    pace = 1.0 + place / 5
+    baseline = _run(model, pace, WEIGHTS * (1 + place))
     yield baseline
     for tokens in TOKENS:
         more = 1 + tokens / 100
-        speed = (1.0 + place) * (1 + tokens / 20)
+        speed = pace * (1 + tokens / 20)
         yield _run(model, speed, int(WEIGHTS * (1 + place) * more), (lookup(tokens),), baseline)
     static = Component(name="static-cache", version=1, params={"compile": False})
-    yield _run(model, 0.8 + place, WEIGHTS * (2 + place), (static,), baseline)
+    yield _run(model, 0.8 * pace, WEIGHTS * (2 + place), (static,), baseline)
 
 
 def _run(

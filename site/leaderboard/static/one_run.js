@@ -21,6 +21,8 @@ function drawRun(place, run) {
   part("title").textContent = run.title;
   part("subtitle").textContent = run.subtitle;
   part("badges").replaceChildren(...badges(run));
+  const compared = [run.baselinePlace, place].filter(Boolean).join(",");
+  part("compare").href = `compare.html#${new URLSearchParams({ runs: compared })}`;
   part("record").href = `downloads/records/${place.split("/").map(encodeURIComponent).join("/")}.json`;
   const measured = run.measurements.filter((one) => one.value !== undefined);
   const missed = run.measurements.filter((one) => one.value === undefined);

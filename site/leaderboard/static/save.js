@@ -20,13 +20,13 @@ const TEXTS = {
 // Whose each row is.
 function identifyingColumns(rows) {
   const text = (name, valueOf) => ({ name, type: "text", values: rows.map(valueOf) });
-  // runs/MACHINE/CELL/RUN.html
-  const part = (row, number) => decodeURIComponent(LEANBOARD.href[row].split("/")[number]);
+  // The address ends with MACHINE/CELL/RUN, and .html where every run has a page.
+  const part = (row, fromEnd) => decodeURIComponent(LEANBOARD.href[row].split(/[=/]/).at(-fromEnd));
   const yes = (flag) => (flag ? "yes" : "no");
   return [
-    text("run_id", (row) => part(row, 3).replace(/\.html$/, "")),
+    text("run_id", (row) => part(row, 1).replace(/\.html$/, "")),
     text("cell_id", (row) => part(row, 2)),
-    text("machine", (row) => part(row, 1)),
+    text("machine", (row) => textOf(LEANBOARD.texts.machine, row)),
     ...Object.entries(TEXTS).map(([name, from]) =>
       text(name, (row) => textOf(LEANBOARD.texts[from], row) || null)),
     text("baseline", (row) => yes(LEANBOARD.baseline[row])),
