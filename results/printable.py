@@ -33,4 +33,6 @@ def visible(value: object) -> object:
     Such characters hide what a text says, or make what stands beside it read otherwise. Markup,
     which was made of texts that went through here, and everything else stays as it is.
     """
-    return value.translate(_REPLACED) if type(value) is str else value
+    if type(value) is not str or value.isprintable():
+        return value
+    return value.translate(_REPLACED)

@@ -27,8 +27,8 @@ from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN
 from leanboard.results.printable import REPLACED
 
 Json = dict[str, object]
-_ESCAPED = "|".join(re.escape(json.dumps(character)[1:-1]) for character in sorted(REPLACED))
-_ESCAPES = re.compile(rf"(\\\\)|{_ESCAPED}")
+_ESCAPED = "|".join(json.dumps(character)[2:-1] for character in sorted(REPLACED))
+_ESCAPES = re.compile(rf"\\(?:(\\)|{_ESCAPED})")
 
 
 def board_script(board: Board) -> str:
@@ -59,7 +59,7 @@ def _literal(data: Json) -> str:
     character is one.
     """
     text = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False)
-    text = _ESCAPES.sub(lambda found: found[1] or r"\ufffd", text)
+    text = _ESCAPES.sub(lambda found: found[0] if found[1] else r"\ufffd", text)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

@@ -90,6 +90,8 @@ def _plant(fields: dict[str, Any], path: Path, payload: str) -> bool:
 def _plant_name(fields: dict[str, Any], path: Path, payload: str) -> None:
     """Give a mapping a name that is the payload, with a value that others have."""
     mapping = _at(fields, path)
+    if not mapping and path == ("measurements",):
+        return
     value = next(iter(mapping.values()), 2)
     mapping[payload] = value
     if path == ("measurements",):
