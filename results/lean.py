@@ -3,8 +3,9 @@
 A record as pydantic makes it holds a dictionary and a set of names for each of its hundred parts,
 and texts that thousands of records have in common. A lean one is a ``Record`` like any other, but
 
-- a part keeps its values in slots: attributes that are set one by one share their keys with all
-  objects of the class (PEP 412);
+- the parts that there are most of keep their values without a dictionary each: attributes that are
+  set one by one share their names with all objects of the class (PEP 412), which is a class of its
+  own, as pydantic's objects do not;
 - equal texts are one object, and so are parts that many runs have in common: a technique, a
   procedure, a processor, the reason for a gap;
 - ``samples``, ``weights`` and ``pairs`` are ``None``. They are in the record's file.
@@ -12,7 +13,9 @@ and texts that thousands of records have in common. A lean one is a ``Record`` l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, JsonValue
@@ -21,16 +24,23 @@ from pydantic_core import to_json
 from leanboard.metrics.roofline import Bound
 from leanboard.metrics.trace import Provenance
 from leanboard.results.schema import (
+    BlockRef,
+    Comparison,
     Component,
     Cpu,
     DeviceProfile,
+    Environment,
     Gpu,
+    Interval,
     Measurement,
     ModelIdentity,
     Procedure,
     Record,
     Sampling,
+    Stability,
     Task,
+    Times,
+    TraceFile,
     Workload,
 )
 
@@ -38,6 +48,68 @@ Part = TypeVar("Part", bound=BaseModel)
 
 _COMMON = (Component, Cpu, DeviceProfile, Gpu, ModelIdentity, Procedure, Sampling, Task, Workload)
 _LEFT_OUT = frozenset({"samples", "weights", "pairs"})
+_set = object.__setattr__
+
+
+class _Block(BlockRef):
+    pass
+
+
+class _Comparison(Comparison):
+    pass
+
+
+class _Environment(Environment):
+    pass
+
+
+class _Interval(Interval):
+    pass
+
+
+class _Measurement(Measurement):
+    pass
+
+
+class _Record(Record):
+    pass
+
+
+class _Stability(Stability):
+    pass
+
+
+class _Times(Times):
+    pass
+
+
+class _TraceFile(TraceFile):
+    pass
+
+
+_OWN: Mapping[type, Any] = {
+    BlockRef: _Block,
+    Comparison: _Comparison,
+    Environment: _Environment,
+    Interval: _Interval,
+    Measurement: _Measurement,
+    Record: _Record,
+    Stability: _Stability,
+    Times: _Times,
+    TraceFile: _TraceFile,
+}
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Put off the collection of garbage while many objects are made that stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Lean:
@@ -71,23 +143,26 @@ class Lean:
         return {self._text(name): one for name, one in found.items()}
 
     def _copy(self, part: Part, **changes: Any) -> Part:
-        kind = type(part)
-        copy = kind.__new__(kind)
-        for name in kind.model_fields:
+        kind = _OWN.get(type(part), type(part))
+        copy: Part = kind.__new__(kind)
+        for name, value in part.__dict__.items():
             if name in _LEFT_OUT:
-                value = None
+                _set(copy, name, None)
+            elif name in changes:
+                _set(copy, name, changes[name])
             else:
-                value = changes[name] if name in changes else self._value(getattr(part, name))
-            object.__setattr__(copy, name, value)
+                _set(copy, name, value if type(value) is float else self._value(value))
         names = frozenset(part.model_fields_set)
-        object.__setattr__(
-            copy, "__pydantic_fields_set__", self._names.setdefault(names, set(names))
-        )
-        object.__setattr__(copy, "__pydantic_extra__", None)
-        object.__setattr__(copy, "__pydantic_private__", None)
+        if names not in self._names:
+            self._names[names] = set(names)
+        _set(copy, "__pydantic_fields_set__", self._names[names])
+        _set(copy, "__pydantic_extra__", None)
+        _set(copy, "__pydantic_private__", None)
         return copy
 
     def _value(self, value: Any) -> Any:
+        if value is None:
+            return None
         if type(value) is str:
             return self._text(value)
         if isinstance(value, BaseModel):

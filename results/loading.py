@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from leanboard.results.errors import RecordError
 from leanboard.results.identity import content_hash
-from leanboard.results.lean import Lean
+from leanboard.results.lean import Lean, no_collections
 from leanboard.results.parallel import processes_for, started
 from leanboard.results.schema import SCHEMA_VERSION, Record
 from leanboard.results.store import Entry, Loaded, Origin, Problem, Store, find_records
@@ -28,7 +28,8 @@ def load_lean(stores: Sequence[tuple[Path, Origin]], processes: int | None = Non
         processes: how many work; ``None`` for as many as the number of files is worth.
     """
     lean = Lean()
-    parts = [_load(Store(root, origin), lean, processes) for root, origin in stores]
+    with no_collections():
+        parts = [_load(Store(root, origin), lean, processes) for root, origin in stores]
     return Loaded(
         tuple(entry for part in parts for entry in part.entries),
         tuple(problem for part in parts for problem in part.problems),

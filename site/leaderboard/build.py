@@ -22,6 +22,7 @@ from leanboard.leaderboard.runs import neighbours_of
 from leanboard.leaderboard.texts import Texts
 from leanboard.results.errors import LeanboardError
 from leanboard.results.export import write_exports
+from leanboard.results.lean import no_collections
 from leanboard.results.parallel import processes_for, started
 from leanboard.results.printable import visible
 from leanboard.results.store import Entry, Loaded, Problem
@@ -92,7 +93,8 @@ def build_site(  # noqa: PLR0913
     working = processes_for(len(unique.entries), processes)
     try:
         with _swapped_in(folder) as draft:
-            board = board_of(unique, most_run_pages)
+            with no_collections():
+                board = board_of(unique, most_run_pages)
             found = _write(board, draft, pages, texts, working)
             names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*.html"))
     except OSError as error:

@@ -34,7 +34,7 @@ def test_only_samples_are_left_out() -> None:
     ):
         lean = Lean().record(record)
         assert lean.model_dump() == without_samples(record)
-        assert type(lean) is Record
+        assert isinstance(lean, Record)
 
 
 def test_a_candidate_has_samples_and_pairs_to_leave_out() -> None:
