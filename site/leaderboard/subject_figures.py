@@ -10,9 +10,10 @@ from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.charts import Plot
 from leanboard.leaderboard.forest import forest
 from leanboard.leaderboard.format import plural
-from leanboard.leaderboard.stage import contested, staged
+from leanboard.leaderboard.stage import Contest, Stage, staged
 from leanboard.leaderboard.subjects import TPOT, Kind, Subject, column_named
 from leanboard.leaderboard.tradeoff_plot import drawing_of
+from leanboard.metrics.pareto import pareto_front
 from leanboard.results.schema import Status
 
 PEAK_MEMORY = "peak_memory_bytes"
@@ -75,13 +76,22 @@ def _tradeoffs(subject: Subject, board: Board) -> Figures:
     for hardware, workload in fit[:MOST_PLOTS]:
         part = replace(board, lines=tuple(groups[hardware, workload]))
         stage = staged(part, hardware, workload, (x, y))
-        plot = drawing_of(part, stage, contested(stage)).plot
+        plot = drawing_of(part, stage, _contest(stage)).plot
         if plot.marks:
             heading = workload if subject.kind is Kind.HARDWARE else f"{workload} on {hardware}"
             shown.append(Figure(heading, plot, _address(subject, hardware, workload)))
     left = plural(len(several) - len(shown), "choice")
     note = f"Not drawn here: {left} of hardware and workload; the Pareto page draws any."
     return Figures(tuple(shown), note if len(several) > len(shown) else "")
+
+
+def _contest(stage: Stage) -> Contest:
+    """Return who is on the front of a stage; how sure that is, the Pareto page says."""
+    points = {point.line.href: [cell.value for cell in point.cells] for point in stage.points}
+    members = set(pareto_front(points, [c.direction for c in stage.columns]).members)
+    front = tuple(point for point in stage.points if point.line.href in members)
+    beaten = tuple(point for point in stage.points if point.line.href not in members)
+    return Contest(front, (), beaten, {})
 
 
 def _groups(lines: Sequence[BoardRow]) -> dict[Choice, list[BoardRow]]:

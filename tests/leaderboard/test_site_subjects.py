@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
+from click.testing import CliRunner
 from demo_store import Demo
 from record_factory import Run, make_model, make_run
 
@@ -15,7 +18,7 @@ from leanboard.leaderboard.charts import LEFT, Plot
 from leanboard.leaderboard.forest import MOST_LINES, forest
 from leanboard.leaderboard.pages import Site
 from leanboard.leaderboard.slugs import slug_of
-from leanboard.leaderboard.subject_figures import MOST_POINTS, figures_of
+from leanboard.leaderboard.subject_figures import MOST_POINTS, PEAK_MEMORY, figures_of
 from leanboard.leaderboard.subject_pages import SubjectPage, subject_parts
 from leanboard.leaderboard.subjects import (
     NO_GAIN,
@@ -28,8 +31,12 @@ from leanboard.leaderboard.subjects import (
     tally,
 )
 from leanboard.leaderboard.texts import Texts
-from leanboard.results.store import Entry, Loaded
+from leanboard.leaderboard.tradeoff import tradeoff
+from leanboard.results import published
+from leanboard.results.store import Entry, Loaded, Store
 from leanboard.results.technique_text import Knob, TechniqueText
+from leanboard.runners.cli import cli
+from leanboard.runners.technique_texts import technique_texts
 
 TEXT = TechniqueText(
     name="bf16",
@@ -236,3 +243,31 @@ def test_an_empty_board_has_no_subjects() -> None:
     board = board_of(Loaded())
     assert all(found == () for found in subjects_of(board).values())
     assert list(subject_parts(Site(board, ()))) == []
+
+
+def test_a_picture_marks_the_front_of_the_pareto_page(demo: Demo) -> None:
+    model = subjects_of(demo.board)[Kind.MODEL][0]
+    x, y = (column_named(demo.board.columns, name) for name in (TPOT, PEAK_MEMORY))
+    assert x is not None
+    assert y is not None
+    for figure in figures_of(model, demo.board).shown:
+        asked = dict(parse_qsl(figure.href.partition("#")[2]))
+        expected = tradeoff(demo.board, x, y, asked["hardware"], asked["workload"])
+        front = {mark.href for mark in figure.plot.marks if mark.css.endswith("front")}
+        assert front == {contender.line.href for contender in expected.front}
+        assert {mark.css for mark in figure.plot.marks} == {m.css for m in expected.plot.marks}
+
+
+def test_the_command_line_tells_the_site_what_techniques_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published, "published_root", lambda: tmp_path / "none")
+    run = make_run(techniques=["bf16"])
+    Store(tmp_path / "records", "local").write(run.record, run.traces)
+    out = tmp_path / "site"
+    arguments = ["site", "--records", str(tmp_path / "records"), "--out", str(out)]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    page = (out / "techniques" / "bf16.html").read_text(encoding="utf-8")
+    assert technique_texts()["bf16"].source in unescape(page)
+    assert "cannot be judged here" in (out / "findings.html").read_text(encoding="utf-8")
