@@ -6,13 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from playwright.sync_api import Browser, sync_playwright
 
 from leanboard.leaderboard.serve import address, site_server
 from tests.support.chromium import HOW_TO_INSTALL, find_chromium
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 _ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
@@ -32,8 +30,6 @@ def chromium() -> str:
 @contextmanager
 def headless() -> Iterator[Browser]:
     """Give a browser without a window."""
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(_ARGUMENTS))
         yield browser

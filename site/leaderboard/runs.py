@@ -166,9 +166,7 @@ def neighbours_of(board: Board) -> Neighbours:
         for record in row.accuracy_records:
             scored.setdefault(run_place(record), []).append(row)
     return Neighbours(
-        hrefs={
-            place: run_href(record, one_page=board.one_page) for place, record in runs.items()
-        },
+        hrefs={place: run_href(record, one_page=board.one_page) for place, record in runs.items()},
         runs=runs,
         rows={run_place(row.record): row for row in board.rows},
         scored={place: tuple(joined) for place, joined in scored.items()},
