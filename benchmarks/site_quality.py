@@ -25,7 +25,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.browsing import chromium, headless, served
 from benchmarks.report import REPORTS, Line, write
@@ -36,7 +36,8 @@ from tests.support.accessibility import violations
 LIGHTHOUSE = "lighthouse@12.8.2"
 LEAST_SCORE = 95
 CATEGORIES = ("performance", "accessibility", "best-practices")
-VIEWS = tuple((width, scheme) for width in (1280, 390) for scheme in ("light", "dark"))
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+VIEWS = tuple((width, scheme) for width in (1280, 390) for scheme in SCHEMES)
 _TOOLS = Path("build/tools")
 _TIMES = 3
 _PARTS = re.compile(r"<(?:h2|h3|th|details|figure)\b[^>]*>")
