@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 
-_OTHER = re.compile(r"[^a-z0-9]+")
+_OTHER = re.compile(r"[^a-z0-9_]+")
 _DIGITS = 12
 _HASHED = re.compile(rf"(^|-)[0-9a-f]{{{_DIGITS}}}$")
 _LONGEST = 80
 
 
 def slug_of(name: str) -> str:
-    """Return lower-case letters, digits and dashes that stand for a name and for no other.
+    """Return lower-case letters, digits, dashes and underscores that stand for a name and for no other.
 
     A name that is made of these alone stands for itself. Any other, and one that looks like it,
     ends with twelve digits of its sha256. The slug follows from the name alone, so that an address

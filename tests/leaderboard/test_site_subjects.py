@@ -72,11 +72,12 @@ def loaded(*runs: Run) -> Loaded:
     ["../../etc/passwd", "Ünï çödé", "", ".", "CON", "a" * 128, "<script>", "cpu · m-1", "-"],
 )
 def test_any_name_gives_a_file_name_of_letters_digits_and_dashes(name: str) -> None:
-    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,100}", slug_of(name))
+    assert re.fullmatch(r"[a-z0-9_][a-z0-9_-]{0,100}", slug_of(name))
 
 
 def test_a_plain_name_stands_for_itself() -> None:
     assert slug_of("static-cache") == "static-cache"
+    assert slug_of("gguf-q8_0") == "gguf-q8_0"
 
 
 def test_names_that_look_alike_have_slugs_that_differ() -> None:
