@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from poison import PAYLOADS, poisoned
 from record_factory import Run, make_model, make_run
 
+from leanboard.leaderboard.board import run_place
 from leanboard.leaderboard.build import BuildReport, build_site
 from leanboard.leaderboard.commands import site
 from leanboard.results.document import json_text
@@ -385,3 +386,29 @@ def test_nothing_runs_when_a_link_brings_its_own_choices(
             page.goto("about:blank")
             page.goto(f"{path.as_uri()}#{state}")
             check(page, complaints)
+
+
+@pytest.mark.browser
+def test_nothing_runs_where_runs_are_drawn_by_script(
+    attacked: Poisoned, tmp_path: Path, context: BrowserContext
+) -> None:
+    """Side by side, and on the one page that the runs of a very large board share."""
+    loaded = Store(attacked.root / "records", "local").load()
+    folder = build_site(loaded, tmp_path / "site", most_run_pages=0).folder
+    complaints: list[str] = []
+    page = watched(context, complaints)
+    places = [run_place(entry.record) for entry in loaded.entries]
+    states = [f"run.html#run={place}" for place in places[::2]]
+    states += [
+        f"compare.html#runs={','.join(places[start : start + 4])}"
+        for start in range(0, len(places), 4)
+    ]
+    said = ""
+    for state in states:
+        page.goto("about:blank")
+        page.goto(f"{folder.as_uri()}/{state}")
+        page.locator("#run, #chosen li").first.wait_for()
+        said += page.locator("main").inner_text()
+        page.evaluate(POKE, PAYLOADS["attribute"])
+        check(page, complaints)
+    assert [text for text in map(visible, PAYLOADS.values()) if text not in said] == []
