@@ -15,6 +15,7 @@ WIDTH, HEIGHT = 720.0, 440.0
 LEFT, RIGHT, TOP, BOTTOM = 72.0, 24.0, 20.0, 56.0
 _TICKS = 6
 _MARGIN = 0.06
+_LETTER, _RIM = 7.6, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,9 @@ class Mark:
         return round(self.y - 12 if self.y > TOP + 16 else self.y + 22, 2)
 
     @property
-    def name_anchor(self) -> str:
-        """SVG's ``text-anchor`` of the name: towards the middle of the picture."""
-        return "start" if self.x < WIDTH / 2 else "end"
+    def name_x(self) -> float:
+        """Pixel of the name's start: at the point, or as far left of it as the picture needs."""
+        return name_start(self.name, self.x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,11 @@ def bounds(values: Iterable[float], *, zero: bool = False) -> tuple[float, float
 def polyline(points: Sequence[tuple[float, float]]) -> str:
     """Return pixels as the text of SVG's ``points`` attribute."""
     return " ".join(f"{x:g},{y:g}" for x, y in points)
+
+
+def name_start(name: str, wanted: float) -> float:
+    """Return the pixel at which a name starts, so that it ends inside a picture of full width."""
+    return round(max(_RIM, min(wanted, WIDTH - len(name) * _LETTER - _RIM)), 2)
 
 
 def _round_step(rough: float) -> float:

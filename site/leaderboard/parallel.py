@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leanboard.leaderboard.board import Board
-from leanboard.leaderboard.charts import HEIGHT, WIDTH, Axis, bounds, polyline
+from leanboard.leaderboard.charts import HEIGHT, WIDTH, Axis, bounds, name_start, polyline
 from leanboard.leaderboard.columns import Choose, Column, first_axis
 from leanboard.leaderboard.stage import (
     MOST_BEATEN,
@@ -44,6 +44,7 @@ MOST_NUMBERED = 25
 """Most lines of a front that are numbered: more numbers would not fit."""
 STATES = {"front": "on the front", "beaten": "dominated", "hollow": "shown only"}
 _EDGE, _TOP, _BOTTOM, _NUMBER = 64.0, 56.0, HEIGHT - 20, 13.0
+_NAME = 260.0
 _DEFAULTS = ("tpot_s", "ttft_s", "peak_memory_bytes")
 
 
@@ -114,6 +115,11 @@ class Path:
     number: str
     number_y: float
     stop: bool
+
+    @property
+    def name_x(self) -> float:
+        """Pixel at which the name starts, above the last stretch of the line."""
+        return name_start(self.point.name, self.x - _NAME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,9 +269,24 @@ def test_a_point_without_room_for_its_name_shows_it_on_focus(knobs: Demo, page: 
     assert box is not None
     assert plot is not None
     assert box["y"] >= plot["y"]
+    assert box["x"] >= plot["x"]
+    assert box["x"] + box["width"] <= plot["x"] + plot["width"]
     assert name.text_content() == page.evaluate(
         "row => nameOf(Number(row))", beaten.get_attribute("data-row")
     )
+
+
+@pytest.mark.parametrize("name", ["pareto.html", "parallel.html"])
+def test_a_window_of_another_height_keeps_the_focus_and_of_another_width_fits_the_plot(
+    knobs: Demo, page: Page, name: str
+) -> None:
+    page.goto(knobs.address(name))
+    settled(page).locator("#plot a").first.focus()
+    page.set_viewport_size({"width": 1280, "height": 500})
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
+    assert settled(page).locator("#plot a:focus").count() == 1
+    page.set_viewport_size({"width": 390, "height": 500})
+    page.wait_for_function("document.querySelector('#plot svg').viewBox.baseVal.width < 400")
 
 
 GROW = """(copies) => {

@@ -1,7 +1,7 @@
 // The controls of a page with a picture: their state is in the address, and the picture follows them.
 "use strict";
 
-const explorer = { form: null, defaults: {}, draw: null };
+const explorer = { form: null, defaults: {}, draw: null, width: 0 };
 
 function currentState() {
   const controls = [...explorer.form.elements].filter((control) => control.name);
@@ -14,6 +14,14 @@ function restoreExplorer(state) {
     if (control.name) setControl(control, state[control.name] ?? initial, initial);
   }
   return explorer.draw(currentState());
+}
+
+// A phone's window changes its height when its bars come and go: that must not take the focus away.
+function redrawIfWider() {
+  const width = document.getElementById("plot").clientWidth;
+  if (width === explorer.width) return;
+  explorer.width = width;
+  void explorer.draw(currentState());
 }
 
 // The defaults of the controls are the figure's data; `draw` gets the state whenever it changes.
@@ -36,6 +44,7 @@ function startExplorer(draw) {
     void restoreExplorer({});
   });
   onState(restoreExplorer);
-  addEventListener("resize", () => void draw(currentState()));
+  explorer.width = document.getElementById("plot").clientWidth;
+  addEventListener("resize", redrawIfWider);
   void restoreExplorer(readState());
 }

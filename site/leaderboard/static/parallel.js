@@ -2,7 +2,7 @@
 "use strict";
 
 const CONTROLS = ["m1", "m2", "m3", "m4"];
-const UPRIGHT = { top: 56, bottom: 420, gap: 13, mostNumbered: 25 };
+const UPRIGHT = { top: 56, bottom: 420, gap: 13, name: 260, mostNumbered: 25 };
 const STATES = { front: "on the front", beaten: "dominated", hollow: "shown only" };
 const drawLoadedLines = drawsWhenLoaded((text) => { document.getElementById("caption").textContent = text; });
 
@@ -133,7 +133,7 @@ function drawPath({ row, css, x, y, points, number, numberY, stop }, places) {
     parts.push(make("line", { class: "leader", x1: x, x2: x + 10, y1: y, y2: numberY }));
     parts.push(make("text", { x: x + 14, y: numberY + 4 }, number));
   }
-  parts.push(make("text", { class: "spare", x: x - 10, y: y - 8, "text-anchor": "end" }, nameOf(row)));
+  parts.push(make("text", { class: "spare", x: nameStart(nameOf(row), x - UPRIGHT.name), y: y - 8 }, nameOf(row)));
   const attributes = { class: `path ${css}`, href: LEANBOARD.href[row], "data-row": row };
   return svgLink(stop ? attributes : { ...attributes, tabindex: "-1" }, ...parts);
 }

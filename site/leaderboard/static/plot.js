@@ -126,10 +126,15 @@ function shapeAt(number, x, y) {
   return make("polygon", { points: corners.map(([dx, dy]) => `${x + dx},${y + dy}`).join(" ") });
 }
 
+// The pixel at which a name starts, so that it ends inside the picture.
+function nameStart(name, wanted) {
+  return Math.max(4, Math.min(wanted, PLOT.width - name.length * 7.6 - 4));
+}
+
 // Where the name of a mark stands while it has the pointer or the focus, if no label fits.
 function spareAt(mark) {
   const y = mark.y > PLOT.top + 16 ? mark.y - 12 : mark.y + 22;
-  return { class: "spare", x: mark.x, y, "text-anchor": mark.x < PLOT.width / 2 ? "start" : "end" };
+  return { class: "spare", x: nameStart(mark.name, mark.x), y };
 }
 
 function drawMark(mark, taken) {
