@@ -17,6 +17,7 @@ from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import quantity
 from leanboard.leaderboard.pages import PAGES, Download, Page, Site, in_order
 from leanboard.leaderboard.parts import Part, write_part
+from leanboard.leaderboard.remembered import Remembered
 from leanboard.leaderboard.run_files import RunFiles
 from leanboard.leaderboard.runs import neighbours_of
 from leanboard.leaderboard.texts import Texts
@@ -152,6 +153,8 @@ def _templates(pages: Sequence[Page], board: Board) -> Environment:
         pages=pages,
         published=origins.count("published"),
         local=origins.count("local"),
+        # The same markup for the same terms, which the pages of many runs have in common.
+        known_terms=Remembered(environment.get_template("terms.html").module.terms),
     )
     return environment
 

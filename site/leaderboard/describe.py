@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from leanboard.leaderboard.format import number, quantity
-from leanboard.results.schema import Component, Environment, PerformanceCell, Procedure, Record
+from leanboard.leaderboard.remembered import Remembered
+from leanboard.results.schema import (
+    Component,
+    Cpu,
+    Environment,
+    Gpu,
+    PerformanceCell,
+    Procedure,
+    Record,
+)
 
 UNKNOWN = "not known"
 LONGEST = 15
@@ -45,17 +54,17 @@ class Section:
 def configuration(record: Record) -> tuple[Section, ...]:
     """Return what was run: the parts of the cell, and the block that it was part of."""
     cell = record.cell
-    sections = [Section("Model", _terms(cell.model))]
+    sections = [Section("Model", _part(cell.model))]
     sections += [Section(f"Technique: {t.name}", _component(t)) for t in cell.techniques]
     if not cell.techniques:
         sections.append(Section("Technique", (Term("name", "none: the reference as it is"),)))
     sections.append(Section(f"Backend: {cell.backend.name}", _component(cell.backend)))
-    sections.append(Section("Device profile", _terms(cell.device)))
+    sections.append(Section("Device profile", _part(cell.device)))
     if isinstance(cell, PerformanceCell):
-        sections.append(Section("Workload", _terms(cell.workload)))
+        sections.append(Section("Workload", _part(cell.workload)))
         sections.append(Section("Procedure", _procedure(cell.procedure)))
     else:
-        sections.append(Section("Task", _terms(cell.task)))
+        sections.append(Section("Task", _part(cell.task)))
     sections.append(Section("Block", _terms(record.block)))
     return tuple(sections)
 
@@ -65,15 +74,15 @@ def surroundings(environment: Environment) -> tuple[Section, ...]:
     parts = {name: getattr(environment, name) for name in type(environment).model_fields}
     plain = {n: v for n, v in parts.items() if not isinstance(v, dict | tuple | BaseModel)}
     machine = {name: value for name, value in plain.items() if name not in _SYSTEM}
-    sections = [Section("Processor", _known(_scalars(environment.cpu)))]
+    sections = [Section("Processor", _device(environment.cpu))]
     sections += [
-        Section(f"Accelerator {place}", _known(_scalars(gpu)))
+        Section(f"Accelerator {place}", _device(gpu))
         for place, gpu in enumerate(environment.gpus)
     ]
     sections.append(Section("Machine", _known(machine)))
     sections.append(Section("System", _known({name: plain[name] for name in _SYSTEM})))
     titled = {**_mappings(environment.cpu, "Processor: "), **_mappings(environment)}
-    sections += [Section(title, _mapping(titled[title])) for title in sorted(titled)]
+    sections += [Section(title, _shared(titled[title])) for title in sorted(titled)]
     return tuple(sections)
 
 
@@ -111,14 +120,14 @@ def _known(values: Mapping[str, object]) -> tuple[Term, ...]:
     return (*known, Term(UNKNOWN, unknown)) if unknown else known
 
 
-def _procedure(procedure: Procedure) -> tuple[Term, ...]:
+def _procedure_terms(procedure: Procedure) -> tuple[Term, ...]:
     """Return the procedure's terms: what it leaves open is a limit that it does not set."""
     return tuple(
         Term(term.name, "none" if term.text == UNKNOWN else term.text) for term in _terms(procedure)
     )
 
 
-def _component(component: Component) -> tuple[Term, ...]:
+def _component_terms(component: Component) -> tuple[Term, ...]:
     knobs = _mapping(component.params) or (Term("parameters", "none"),)
     return (_term("behaviour version", component.version), *knobs)
 
@@ -162,3 +171,15 @@ def _text(value: object) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _device_terms(device: Cpu | Gpu) -> tuple[Term, ...]:
+    return _known(_scalars(device))
+
+
+# What many runs have in common is described once.
+_part = Remembered(_terms)
+_component = Remembered(_component_terms)
+_procedure = Remembered(_procedure_terms)
+_device = Remembered(_device_terms)
+_shared = Remembered(_mapping)

@@ -9,10 +9,11 @@ from leanboard.leaderboard.board import NO_CAUSE, baseline_of, run_place
 from leanboard.leaderboard.cells import made_of
 from leanboard.leaderboard.columns import comparable, meaning_of, of_quality, place_of
 from leanboard.leaderboard.data import Json
-from leanboard.leaderboard.describe import Section, configuration, surroundings
+from leanboard.leaderboard.describe import Section, Term, configuration, surroundings
 from leanboard.leaderboard.distribution import Distribution
 from leanboard.leaderboard.doubt import doubts_about, launches_of, unrest_of
 from leanboard.leaderboard.format import moment, plural, rounded
+from leanboard.leaderboard.remembered import Remembered
 from leanboard.leaderboard.run_tables import NO_REASON
 from leanboard.leaderboard.runs import Neighbours, subtitle_of, title_of
 from leanboard.leaderboard.stage import ESTIMATE
@@ -186,7 +187,15 @@ def _against(name: str, comparison: Comparison | None, unrest: str) -> Json | No
 
 
 def _sections(sections: Iterable[Section]) -> list[object]:
-    return [[s.title, [[term.name, term.text] for term in s.terms]] for s in sections]
+    return [[section.title, _terms(section.terms)] for section in sections]
+
+
+def _pairs(terms: tuple[Term, ...]) -> list[list[str]]:
+    return [[term.name, term.text] for term in terms]
+
+
+# Of what many runs have in common the terms are one object.
+_terms = Remembered(_pairs)
 
 
 def _latency(latency: Distribution) -> Json:
