@@ -76,8 +76,7 @@ def surroundings(environment: Environment) -> tuple[Section, ...]:
     machine = {name: value for name, value in plain.items() if name not in _SYSTEM}
     sections = [Section("Processor", _device(environment.cpu))]
     sections += [
-        Section(f"Accelerator {place}", _device(gpu))
-        for place, gpu in enumerate(environment.gpus)
+        Section(f"Accelerator {place}", _device(gpu)) for place, gpu in enumerate(environment.gpus)
     ]
     sections.append(Section("Machine", _known(machine)))
     sections.append(Section("System", _known({name: plain[name] for name in _SYSTEM})))

@@ -12,7 +12,7 @@ _LONGEST = 80
 
 
 def slug_of(name: str) -> str:
-    """Return lower-case letters, digits, dashes and underscores that stand for a name and for no other.
+    """Return letters, digits, dashes and underscores that stand for a name and for no other.
 
     A name that is made of these alone stands for itself. Any other, and one that looks like it,
     ends with twelve digits of its sha256. The slug follows from the name alone, so that an address

@@ -158,7 +158,9 @@ def test_the_ratio_of_an_only_task_is_the_one_of_its_record(bench: Bench) -> Non
     compared = {(c.metric, c.statistic): c for c in bench.runs[-1].record.comparisons}
     own, found = compared["acc", "ratio"], bench.found()["accuracy_ratio"]
     assert own.interval is not None
-    assert (found.value, found.interval) == (own.value, own.interval)
+    assert found.interval is not None
+    assert found.value == own.value
+    assert found.interval.model_dump() == own.interval.model_dump()
 
 
 def test_a_compression_rate_needs_the_weights_of_both_arms(bench: Bench) -> None:
