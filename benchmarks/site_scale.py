@@ -93,7 +93,7 @@ def load(browser: Browser, address: str) -> dict[str, float]:
     """Open the leaderboard with an empty cache; return seconds and compressed bytes."""
     page = browser.new_page(viewport={"width": 1280, "height": 860})
     answers: list[Response] = []
-    page.on("response", answers.append)
+    page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108
     page.add_init_script(_INTERACTIVE)
     page.goto(address)
     _settle(page)

@@ -24,7 +24,7 @@ Place = tuple[str, str]
 NO_CAUSE = "the record names no cause"
 JOULES = "energy_per_output_token_j"
 NO_JOULES = "none"
-MOST_ROWS = 200
+MOST_ROWS = 100
 """Rows that a page shows at once, with or without JavaScript."""
 
 MOST_RUN_PAGES = 10_000
