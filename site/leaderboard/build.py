@@ -154,7 +154,7 @@ def _templates(pages: Sequence[Page], board: Board) -> Environment:
         published=origins.count("published"),
         local=origins.count("local"),
         # The same markup for the same terms, which the pages of many runs have in common.
-        known_terms=Remembered(environment.get_template("terms.html").module.terms),
+        known_terms=Remembered(vars(environment.get_template("terms.html").module)["terms"]),
     )
     return environment
 

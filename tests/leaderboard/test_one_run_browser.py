@@ -1,0 +1,99 @@
+"""The one page for the runs of a very large board: it shows the run that the address names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from accessibility import violations
+from demo_store import Demo
+
+from leanboard.leaderboard.board import board_of, run_place
+from leanboard.leaderboard.build import build_site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+MOST = 10
+
+
+@pytest.fixture(scope="module")
+def large(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo as a board with too many records for a page each."""
+    folder = tmp_path_factory.mktemp("large") / "site"
+    report = build_site(demo.loaded, folder, most_run_pages=MOST)
+    return replace(demo, board=board_of(demo.loaded, MOST), report=report)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 390, "height": 860})
+    page.set_default_timeout(10_000)
+    yield page
+    page.close()
+
+
+def test_a_row_leads_to_its_run(large: Demo, page: Page) -> None:
+    page.goto(large.address())
+    row = page.locator("#board tbody tr", has_text="prompt-lookup").first
+    row.locator("th a").click()
+    page.locator("#run:visible").wait_for()
+    assert page.locator("h1").inner_text() == "prompt-lookup \u00b7 chat"
+    assert page.title().startswith("prompt-lookup")
+    assert page.locator("#told").inner_text() == ""
+    href = page.locator("#record").get_attribute("href")
+    assert href is not None
+    assert (large.folder / href).is_file()
+
+
+def test_every_number_of_the_record_is_there_and_every_gap_with_its_reason(
+    large: Demo, page: Page
+) -> None:
+    line = next(line for line in large.board.lines if line.label == "bf16")
+    page.goto(large.address("run.html", f"run={run_place(line.row.record)}"))
+    page.locator("#run:visible").wait_for()
+    measured = {name for name, m in line.row.measurements.items() if m.value is not None}
+    missed = [m for m in line.row.measurements.values() if m.value is None]
+    assert set(page.locator("#measured code").all_inner_texts()) == measured
+    reasons = page.locator("#missed dd").all_inner_texts()
+    assert len(reasons) == len(missed)
+    assert all(reasons)
+    assert page.locator("#configuration .card").count() > 3
+    assert page.locator("#environment .card").count() > 3
+
+
+@pytest.mark.parametrize("state", ["", "run=", "run=nope", "run=../../etc/passwd", "x=1"])
+def test_an_address_without_a_run_says_so(large: Demo, page: Page, state: str) -> None:
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(large.address("run.html", state))
+    page.get_by_text("The address names no run of this board").wait_for()
+    assert page.locator("#run:visible").count() == 0
+    assert complaints == []
+
+
+def test_another_address_shows_another_run(large: Demo, page: Page) -> None:
+    first, second = (entry.record for entry in large.loaded.entries[:2])
+    for record in (first, second):
+        page.goto(large.address("run.html", f"run={run_place(record)}"))
+        page.locator(f"#record[href*='{record.run_id}']").wait_for()
+
+
+def test_it_fits_a_phone_and_axe_finds_nothing_wrong(large: Demo, page: Page) -> None:
+    page.goto(large.address("run.html", f"run={run_place(large.board.lines[0].row.record)}"))
+    page.locator("#run:visible").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert violations(page) == []
+
+
+def test_without_javascript_it_leads_to_the_downloads(large: Demo, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(large.address("run.html"))
+    page.locator("#told a").click()
+    assert page.locator("h1").inner_text() == "Downloads"
+    context.close()
