@@ -279,7 +279,7 @@ def test_a_long_table_has_pages_with_and_without_javascript(
             plain.get_by_role("link", name="Next").click()
             page.get_by_role("button", name="Next").click()
     assert hrefs[0] == hrefs[1]
-    assert page.url.endswith("#page=5")
+    assert "page=5" in page.url
     page.goto((built.folder / "leaderboard-2.html").as_uri())
     assert page.locator("#pager").inner_text().split("\n")[0].startswith("Previous")
     assert "page 2 of 5" in page.locator("#pager").inner_text()

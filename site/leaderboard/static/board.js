@@ -141,8 +141,12 @@ function change(changes) {
   view.state = { ...view.state, page: "", ...changes };
   view.page = 0;
   if (view.state.cols === DEFAULT_COLUMNS) delete view.state.cols;
-  writeState(view.state);
+  shareBoard();
   return draw();
+}
+
+function shareBoard() {
+  shareState({ cols: DEFAULT_COLUMNS, ...view.state }, { cols: DEFAULT_COLUMNS });
 }
 
 async function sortBy(name) {
@@ -154,7 +158,7 @@ async function sortBy(name) {
 function turn(step) {
   view.page = Math.max(0, view.page + step);
   view.state.page = view.page ? String(view.page + 1) : "";
-  writeState(view.state);
+  shareBoard();
   return draw();
 }
 

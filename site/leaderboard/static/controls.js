@@ -20,7 +20,7 @@ function bindForm(form, { defaults, put, take, draw }) {
   form.addEventListener("input", (event) => {
     if (event.target.type === "range") followSlider(event.target);
     const state = read();
-    writeState(Object.fromEntries(Object.entries(state).filter(([name, text]) => text !== defaults[name])));
+    shareState(state, defaults);
     void draw(state);
   });
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -33,8 +33,7 @@ function startExplorer(draw) {
   explorer.form.hidden = false;
   explorer.form.addEventListener("input", () => {
     const state = currentState();
-    writeState(Object.fromEntries(
-      Object.entries(state).filter(([name, value]) => value !== (explorer.defaults[name] ?? ""))));
+    shareState(state, explorer.defaults);
     void draw(state);
   });
   explorer.form.addEventListener("submit", (event) => event.preventDefault());

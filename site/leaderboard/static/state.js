@@ -1,5 +1,5 @@
 // The state of a page lives in the fragment of its address (#sort=tpot_s&workload=chat), which
-// works from the file system and on any host. Keys at their default are left out.
+// works from the file system and on any host. It is empty while all is as the page begins.
 "use strict";
 
 function readState() {
@@ -11,6 +11,13 @@ function writeState(state) {
   const pairs = Object.entries(state).filter(([, value]) => value !== "");
   const text = new URLSearchParams(pairs).toString();
   history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+}
+
+// Writes the state whole once any of it is not the page's default: defaults move with the records, and
+// a link that was shared is to open the same view then too.
+function shareState(state, defaults) {
+  const chosen = Object.entries(state).some(([name, value]) => value !== (defaults[name] ?? ""));
+  writeState(chosen ? state : {});
 }
 
 // Calls back when a link or the reader changes the state, not when an anchor on the page is used.
