@@ -14,6 +14,7 @@ from jinja2 import Environment
 from leanboard.leaderboard.board import run_place
 from leanboard.leaderboard.cell_pages import cell_pages
 from leanboard.leaderboard.distribution import distributions_of
+from leanboard.leaderboard.one_run import told_alone
 from leanboard.leaderboard.parts import Part, write_part
 from leanboard.leaderboard.run_data import run_data
 from leanboard.leaderboard.runs import Link, Neighbours, run_page
@@ -85,6 +86,8 @@ class RunFiles:
             problems.append(Problem(traces_path(entry.path), str(error)))
         latencies = () if seen is None else distributions_of(seen)
         run = run_data(entry, self.neighbours, latencies)
+        if self.one_page:
+            run |= told_alone(entry, links)
         add_run(self._shards, run_place(entry.record), run)
         if not self.one_page:
             self._write_page(entry, seen, links)

@@ -128,7 +128,7 @@ def run_page(
         compare=_compare(record, baseline),
         origin=entry.origin,
         status=record.status.value,
-        failure="" if record.error is None else f"{record.error.kind}: {record.error.message}",
+        failure=failure_of(record),
         kind="timed run" if timed else "scoring run",
         baseline=record.block.baseline,
         started=moment(record.times.started_at.astimezone(UTC)),
@@ -151,11 +151,21 @@ def run_page(
         environment=surroundings(record.environment),
         facts=facts(record),
         warnings=record.warnings,
-        reproduce=reproduce_command(record) if entry.origin == "published" else "",
+        reproduce=reproduce_of(entry),
         command=run_command(record),
         needs_folder=record.cell.model.source.startswith("local"),
         downloads=downloads,
     )
+
+
+def failure_of(record: Record) -> str:
+    """Return why a run has no numbers; empty for one that has."""
+    return "" if record.error is None else f"{record.error.kind}: {record.error.message}"
+
+
+def reproduce_of(entry: Entry) -> str:
+    """Return the command that judges a new run against a record; empty for one not published."""
+    return reproduce_command(entry.record) if entry.origin == "published" else ""
 
 
 def neighbours_of(board: Board) -> Neighbours:

@@ -12,6 +12,7 @@ from demo_store import Demo
 
 from leanboard.leaderboard.board import board_of, run_place
 from leanboard.leaderboard.build import build_site
+from leanboard.results.command import run_command
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -45,7 +46,7 @@ def test_a_row_leads_to_its_run(large: Demo, page: Page) -> None:
     assert page.locator("h1").inner_text() == "prompt-lookup \u00b7 chat"
     assert page.title().startswith("prompt-lookup")
     assert page.locator("#told").inner_text() == ""
-    href = page.locator("#record").get_attribute("href")
+    href = page.locator("#files a").first.get_attribute("href")
     assert href is not None
     assert (large.folder / href).is_file()
 
@@ -80,7 +81,7 @@ def test_another_address_shows_another_run(large: Demo, page: Page) -> None:
     first, second = (entry.record for entry in large.loaded.entries[:2])
     for record in (first, second):
         page.goto(large.address("run.html", f"run={run_place(record)}"))
-        page.locator(f"#record[href*='{record.run_id}']").wait_for()
+        page.locator(f"#files a[href*='{record.run_id}']").wait_for()
 
 
 def test_it_fits_a_phone_and_axe_finds_nothing_wrong(large: Demo, page: Page) -> None:
@@ -97,3 +98,28 @@ def test_without_javascript_it_leads_to_the_downloads(large: Demo, browser: Brow
     page.locator("#told a").click()
     assert page.locator("h1").inner_text() == "Downloads"
     context.close()
+
+
+def test_it_says_how_to_run_it_again_whether_it_was_stable_and_where_its_files_are(
+    large: Demo, page: Page
+) -> None:
+    line = next(line for line in large.board.lines if line.unstable)
+    page.goto(large.address("run.html", f"run={run_place(line.row.record)}"))
+    page.locator("#run:visible").wait_for()
+    assert page.locator("#command").inner_text() == run_command(line.row.record)
+    assert page.locator("#stability h2").inner_text() == "Stability: unstable"
+    assert page.locator("#stability li").count() > 0
+    assert page.locator("#failure:visible").count() == 0
+    files = [link.get_attribute("href") or "" for link in page.locator("#files a").all()]
+    assert files
+    assert all((large.folder / href).is_file() for href in files)
+    assert page.locator("#spread figure").count() > 0
+    assert violations(page) == []
+
+
+def test_a_failed_run_says_why(large: Demo, page: Page) -> None:
+    record = next(e.record for e in large.loaded.entries if e.record.error is not None)
+    page.goto(large.address("run.html", f"run={run_place(record)}"))
+    page.locator("#failure:visible").wait_for()
+    assert record.error is not None
+    assert record.error.message in page.locator("#failure").inner_text()

@@ -23,7 +23,7 @@ function drawRun(place, run) {
   part("badges").replaceChildren(...badges(run));
   const compared = [run.baselinePlace, place].filter(Boolean).join(",");
   part("compare").href = `compare.html#${new URLSearchParams({ runs: compared })}`;
-  part("record").href = `downloads/records/${place.split("/").map(encodeURIComponent).join("/")}.json`;
+  drawAgain(run);
   const measured = run.measurements.filter((one) => one.value !== undefined);
   const missed = run.measurements.filter((one) => one.value === undefined);
   part("measured").tBodies[0].replaceChildren(...measured.map(measuredRow));
@@ -31,6 +31,45 @@ function drawRun(place, run) {
   for (const name of ["configuration", "environment"]) {
     part(name).replaceChildren(...run[name].map(([title, terms]) => card(title, terms)));
   }
+  drawRoofline(run.roofline);
+  drawStability(run.stability);
+  part("record").replaceChildren(...run.record.map(([name, text]) => term(name, text)));
+  part("files").replaceChildren(...run.files.flatMap(([text, href]) =>
+    [make("a", { href, download: "" }, text), " "]));
+  drawSpread({ ...run, place, number: 1, letter: "" });
+}
+
+// Why it failed, what a reader must know, and the commands that run it again.
+function drawAgain(run) {
+  part("failure").hidden = !run.failure;
+  part("failure").querySelector("p").textContent = run.failure;
+  part("warnings").hidden = !run.warnings.length;
+  part("warnings").querySelector("ul").replaceChildren(...run.warnings.map((text) => make("li", {}, text)));
+  part("again").hidden = !run.reproduce;
+  part("reproduce").textContent = run.reproduce;
+  part("command").textContent = run.command;
+}
+
+function drawRoofline(lines) {
+  part("roofline").hidden = !lines.length;
+  const rows = lines.map(([phase, ...cells]) =>
+    make("tr", {}, make("th", { scope: "row" }, phase), ...cells.map((text) => make("td", {}, text))));
+  part("roofline").querySelector("tbody").replaceChildren(...rows);
+}
+
+function drawStability(stability) {
+  const section = part("stability");
+  section.hidden = !stability;
+  if (!stability) return;
+  section.querySelector("h2").textContent = `Stability: ${stability.verdict}`;
+  section.querySelector("p").textContent = stability.sentence;
+  section.querySelector("ul").replaceChildren(...stability.causes.map((text) => make("li", {}, text)));
+  section.querySelector("dl").replaceChildren(...stability.terms.map(([name, text]) => term(name, text)));
+}
+
+function drawSpread(run) {
+  part("spread").hidden = !LATENCIES.some((name) => drawable([run], name).length);
+  if (!part("spread").hidden) drawQuantilePlots(part("plot"), [run], false);
 }
 
 function badges(run) {
