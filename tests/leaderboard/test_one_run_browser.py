@@ -81,7 +81,7 @@ def test_another_address_shows_another_run(large: Demo, page: Page) -> None:
     first, second = (entry.record for entry in large.loaded.entries[:2])
     for record in (first, second):
         page.goto(large.address("run.html", f"run={run_place(record)}"))
-        page.locator(f"#files a[href*='{record.run_id}']").wait_for()
+        page.locator(f"#files a[href$='{record.run_id}.json']").wait_for()
 
 
 def test_it_fits_a_phone_and_axe_finds_nothing_wrong(large: Demo, page: Page) -> None:

@@ -7,7 +7,7 @@ from boards import board_from, fullest_place
 from demo_store import Demo
 from record_factory import make_run, request_observation
 
-from leanboard.leaderboard.board import Board, board_of
+from leanboard.leaderboard.board import MOST_ROWS, Board, board_of
 from leanboard.leaderboard.budget import BestGroup, Limit, best_groups, budget
 from leanboard.leaderboard.groups import ran
 from leanboard.metrics.trace import Provenance
@@ -91,8 +91,8 @@ def test_many_rivals_are_counted_behind_four_names(demo: Demo) -> None:
 def test_a_page_ends_before_a_place_that_it_has_no_room_for(demo: Demo) -> None:
     columns = [column for column in demo.board.columns if column.axis][:1]
     assert len(list(best_groups(ran(demo.board.lines), columns))) == 3
-    assert list(best_groups(ran(demo.board.lines), columns * 201)) == []
-    assert len(list(best_groups(ran(demo.board.lines), columns * 100))) == 2
+    assert list(best_groups(ran(demo.board.lines), columns * (MOST_ROWS + 1))) == []
+    assert len(list(best_groups(ran(demo.board.lines), columns * (MOST_ROWS // 2)))) == 2
 
 
 def test_an_empty_board_offers_nothing() -> None:
