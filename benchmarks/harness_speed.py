@@ -1,8 +1,8 @@
 """Scoring: leanboard beside lm-eval's own HFLM at its best batch size.
 
 Both score the same spans of tokens, which lm-eval's tasks and leanboard's adapter made, with one
-loaded model, by turns in random order. A turn is a slice of a task's items, or all of them where
-items share their examples; each gives one ratio. HFLM's batch size is the one that is fastest on a
+loaded model, by turns in random order. A turn is all of a task's items, or a slice of them where
+all would take too long; each gives one ratio. HFLM's batch size is the one that is fastest on a
 slice of the same work, of at least eight times the largest batch.
 Peak memory is that of a process for each side, which holds the same libraries.
 

@@ -32,19 +32,6 @@ PAGES = ("budget.html", "costs.html", "efficientllm.html")
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1280, "height": 860})
-    context.set_default_timeout(10_000)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Page:
-    return context.new_page()
-
-
-@pytest.fixture
 def plain(browser: Browser) -> Iterator[Page]:
     """A page without JavaScript."""
     context = browser.new_context(java_script_enabled=False)

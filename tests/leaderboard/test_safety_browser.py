@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from click.testing import CliRunner
+from page_elements import elements_of
 from poison import PAYLOADS, poisoned
 from record_factory import Run, make_model, make_run
 
@@ -110,23 +110,6 @@ def test_all_records_are_shown_and_rows_keep_their_number(attacked: Poisoned) ->
     assert attacked.report.rows == 3 * len(PAYLOADS)
 
 
-class Tags(HTMLParser):
-    """Every element of a page with its attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-
-def elements(page: Path) -> list[tuple[str, dict[str, str | None]]]:
-    return Tags(page.read_text(encoding="utf-8")).elements
-
-
 # Pages
 
 
@@ -138,7 +121,7 @@ def test_no_payload_is_markup(attacked: Poisoned) -> None:
             if "<" in payload:
                 assert payload not in text
             seen[name] += text.count(f"model-{name}")
-        for tag, attributes in elements(page):
+        for tag, attributes in elements_of(page):
             assert tag not in {"iframe", "object", "embed", "base", "style"}
             assert tag != "script" or set(attributes) <= {"src", "defer"}
             assert not [name for name in attributes if name.startswith("on")]
@@ -148,7 +131,7 @@ def test_no_payload_is_markup(attacked: Poisoned) -> None:
 def test_no_payload_is_an_address_or_a_name_of_the_page(attacked: Poisoned) -> None:
     checked = 0
     for page in attacked.pages:
-        for _, attributes in elements(page):
+        for _, attributes in elements_of(page):
             for name, value in attributes.items():
                 if name in ADDRESSES and value is not None:
                     parts = urlsplit(value)

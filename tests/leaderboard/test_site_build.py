@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 from demo_store import Demo
 from markupsafe import escape
+from page_elements import elements_of
 from pydantic import ValidationError
 from record_factory import make_run
 
@@ -25,23 +25,6 @@ from leanboard.results.schema import Record
 from leanboard.results.store import Loaded, Store, read_stores, traces_path
 
 PAYLOAD = "\"'><script>PWNED=1</script><img src=x onerror=PWNED=1>{{1337*7}}${1337*7}"
-
-
-class Tags(HTMLParser):
-    """Collect every element with its attributes, and the text inside scripts and styles."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-
-def tags(path: Path) -> list[tuple[str, dict[str, str | None]]]:
-    return Tags(path.read_text(encoding="utf-8")).elements
 
 
 def pages(folder: Path) -> list[Path]:
@@ -77,7 +60,7 @@ def test_every_record_has_a_page_and_every_page_is_reported(demo: Demo) -> None:
 def test_every_internal_address_leads_to_a_file(demo: Demo) -> None:
     checked = 0
     for page in pages(demo.folder):
-        for _, attributes in tags(page):
+        for _, attributes in elements_of(page):
             for name in ("href", "src"):
                 address = attributes.get(name)
                 if address is None or address.startswith("#"):
@@ -91,7 +74,7 @@ def test_every_internal_address_leads_to_a_file(demo: Demo) -> None:
 
 def test_no_page_holds_inline_code_or_names_another_origin(demo: Demo) -> None:
     for page in pages(demo.folder):
-        for tag, attributes in tags(page):
+        for tag, attributes in elements_of(page):
             assert "style" not in attributes
             assert not [name for name in attributes if name.startswith("on")]
             assert tag != "style"
@@ -104,7 +87,7 @@ def test_every_page_forbids_foreign_and_inline_code(demo: Demo) -> None:
     for page in pages(demo.folder):
         policy = next(
             attributes["content"]
-            for tag, attributes in tags(page)
+            for tag, attributes in elements_of(page)
             if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
         )
         assert policy is not None
@@ -114,7 +97,7 @@ def test_every_page_forbids_foreign_and_inline_code(demo: Demo) -> None:
 
 def test_every_control_has_a_label_and_every_page_one_heading(demo: Demo) -> None:
     for page in pages(demo.folder):
-        elements = tags(page)
+        elements = elements_of(page)
         assert [tag for tag, _ in elements].count("h1") == 1
         ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
         assert len(ids) == len(set(ids))
@@ -334,7 +317,7 @@ def test_no_text_of_a_record_becomes_markup(poisoned_site: Path) -> None:
         text = page.read_text(encoding="utf-8")
         seen += text.count("PWNED")
         assert "<script>" not in text
-        for tag, attributes in tags(page):
+        for tag, attributes in elements_of(page):
             assert tag not in clean - {"script"}
             assert tag != "script" or set(attributes) == {"src", "defer"}
             assert "onerror" not in attributes
