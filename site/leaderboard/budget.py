@@ -29,7 +29,7 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
 
 Request-level p95 needs 100 requests, which few runs have; the gaps' p95 and the median stand in.
 """
-NOBODY = "no stable run has a value that can be compared"
+NOBODY = "no stable run that did not fail the gate has a value that can be compared"
 NO_RIVAL = "none"
 _NAMED = 4
 

@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow, choices_of
+from leanboard.leaderboard.board import (
+    MOST_ROWS,
+    Board,
+    BoardRow,
+    choices_of,
+    filter_titles,
+    on_demand_counts,
+)
 from leanboard.leaderboard.budget import budget
 from leanboard.leaderboard.changes import change_parts, changes
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
@@ -16,7 +23,8 @@ from leanboard.leaderboard.downloads import downloads
 from leanboard.leaderboard.efficientllm import efficientllm
 from leanboard.leaderboard.findings import findings
 from leanboard.leaderboard.format import plural, share
-from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
+from leanboard.leaderboard.gate_marks import ANSWERS, CLASSES, SIGNS
+from leanboard.leaderboard.groups import ran
 from leanboard.leaderboard.parallel import parallel
 from leanboard.leaderboard.parts import Context, Part
 from leanboard.leaderboard.stage import UNRANKED, offers
@@ -107,7 +115,7 @@ def table_href(number: int) -> str:
 
 
 def _shown(site: Site) -> list[BoardRow]:
-    return [line for line in site.board.lines if line.status is Status.OK]
+    return [line for line in site.board.lines if not line.on_demand]
 
 
 def _pages_of(shown: Sequence[BoardRow]) -> int:
@@ -127,20 +135,23 @@ def _rows(shown: Sequence[BoardRow], number: int) -> Context:
 
 def _whole_table(site: Site) -> Context:
     """Return what all pages of the table have in common."""
-    lines, shown = site.board.lines, _shown(site)
-    others = [line for line in lines if line.status is not Status.OK]
+    lines, shown, judged = site.board.lines, _shown(site), ran(site.board.lines)
+    others = [line for line in lines if line.on_demand]
     return {
         "columns": [column for column in site.board.columns if column.shown],
         "arrows": ARROWS,
         "better": BETTER,
+        "tally": f"{len(shown)} of {len(lines)} rows",
         "others": others[:MOST_ROWS],
+        "others_told": on_demand_counts(others),
         "more_others": max(0, len(others) - MOST_ROWS),
         "choices": choices_of(lines),
-        "statuses": [status.value for status in Status],
+        "titles": filter_titles(),
+        "answers": ANSWERS,
         "unranked": UNRANKED,
         **_gates(),
-        "stabilities": _stabilities(shown),
-        "one_process": plural(sum(line.one_process for line in shown), "row"),
+        "stabilities": _stabilities(judged),
+        "one_process": plural(sum(line.one_process for line in judged), "row"),
         "summary": _summary(site),
     }
 

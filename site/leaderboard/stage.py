@@ -14,6 +14,7 @@ from leanboard.leaderboard.board import Board, BoardRow, choices_of
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.format import plural, share
+from leanboard.leaderboard.gate_marks import ANSWERS
 from leanboard.metrics.front_membership import (
     DRAWS,
     MOST_DRAWN,
@@ -230,7 +231,7 @@ def offers(board: Board) -> Mapping[str, object]:
     workloads = tuple(sorted({line.workload_text for line in lines}))
     return {
         "axes": [column for column in board.columns if column.axis],
-        "choices": {**choices_of(lines), "workload": workloads},
+        "choices": {**choices_of(lines), "workload": workloads, "gate": ANSWERS},
         "draws": DRAWS,
         "most_listed": MOST_LISTED,
     }

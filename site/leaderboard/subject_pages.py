@@ -208,6 +208,7 @@ def _each(texts: Iterable[str]) -> str:
 
 
 def _rows_address(subject: Subject) -> str:
-    """Return the leaderboard with the rows of a subject; techniques may be parts of an arm."""
+    """Return the leaderboard with all rows of a subject; techniques may be parts of an arm."""
     keys = {Kind.MODEL: "model", Kind.TECHNIQUE: "q", Kind.HARDWARE: "hardware"}
-    return f"index.html#{urlencode({keys[subject.kind]: subject.name})}"
+    state = {keys[subject.kind]: subject.name, "status": "all", "gate": "all"}
+    return f"index.html#{urlencode(state)}"

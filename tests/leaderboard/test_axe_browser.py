@@ -32,12 +32,14 @@ def test_axe_finds_nothing_wrong(demo: Demo, browser: Browser, width: int, schem
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     found = {}
-    for name in kinds(demo):
-        page.goto(demo.address(name))
+    views = [(name, "") for name in kinds(demo)]
+    for name, state in [*views, ("index.html", "status=all&gate=all")]:
+        page.goto("about:blank")
+        page.goto(demo.address(name, state))
         page.locator("main[aria-busy]").wait_for(state="detached")
         wrong = violations(page)
         if wrong:
-            found[name] = wrong
+            found[f"{name} {state}"] = wrong
     context.close()
     assert found == {}
 

@@ -25,6 +25,7 @@ from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN, Uncertain
 from leanboard.metrics.hypervolume import against_baseline, hypervolume
 from leanboard.metrics.metric import Direction
 from leanboard.metrics.pareto import pareto_front
+from leanboard.results.schema import Status
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -250,6 +251,30 @@ def test_nonsense_in_the_address_gives_the_default(knobs: Demo, page: Page, stat
         page.goto(knobs.address(name, state))
         assert settled(page).locator("#plot").inner_html() == expected
     assert complaints == []
+
+
+@pytest.mark.parametrize(("name", "marks"), [("pareto.html", ".point"), ("parallel.html", ".path")])
+def test_a_gate_leaves_the_runs_with_that_answer_and_is_in_the_address(
+    demo: Demo, page: Page, name: str, marks: str
+) -> None:
+    page.goto(demo.address(name))
+    where = place(settled(page))
+    for answer in ("pass", "fail", "undecided", "none"):
+        page.locator("select[name=gate]").select_option(answer)
+        drawn = settled(page).locator(f"#plot {marks}").all()
+        left = page.locator("#left li a").all()
+        expected = {
+            line.href
+            for line in demo.board.lines
+            if (line.hardware, line.workload_text) == where
+            and line.status is Status.OK
+            and line.gate.answer == answer
+        }
+        assert {mark.get_attribute("href") for mark in (*drawn, *left)} == expected != set()
+        assert f"gate={answer}" in page.url
+    shared = page.context.new_page()
+    shared.goto(page.url)
+    assert settled(shared).locator("#plot").inner_html() == page.locator("#plot").inner_html()
 
 
 # Names and crowds

@@ -65,7 +65,8 @@ def test_what_these_records_lack_is_a_dash_with_the_reason_that_they_give(demo: 
 def test_modelled_power_is_shown_without_a_rank_and_latency_is_ranked(demo: Demo) -> None:
     power = [cell for cell in column(demo.board, "AEC") if not cell.missing]
     assert {(cell.estimate, cell.rank) for cell in power} == {("modelled", None)}
-    assert sum(1 for cell in column(demo.board, "AL") if cell.rank) == 19
+    # Of 20 rows two failed the gate; one of them is the unstable one.
+    assert sum(1 for cell in column(demo.board, "AL") if cell.rank) == 18
 
 
 def test_a_column_without_a_better_direction_has_no_arrow() -> None:

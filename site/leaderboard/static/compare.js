@@ -94,7 +94,7 @@ function drawFound(search, runs) {
   const list = document.getElementById("found");
   const chosen = new Set(runs.map((run) => run.place));
   const looking = search !== "" || runs.length < 2;
-  const rows = looking ? matchingRows({ q: search }) : [];
+  const rows = looking ? matchingRows({ q: search, gate: "all" }) : [];
   const near = rows.slice(0, MOST_FOUND + runs.length).filter((row) => !chosen.has(placeOf(row)));
   const full = runs.length >= LETTERS.length;
   list.replaceChildren(...(full ? [] : near.slice(0, MOST_FOUND)).map(foundItem));

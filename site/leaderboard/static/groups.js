@@ -84,7 +84,8 @@ function drawPeer(row) {
   if (baseline[row]) name.append(" ", make("span", { class: "badge plain" }, "baseline"));
   const unstable = textOf(texts.unstable, row);
   if (unstable) name.append(" ", drawUnstable(unstable));
-  name.append(make("small", {}, `${textOf(texts.model, row)} \u00b7 ${textOf(texts.backendText, row)}`));
+  const beside = `${textOf(texts.model, row)} \u00b7 ${textOf(texts.backendText, row)}`;
+  name.append(make("small", {}, beside), ...drawFailedGate(row));
   return name;
 }
 

@@ -9,6 +9,7 @@ function chosenRows(state) {
   // A workload is chosen by its text: the same name at another size is not comparable.
   const controls = {
     hardware: texts.hardware, workload: texts.workloadText, model: texts.model, backend: texts.backend,
+    gate: texts.gate,
   };
   const names = Object.keys(controls).filter((name) => state[name]);
   return [...Array(LEANBOARD.rows).keys()].filter((row) =>
