@@ -115,7 +115,9 @@ function drawRanked({ title, text, span, estimate, unranked, rank, marks = [] })
   const cell = make("td", { class: "number", title });
   if (rank) cell.append(drawRank(rank), " ");
   if (estimate) cell.append(make("span", { class: "badge" }, estimate), " ");
-  if (unranked) cell.append(make("span", { class: "badge plain", title: LEANBOARD.unranked }, "not ranked"), " ");
+  if (unranked) {
+    cell.append(make("span", { class: "badge plain", title: LEANBOARD.unranked }, "not ranked"), " ");
+  }
   for (const mark of marks) cell.append(mark, " ");
   cell.append(make("span", { class: "value" }, text), make("small", { class: "span" }, span));
   return cell;
