@@ -24,6 +24,7 @@ from leanboard.leaderboard.stage import (
 )
 from leanboard.leaderboard.tradeoff_plot import MOST_CURVES
 from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN
+from leanboard.metrics.hypervolume import MOST_RANGED
 from leanboard.results.printable import REPLACED
 
 Json = dict[str, object]
@@ -94,6 +95,7 @@ def _rows(board: Board) -> Json:
         "mostBeaten": MOST_BEATEN,
         "mostCurves": MOST_CURVES,
         "mostDrawn": MOST_DRAWN,
+        "mostRanged": MOST_RANGED,
         "mostListed": MOST_LISTED,
         "mostNamed": MOST_NAMED,
         "gates": {SIGNS[verdict]: css for verdict, css in GATE_CLASSES.items()},

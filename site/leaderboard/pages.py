@@ -25,7 +25,9 @@ from leanboard.leaderboard.texts import Texts
 from leanboard.leaderboard.tradeoff import default_tradeoff
 from leanboard.metrics.comparison import MIN_LAUNCHES, MIN_ROUNDS
 from leanboard.metrics.fidelity import LENGTH_HIGH, LENGTH_LOW
+from leanboard.metrics.front_membership import MOST_DRAWN
 from leanboard.metrics.gate import THRESHOLD, GateVerdict
+from leanboard.metrics.hypervolume import MOST_RANGED
 from leanboard.metrics.item_bootstrap import DRAWS, MIN_ITEMS
 from leanboard.metrics.lossless import TIE_NATS
 from leanboard.metrics.metric import Direction, Role
@@ -167,6 +169,8 @@ def methodology(_: Site) -> Context:
         "better": BETTER,
         **_gates(),
         "draws": DRAWS,
+        "most_drawn": MOST_DRAWN,
+        "most_ranged": MOST_RANGED,
         "min_items": MIN_ITEMS,
         "shortest": LENGTH_LOW,
         "longest": LENGTH_HIGH,

@@ -374,7 +374,8 @@ def test_the_browser_draws_the_very_fronts_that_python_draws(demo: Demo, page: P
         "([points, metrics, directions]) => frontMembership(points, metrics, directions, 400)",
         [given, metrics, [direction.value for direction in directions]],
     )
-    assert found == list(expected.values())
+    assert expected.shares is not None
+    assert found == {"contenders": expected.contenders, "shares": list(expected.shares.values())}
 
 
 def test_what_may_be_on_the_front_is_listed_apart(demo: Demo, page: Page, browser: Browser) -> None:
