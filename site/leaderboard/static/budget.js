@@ -128,7 +128,9 @@ function answerOf(rows, place) {
   if (!rows.length) return [];
   const metric = LEANBOARD.metrics[place];
   const winner = winnerOf(rows, place);
-  if (!winner) return [`By ${metric.label} there is no best: no stable run has a value that can be compared.`];
+  if (!winner) {
+    return [`By ${metric.label} there is no best: no stable run has a value that can be compared.`];
+  }
   const link = make("a", { href: LEANBOARD.href[winner.row] }, nameOf(winner.row));
   const { value, low, high } = LEANBOARD.cells[place];
   const [from, to] = [low[winner.row], high[winner.row]];
@@ -145,7 +147,8 @@ function betterText(rows, best, place) {
   const sign = LEANBOARD.metrics[place].direction === "lower" ? 1 : -1;
   const better = rows.filter((row) => solid(place, row) && sign * (value[row] - value[best]) < 0);
   if (!better.length) return "";
-  return ` ${formatCount(better.length, "row")} with a better value cannot be ranked: unstable, or without an interval.`;
+  const count = formatCount(better.length, "row");
+  return ` ${count} with a better value cannot be ranked: unstable, or without an interval.`;
 }
 
 function rivalsText(rows, { row, rivals }) {

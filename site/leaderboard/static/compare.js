@@ -73,7 +73,8 @@ function tellCount(runs, lacking, fitting, searched) {
 
 function tellTerms({ differing, all }, everything) {
   const told = differing ? `${differing} of ${all} lines differ` : `None of ${all} lines differs`;
-  document.getElementById("terms-told").textContent = `${told}${everything ? ": they stand out below." : "."}`;
+  const end = everything ? ": they stand out below." : ".";
+  document.getElementById("terms-told").textContent = `${told}${end}`;
 }
 
 function drawSpread(runs, log) {

@@ -47,7 +47,8 @@ function withBox(boxes, box) {
 // On three axes or more, more than `most` candidates that compete have no range.
 function againstBaseline(candidates, metrics, directions, draws, most) {
   const reference = directions.map(() => REFERENCE);
-  const gains = (moved) => moved.map((values) => values.map((value, axis) => doublings(value, directions[axis])));
+  const gains = (moved) => moved.map((values) =>
+    values.map((value, axis) => doublings(value, directions[axis])));
   const able = contenders(candidates, directions).map((i) => candidates[i]);
   const found = gains(able.map(({ values }) => values.map(({ value }) => value)));
   let ends = [null, null];

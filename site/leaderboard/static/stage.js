@@ -136,7 +136,8 @@ function tellIn(id, text) {
 
 // Says what a picture leaves out, from nouns and how many of each.
 function tellUndrawn(counts) {
-  const parts = Object.entries(counts).filter(([, count]) => count).map(([noun, count]) => formatCount(count, noun));
+  const left = Object.entries(counts).filter(([, count]) => count);
+  const parts = left.map(([noun, count]) => formatCount(count, noun));
   tellIn("undrawn", parts.length
     ? `Not drawn, so that the rest can be seen: ${parts.join(", ")}. Choose a model or a backend.` : "");
 }
