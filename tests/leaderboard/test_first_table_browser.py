@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser_page import settled
 from demo_store import Demo
 
 if TYPE_CHECKING:
@@ -36,11 +37,6 @@ def address(demo: Demo, tmp_path: Path) -> str:
     row = f'<tr><th scope="row"><a href="index.html">{MARK}</a></th></tr>'
     index.write_text(head + body + row + rest, encoding="utf-8")
     return index.as_uri()
-
-
-def settled(page: Page) -> Page:
-    page.locator("main[aria-busy]").wait_for(state="detached")
-    return page
 
 
 def test_the_default_view_keeps_the_rows_of_the_server(address: str, page: Page) -> None:

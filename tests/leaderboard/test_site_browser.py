@@ -51,6 +51,7 @@ def test_every_page_opens_without_errors_and_asks_no_other_origin(
     page.on("request", lambda request: requests.append(request.url))
     for name in demo.report.pages:
         page.goto(demo.address(name))
+        settled(page)
     assert complaints == []
     assert requests
     assert [url for url in requests if not url.startswith(root)] == []
