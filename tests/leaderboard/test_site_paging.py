@@ -211,7 +211,7 @@ def test_a_table_has_a_page_for_each_so_many_rows_and_one_at_least(total: int, l
     leaves = [paged.leaf(number) for number in range(1, paged.last + 1)]
     assert len(leaves) == last
     assert [leaf.before for leaf in leaves] == ["", "first.html", "more-2.html"][:last]
-    assert [leaf.after for leaf in leaves] == ["more-2.html", "more-3.html"][: last - 1] + [""]
+    assert [leaf.after for leaf in leaves] == [*("more-2.html", "more-3.html")[: last - 1], ""]
     rows = [row for number in range(1, last + 1) for row in range(total)[paged.rows(number)]]
     assert rows == list(range(total))
     assert (leaves[0].start, leaves[-1].end) == (0, total)

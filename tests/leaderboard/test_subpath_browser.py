@@ -75,7 +75,7 @@ class Heard:
         page.on("response", self._answered)
 
     def _answered(self, response: Response) -> None:
-        if not response.ok:
+        if response.status >= 400:
             self.wrong.append(f"{response.status}: {response.url}")
 
 
@@ -130,6 +130,7 @@ def test_data_that_a_choice_asks_for_is_found_below_a_path(
     demo: Demo,
     host: str,
     page: Page,
+    *,
     name: str,
     address: Callable[[Demo], str],
     shown: str,
