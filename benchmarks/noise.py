@@ -41,6 +41,7 @@ from leanboard.runners.energy.probes import Probe
 from leanboard.runners.grid import ArmSpec, BlockSpec, TechniqueSpec, blocks
 from leanboard.runners.lock import measuring
 from leanboard.runners.machine.conditions import watch_for
+from leanboard.runners.machine.memory_use import memory_watch_for
 from leanboard.runners.prepare import prepare
 from leanboard.runners.progress import PlainProgress
 from leanboard.runners.rounds import Instruments
@@ -99,6 +100,7 @@ def run_trial(block: Block, seed: int, logs: Path) -> Trial:
         procedure=procedure,
         probe=Probe(NullMeter("joules are not asked for")),
         watch=watch_for(block.spec.device.kind),
+        memory=memory_watch_for(block.spec.device.kind),
         loaded=lambda _: None,
         advance=lambda *_: None,
     )

@@ -1,9 +1,9 @@
 """What leanboard adds to the times that it measures: against the same backend without it.
 
-Apart: leanboard's worker, watched and with its energy counted as in a run, beside a process that
-runs the backend's own generate and holds no code of leanboard. Both are started anew for every
-launch, take turns in random order, and the one that waits is stopped. This is what a user would
-see; it includes how each process holds its memory.
+Apart: leanboard's worker, watched, its energy counted and its memory read as in a run, beside a
+process that runs the backend's own generate and holds no code of leanboard. Both are started anew
+for every launch, take turns in random order, and the one that waits is stopped. This is what a user
+would see; it includes how each process holds its memory.
 
 Together: both in one process by turns, with transformers on one loaded model. This is what the
 code adds.
@@ -42,6 +42,7 @@ from leanboard.runners.launches import load_message
 from leanboard.runners.lock import measuring
 from leanboard.runners.machine.allocator import keep_freed_memory
 from leanboard.runners.machine.conditions import watch_for
+from leanboard.runners.machine.memory_use import memory_watch_for
 from leanboard.runners.prepare import prepare
 from leanboard.runners.progress import progress_on
 from leanboard.runners.wire import trace_from_wire
@@ -119,7 +120,8 @@ def apart(block: Block, launches: int, rounds: int) -> list[list[Times]]:
 
 @contextmanager
 def _processes(block: Block, probe: Probe) -> Iterator[tuple[Timed, Timed]]:
-    watch = watch_for(block.spec.device.kind)
+    kind = block.spec.device.kind
+    watch, memory = watch_for(kind), memory_watch_for(kind)
     module, log = f"benchmarks.own_{block.spec.backend_name}", REPORTS / "overhead.log"
     with Worker("leanboard", log) as worker, OwnProcess(module, settings_of(block), log) as own:
         worker.call("load", _TIMEOUT_S, **load_message(block, block.baseline))
@@ -131,7 +133,7 @@ def _processes(block: Block, probe: Probe) -> Iterator[tuple[Timed, Timed]]:
             request = asdict(Request("overhead", text, tokens))
             worker.resume()
             mark = watch.start(worker.pid)
-            with probe.window():
+            with memory.window(worker.pid), probe.window():
                 reply = worker.call("generate", _TIMEOUT_S, requests=[request])
                 watch.stop(mark)
             worker.pause()

@@ -54,12 +54,13 @@ def write_records(folder: Path, count: int, *, timed: bool = False) -> None:
 
 
 def newest_runs(root: Path, *, timed: bool) -> list[Path]:
-    """Return the newest record of every cell of a store."""
-    newest: dict[Path, Path] = {}
+    """Return the newest record of every cell of a store: baselines first, as a cut keeps those."""
+    newest: dict[Path, tuple[bool, Path]] = {}
     for path in find_records(root)[0]:
-        if not timed or from_json(path.read_bytes())["cell"]["kind"] == "performance":
-            newest[path.parent] = path
-    return [newest[cell] for cell in sorted(newest)]
+        fields = from_json(path.read_bytes())
+        if not timed or fields["cell"]["kind"] == "performance":
+            newest[path.parent] = not fields["block"]["baseline"], path
+    return [path for _, path in sorted(newest.values())]
 
 
 def copied(source: bytes, number: int) -> Fields:

@@ -106,7 +106,7 @@ def load(browser: Browser, address: str) -> dict[str, float]:
 
 def actions(page: Page) -> Iterator[tuple[str, Sequence[tuple[str, str | None]]]]:
     """Yield what a reader does, with each control and its value: some way, and back."""
-    for name in page.evaluate("LEANBOARD.filters"):
+    for name in (*page.evaluate("LEANBOARD.filters"), "status", "gate"):
         selector = f"#filters [name={name}]"
         offered = page.locator(f"{selector} option").nth(1)
         if offered.count():

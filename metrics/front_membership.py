@@ -14,14 +14,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from leanboard.metrics.distributions import normal_quantile
 from leanboard.metrics.metric import Direction
 from leanboard.metrics.pareto import Costs, dominates, pareto_front
 
 DRAWS = 400
-MOST_DRAWN = 100
-"""Most contenders on three axes or more that are drawn: fronts of many points take long."""
+MOST_DRAWN = 250
+"""Most points that a page draws on three axes or more: fronts of many take long."""
 _Z95 = normal_quantile(0.975)
 _WORD = 0xFFFFFFFF
 _FARTHEST = math.sqrt(-2 * math.log(2.0**-32))
@@ -58,12 +59,27 @@ class Uncertain:
         return min(ends), max(ends)
 
 
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """How sure the places of points on a front are.
+
+    Args:
+        contenders: how many points some draw could put on the front.
+        shares: name of each point to the share of draws in which it is on the front; ``None``
+            where more points than allowed would have to be drawn.
+    """
+
+    contenders: int
+    shares: Mapping[str, float] | None
+
+
 def membership(
     points: Mapping[str, Sequence[Uncertain]],
     metrics: Sequence[str],
     directions: Sequence[Direction],
     draws: int = DRAWS,
-) -> Mapping[str, float]:
+    most: float = math.inf,
+) -> Membership:
     """Return for each point the share of draws in which it is on the front.
 
     Args:
@@ -71,33 +87,42 @@ def membership(
         metrics: name of each axis.
         directions: for each axis, which way is better.
         draws: how many fronts are drawn; the standard error is at most 0.5 / sqrt(draws).
+        most: how many points may be drawn. Contenders that no draw can beat, and that no other's
+            place depends on, are not drawn: they are on every front.
 
     Raises:
         ValueError: if an axis has no better direction, or a point another number of values.
     """
-    counts = dict.fromkeys(points, 0)
     able = {name: points[name] for name in contenders(points, directions)}
-    for moved in drawn(able, metrics, draws):
+    disputed = in_dispute(able, directions, most)
+    if len(disputed) > most:
+        return Membership(len(able), None)
+    counts = dict.fromkeys(points, 0) | dict.fromkeys(able, draws) | dict.fromkeys(disputed, 0)
+    for moved in drawn({name: able[name] for name in disputed}, metrics, draws):
         for name in pareto_front(moved, directions).members:
             counts[name] += 1
-    return {name: count / draws for name, count in counts.items()}
+    return Membership(len(able), {name: count / draws for name, count in counts.items()})
 
 
 def drawn(
     points: Mapping[str, Sequence[Uncertain]], metrics: Sequence[str], draws: int = DRAWS
 ) -> Iterator[dict[str, list[float]]]:
     """Yield the points of each draw: name to moved values, one an axis."""
-    streams = {
-        (name, metric): _deviates(f"{name}/{metric}") for name in points for metric in metrics
+    moves = {
+        name: [
+            _moves(value, f"{name}/{metric}") for value, metric in zip(values, metrics, strict=True)
+        ]
+        for name, values in points.items()
     }
     for _ in range(draws):
-        yield {
-            name: [
-                value.moved(next(streams[name, metric]))
-                for value, metric in zip(values, metrics, strict=True)
-            ]
-            for name, values in points.items()
-        }
+        yield {name: [next(move) for move in axes] for name, axes in moves.items()}
+
+
+def _moves(value: Uncertain, name: str) -> Iterator[float]:
+    """Yield a value as each draw moves it; one without an interval needs no deviates."""
+    if value.low is None or value.high is None:
+        return repeat(value.value)
+    return map(value.moved, _deviates(name))
 
 
 def contenders(
@@ -124,6 +149,34 @@ def contenders(
         for name, (best, _) in corners.items()
         if not any(dominates(worst[other], best) for other in front)
     ]
+
+
+def in_dispute(
+    able: Mapping[str, Sequence[Uncertain]],
+    directions: Sequence[Direction],
+    most: float = math.inf,
+) -> list[str]:
+    """Return the contenders that some draw may beat, and those that may beat them.
+
+    Stops soon after there are more than ``most``.
+
+    Args:
+        able: name of each contender to its values, one an axis.
+        directions: for each axis, which way is better.
+        most: how many are worth knowing.
+    """
+    corners = {name: _corners(values, directions) for name, values in able.items()}
+    found: set[str] = set()
+    for name, (_, worst) in corners.items():
+        rivals = [
+            other
+            for other, (best, _) in corners.items()
+            if other != name and dominates(best, worst)
+        ]
+        found.update(rivals, [name] if rivals else [])
+        if len(found) > most:
+            break
+    return [name for name in able if name in found]
 
 
 def _corners(values: Sequence[Uncertain], directions: Sequence[Direction]) -> tuple[Costs, Costs]:

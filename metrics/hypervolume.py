@@ -18,11 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import ge
 
-from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN, Uncertain, contenders, drawn
+from leanboard.metrics.front_membership import DRAWS, Uncertain, contenders, drawn
 from leanboard.metrics.metric import Direction
 
 REFERENCE = -1.0
 """One doubling worse than the baseline: the reference on every axis."""
+MOST_RANGED = 100
+"""Most candidates on three axes or more whose volume has a range: volumes of many take long."""
 _OUTSIDE = 40
 """One draw in so many lies below the range, and one above: its ends enclose 95% of them."""
 
@@ -94,7 +96,7 @@ def against_baseline(
 
     The draws are those of :func:`leanboard.metrics.front_membership.membership`. The best of
     several noisy points is more often too good than too bad, so the range leans upwards. On three
-    axes or more it is left out where more than ``MOST_DRAWN`` candidates compete.
+    axes or more it is left out where more than ``MOST_RANGED`` candidates compete.
 
     Args:
         ratios: name of each candidate to its candidate / baseline, one an axis.
@@ -114,7 +116,7 @@ def against_baseline(
     able = {name: ratios[name] for name in contenders(ratios, directions)}
     found = gains([value.value for value in values] for values in able.values())
     ends = None
-    if len(directions) <= 2 or len(able) <= MOST_DRAWN:
+    if len(directions) <= 2 or len(able) <= MOST_RANGED:
         all_moved = drawn(able, metrics, draws)
         ends = _middle([hypervolume(gains(moved.values()), reference) for moved in all_moved])
     baseline = [0.0] * len(directions)
@@ -136,7 +138,7 @@ def _union(boxes: Sequence[Box]) -> float:
     """Return the volume of boxes together: cut along their last side, a slice at a time.
 
     From the top down, the boxes that reach a slice only grow more; the slice's own volume is that
-    of their other sides.
+    of their other sides. No box may lie inside another.
     """
     if not boxes:
         return 0.0
@@ -144,12 +146,22 @@ def _union(boxes: Sequence[Box]) -> float:
         return max(side for (side,) in boxes)
     ordered = sorted(boxes, key=lambda box: -box[-1])
     floors = [*(box[-1] for box in ordered[1:]), 0.0]
+    if len(boxes[0]) == 2:
+        return _area(ordered, floors)
     volume, within = 0.0, list[Box]()
     for (*sides, top), floor in zip(ordered, floors, strict=True):
         within = _with(within, tuple(sides))
         if top > floor:
             volume += (top - floor) * _union(within)
     return volume
+
+
+def _area(ordered: Sequence[Box], floors: Sequence[float]) -> float:
+    """Return the area of rectangles from the highest down: each is wider than those before it."""
+    area = 0.0
+    for (width, top), floor in zip(ordered, floors, strict=True):
+        area += (top - floor) * width
+    return area
 
 
 def _with(boxes: list[Box], box: Box) -> list[Box]:

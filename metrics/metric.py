@@ -115,6 +115,8 @@ class Metric:
         paired: whether comparisons are made of it, per round, against the baseline.
         per_round: for a single value of a run that rounds have too: its value in each timed
             round, by round number, so that a comparison has pairs; ``None`` if they have none.
+        series: name of the sampled series that is reduced; observations that were made before it
+            was recorded do not have the metric. ``None`` if no series is needed.
     """
 
     name: str
@@ -130,3 +132,4 @@ class Metric:
     headline: bool = False
     paired: bool = False
     per_round: PerRound | None = None
+    series: str | None = None

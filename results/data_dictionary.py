@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leanboard.metrics.registry import METRICS
+from leanboard.results.column_docs import COLUMN_DOCS, COLUMN_UNITS
 from leanboard.results.derived_columns import DERIVED
 from leanboard.results.export_cells import Cells, in_order
 from leanboard.results.export_comparisons import COMPARISON_DOCS
@@ -33,7 +34,8 @@ def data_dictionary(rows: Sequence[Row]) -> list[Cells]:
         task, _, metric = name.rpartition(".")
         base = described.get(metric, {"direction": "", "doc": "", "source": ""})
         described[name] = {**base, "unit": columns[name], "doc": f"On {task}: {base['doc']}"}
-    for name, doc in {**DOCS, **GATE_DOCS, **COMPARISON_DOCS}.items():
-        plain = {"unit": UNITS.get(name, ""), "direction": "", "doc": doc, "source": "leanboard"}
+    units = {**UNITS, **COLUMN_UNITS}
+    for name, doc in {**DOCS, **GATE_DOCS, **COMPARISON_DOCS, **COLUMN_DOCS}.items():
+        plain = {"unit": units.get(name, ""), "direction": "", "doc": doc, "source": "leanboard"}
         described.setdefault(name, plain)
     return [{"metric": name, **described[name]} for name in in_order(described)]

@@ -80,7 +80,8 @@ def bounds(measured: Mapping[str, Measurement]) -> dict[RunPhase, Bound]:
 
 def _metrics_of(observation: Observation) -> list[Metric]:
     kind = Kind(kind_of(observation))
-    return [metric for metric in METRICS if kind in metric.kinds]
+    recorded = {None, *(series.name for series in observation.series)}
+    return [m for m in METRICS if kind in m.kinds and m.series in recorded]
 
 
 def _measurement(metric: Metric, observation: Observation) -> Measurement:

@@ -48,18 +48,28 @@ def started(
         processes: how many work, this one included. With one, the tasks are done when their
             results are asked for.
     """
-    if processes < 2 or not tasks:
-        yield lambda: [task() for task in tasks]
-        return
-    pool = ProcessPoolExecutor(processes - 1, get_context("fork"), _inherit, (tasks,))
-    # A collection in another process would write to every object, and so copy all that is shared.
+    # What is there stays. A collection in another process would write to all of it, and so copy it.
     gc.freeze()
+    try:
+        if processes < 2 or not tasks:
+            yield lambda: [task() for task in tasks]
+        else:
+            with _forked(tasks, processes - 1) as results:
+                yield results
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
+def _forked(
+    tasks: Sequence[Callable[[], Result]], others: int
+) -> Iterator[Callable[[], list[Result]]]:
+    pool = ProcessPoolExecutor(others, get_context("fork"), _inherit, (tasks,))
     try:
         futures = [pool.submit(_run, place) for place in range(len(tasks))]
         yield partial(_results, tasks, futures)
     finally:
         pool.shutdown(cancel_futures=True)
-        gc.unfreeze()
 
 
 def _results(

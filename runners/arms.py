@@ -14,6 +14,7 @@ from leanboard.metrics.trace import (
     RequestObservation,
     RequestTrace,
     RoundTrace,
+    Series,
 )
 from leanboard.results.errors import LeanboardError
 from leanboard.results.schema import Times
@@ -27,12 +28,14 @@ class Seen:
     """What one arm showed on one workload; grows round by round.
 
     Args:
+        series: memory over time, a series for each timed round.
         notes: what a reader of the record must know, each once.
     """
 
     requests: list[RequestTrace] = field(default_factory=list)
     windows: list[EnergyWindow] = field(default_factory=list)
     rounds: list[RoundTrace] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
     facts: dict[str, Quantity] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -172,5 +175,6 @@ class RunningArm:
             requests=tuple(seen.requests),
             rounds=tuple(seen.rounds),
             windows=tuple(seen.windows),
+            series=tuple(seen.series),
             facts={**self.facts, **seen.facts, **(derived or {})},
         )

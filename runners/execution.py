@@ -24,6 +24,7 @@ from leanboard.runners.journal import Journal
 from leanboard.runners.launches import launched
 from leanboard.runners.machine.calibration import Calibration
 from leanboard.runners.machine.conditions import watch_for
+from leanboard.runners.machine.memory_use import memory_watch_for
 from leanboard.runners.progress import Progress
 from leanboard.runners.recording import BlockRun, Finished, Recorder, new_run_id
 from leanboard.runners.rounds import Instruments
@@ -119,6 +120,7 @@ class Execution:
             procedure=spec.procedure,
             probe=self._probe,
             watch=self._watch,
+            memory=memory_watch_for(spec.device.kind),
             loaded=self._loaded,
             advance=advance,
         )

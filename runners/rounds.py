@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from leanboard.metrics.trace import EnergyWindow, RequestTrace, RoundTrace
+from leanboard.metrics.trace import EnergyWindow, RequestTrace, RoundTrace, Series
 from leanboard.metrics.warmup import drifting
 from leanboard.results.schema import Procedure
 from leanboard.runners import wire
@@ -19,6 +19,7 @@ from leanboard.runners.energy.probes import Probe, Window
 from leanboard.runners.energy.windows import decode_window, mixed_window, prefill_window
 from leanboard.runners.isolate import Worker
 from leanboard.runners.machine.conditions import Conditions, Watch
+from leanboard.runners.machine.memory_use import MemoryWatch
 from leanboard.runners.sampling import Warmup
 from leanboard.runners.workloads import requests
 
@@ -41,11 +42,12 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What one turn showed: the worker's answer, the joules, and what else went on."""
+    """What one turn showed: the worker's answer, joules, what else went on, and memory in use."""
 
     reply: wire.Message
     window: Window
     around: Conditions
+    memory: Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Instruments:
         procedure: seed, warm-ups and time limit.
         probe: counts joules.
         watch: sees what else goes on meanwhile.
+        memory: reads the memory in use meanwhile.
         loaded: told of each arm whose model is loaded.
         advance: told of each turn that is over.
     """
@@ -63,6 +66,7 @@ class Instruments:
     procedure: Procedure
     probe: Probe
     watch: Watch
+    memory: MemoryWatch
     loaded: Callable[[RunningArm], None]
     advance: Callable[[RunningArm, PreparedWorkload], None]
 
@@ -163,11 +167,12 @@ class Session:
         with running.awake(name) as worker:
             ours = [arm.worker.pid for arm in self.arms]
             mark = self.instruments.watch.start(worker.pid)
-            with self.instruments.probe.window() as window:
+            reading = self.instruments.memory.window(worker.pid)
+            with reading as readings, self.instruments.probe.window() as window:
                 reply = self._ask(worker, turn.requests)
                 # At once: a moment later clocks are those of idle cores.
                 around = self.instruments.watch.stop(mark, ours)
-            self._note(turn, running, Shown(reply, window, around))
+            self._note(turn, running, Shown(reply, window, around, readings.series))
         elapsed_s = time.perf_counter() - started_s
         running.measured_s[name] = running.measured_s.get(name, 0.0) + elapsed_s
 
@@ -191,6 +196,8 @@ class Session:
         if not turn.warmup:
             seen.windows.append(mixed_window(shown.window, traces, turn.number))
             seen.windows.append(decode_window(shown.window, traces, turn.number))
+            seen.series.append(shown.memory)
+            seen.facts |= self.instruments.memory.facts
             seen.facts |= batch_facts(seen.facts, shown.reply)
 
     def _round_trace(self, turn: Turn, shown: Shown) -> RoundTrace:

@@ -45,6 +45,7 @@ HEAVY = (
     "xllamacpp",
 )
 MODULE_LINES = 250
+SCRIPT_COLUMNS = 110
 # Names of hosts that serve packages. Written in halves, so that this file passes its own test.
 REGISTRY_HOSTS = (
     "pypi" + ".org",
@@ -225,6 +226,15 @@ def test_every_option_of_every_command_says_what_it_does() -> None:
 @each_module
 def test_a_module_fits_one_idea(name: str) -> None:
     assert code_lines(MODULES[name].read_text(encoding="utf-8")) <= MODULE_LINES
+
+
+@pytest.mark.parametrize(
+    "file", sorted((PARTS["leaderboard"] / "static").glob("*.js")), ids=lambda file: file.name
+)
+def test_no_line_of_a_script_is_too_long(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    long = [number for number, line in enumerate(lines, start=1) if len(line) > SCRIPT_COLUMNS]
+    assert long == []
 
 
 def test_counting_code_lines_leaves_out_prose() -> None:

@@ -40,6 +40,7 @@ _PROCESS_MEMORY = (
     "scoring_peak_memory_bytes",
     "anonymous_memory_bytes",
     "file_memory_bytes",
+    "memory_mean_bytes",
 )
 _GPU_MEMORY = ("peak_allocated_bytes", "peak_reserved_bytes", "process_memory_bytes")
 _JOULES_OVER: dict[str, Callable[[EnergyWindow], float]] = {

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from leanboard.results.errors import OutOfMemoryError
 from leanboard.runners.machine import nvml
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # cgroup v1 writes "no limit" as a number near 2^63.
 _NO_LIMIT_BYTES = 1 << 60
 _DTYPE_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0}
@@ -44,6 +47,20 @@ def process_memory(proc: Path = _PROC) -> ProcessMemory | None:
         return ProcessMemory(sizes["VmRSS"], sizes["VmHWM"], sizes["RssAnon"], sizes["RssFile"])
     except (OSError, KeyError):
         return None
+
+
+def resident_bytes(pid: int, proc: Path = _PROC) -> int | None:
+    """Return the resident set of a process; ``None`` if it is gone or hidden.
+
+    Source: proc_pid_statm(5). Microseconds, while ``smaps_rollup`` would hold up page faults.
+    """
+    try:
+        words = (proc / str(pid) / "statm").read_bytes().split()
+    except OSError:
+        return None
+    pages = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    # A process that has ended shows zeros until it is reaped.
+    return pages * _PAGE_BYTES if pages > 0 else None
 
 
 def parse_status(text: str) -> dict[str, int]:
@@ -91,11 +108,26 @@ def device_available_bytes(kind: str) -> int | None:
     """Return the memory that models can be loaded into: the system's, or the first GPU's."""
     if kind != "cuda":
         return available_bytes()
+    gpu = _gpu_memory()
+    return None if gpu is None else int(gpu.free)
+
+
+def device_total_bytes(kind: str, cgroup: Path = _CGROUP, proc: Path = _PROC) -> int | None:
+    """Return the memory that there is: the machine's, its container's limit, or the first GPU's."""
+    if kind != "cuda":
+        limit, total = memory_limit_bytes(cgroup, proc), total_bytes(proc)
+        return total if limit is None else min(limit, total)
+    gpu = _gpu_memory()
+    return None if gpu is None else int(gpu.total)
+
+
+def _gpu_memory() -> Any:
+    """Return what NVML says of the first GPU's memory; ``None`` without one."""
     library, _ = nvml.library()
     if library is None:
         return None
     try:
-        return int(library.nvmlDeviceGetMemoryInfo(nvml.first_gpu(library)).free)
+        return library.nvmlDeviceGetMemoryInfo(nvml.first_gpu(library))
     except library.NVMLError:
         return None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -10,9 +11,10 @@ from leanboard.leaderboard.cells import BoardCell, cell_of
 from leanboard.leaderboard.columns import Column, columns_of
 from leanboard.leaderboard.doubt import in_one_process, unrest_of
 from leanboard.leaderboard.format import plural
-from leanboard.leaderboard.gate_marks import GateMark, gate_mark
+from leanboard.leaderboard.gate_marks import FAILED_GATE, GateMark, gate_mark
 from leanboard.leaderboard.sizes import SIZES, size_of
 from leanboard.leaderboard.variants import Variant, variants
+from leanboard.metrics.gate import GateVerdict
 from leanboard.results.reliability import Reliability
 from leanboard.results.schema import Record, Status
 from leanboard.results.store import Loaded
@@ -24,6 +26,8 @@ Place = tuple[str, str]
 NO_CAUSE = "the record names no cause"
 JOULES = "energy_per_output_token_j"
 NO_JOULES = "none"
+ON_DEMAND = (FAILED_GATE, Status.FAILED.value, Status.UNSUPPORTED.value)
+"""Why a row shows only where a reader asks for it, in the order in which a page counts them."""
 MOST_ROWS = 100
 """Rows that a page shows at once, with or without JavaScript."""
 
@@ -72,6 +76,18 @@ class BoardRow:
     def cell(self, column: Column) -> BoardCell:
         """Return its value in a column, or the dash that stands for it."""
         return cell_of(self.row, column, self.unrest)
+
+    @property
+    def failed_gate(self) -> bool:
+        """Whether it ran and failed the gate: it then has no rank, and is never the best."""
+        return self.status is Status.OK and self.gate.verdict is GateVerdict.FAIL
+
+    @property
+    def on_demand(self) -> str:
+        """Why it shows only where a reader asks for it, in a word; empty for all others."""
+        if self.status is not Status.OK:
+            return self.status.value
+        return FAILED_GATE if self.failed_gate else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +204,12 @@ def _joules(row: Row) -> str:
     return found.provenance.value
 
 
+def on_demand_counts(lines: Iterable[BoardRow]) -> str:
+    """Say how many rows show only where a reader asks for them, and why; empty where all show."""
+    counts = Counter(line.on_demand for line in lines)
+    return ", ".join(f"{counts[why]:,} {why}" for why in ON_DEMAND if counts[why])
+
+
 def choices_of(lines: Sequence[BoardRow]) -> Mapping[str, tuple[str, ...]]:
     """Return what each filter of the table offers: sizes from small to large, names sorted."""
     found = {
@@ -210,3 +232,10 @@ FILTERS: Mapping[str, str] = {
     "origin": "origin",
 }
 """Names of the filters (and of their keys in the URL) to the fields of a row."""
+
+_TITLES = {"energy": "Energy provenance"}
+
+
+def filter_titles() -> Mapping[str, str]:
+    """Return what the page calls each filter."""
+    return {name: _TITLES.get(name, name.capitalize()) for name in FILTERS}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow
 from leanboard.leaderboard.columns import ARROWS, Column, first_axis
 from leanboard.leaderboard.groups import groups_of, heading_of, most_rows, peer_choices, ran
+from leanboard.leaderboard.paging import Paged
+from leanboard.leaderboard.parts import Context, Part
 from leanboard.leaderboard.ranks import Winner, winner_of
 from leanboard.metrics.metric import Direction, Role
 from leanboard.metrics.trace import Provenance
@@ -29,7 +31,7 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
 
 Request-level p95 needs 100 requests, which few runs have; the gaps' p95 and the median stand in.
 """
-NOBODY = "no stable run has a value that can be compared"
+NOBODY = "no stable run that did not fail the gate has a value that can be compared"
 NO_RIVAL = "none"
 _NAMED = 4
 
@@ -72,30 +74,32 @@ class BestGroup:
     bests: tuple[Best, ...]
 
 
-def budget(board: Board) -> Mapping[str, object]:
+def budget(board: Board) -> Context:
     """Return the limits to choose from, and the best by each metric without limits."""
-    lines = ran(board.lines)
-    axes = [column for column in board.columns if column.axis]
+    lines, axes = ran(board.lines), _axes(board)
     if not lines or not axes:
         return {"axes": ()}
     limits = tuple(offered(axes))
-    bests = tuple(best_groups(lines, [column for column in axes if column.shown]))
     best = first_axis(axes, lambda c: c.name == "tpot_s", lambda c: c.role is Role.LATENCY)
     hardware, workload = most_rows(lines)
     measured = any(limit.kind == ENERGY for limit in limits)
     return {
         "limits": limits,
-        "axes": axes,
-        "arrows": ARROWS,
         "best": axes[0] if best is None else best,
         "hardware": hardware,
         "workload": workload,
         "choices": peer_choices(lines),
-        "bests": bests,
-        "nobody": NOBODY,
-        "more": len(groups_of(lines, by_model=False)) - len(bests),
         "modelled": not measured and any(_modelled(line) for line in lines),
+        **next(best_pages(lines, axes)),
     }
+
+
+def budget_parts(board: Board) -> Iterator[Part]:
+    """Yield the further pages of the best without limits."""
+    lines, axes = ran(board.lines), _axes(board)
+    if lines and axes:
+        table = _paged(_places(lines), _headlines(axes))
+        yield from table.further("Budget", "budget.html", best_pages(lines, axes))
 
 
 def offered(axes: Sequence[Column]) -> Iterator[Limit]:
@@ -105,18 +109,50 @@ def offered(axes: Sequence[Column]) -> Iterator[Limit]:
         yield from (Limit(kind, columns[name]) for name in names if name in columns)
 
 
-def best_groups(lines: Sequence[BoardRow], columns: Sequence[Column]) -> Iterator[BestGroup]:
-    """Yield the best by each metric, group by group, as many as a page has room for."""
-    room = MOST_ROWS
-    for members in groups_of(lines, by_model=False):
-        if room < len(columns):
-            return
-        room -= len(columns)
-        bests = tuple(
-            Best(column, winner_of([(m, m.cell(column)) for m in members], column.direction))
-            for column in columns
-        )
-        yield BestGroup(heading_of(members[0], by_model=False), bests)
+def best_pages(lines: Sequence[BoardRow], axes: Sequence[Column]) -> Iterator[Context]:
+    """Yield the best by each headline metric of every place, page by page.
+
+    A place is one hardware and workload; a page has no more rows than any other table.
+
+    Args:
+        lines: the rows that ran.
+        axes: the metrics that can be compared.
+    """
+    columns, places = _headlines(axes), _places(lines)
+    paged = _paged(places, columns)
+    for number in range(1, paged.last + 1):
+        yield {
+            "axes": axes,
+            "arrows": ARROWS,
+            "nobody": NOBODY,
+            "bests": tuple(_best_group(place, columns) for place in places[paged.rows(number)]),
+            "leaf": paged.leaf(number),
+        }
+
+
+def _axes(board: Board) -> list[Column]:
+    return [column for column in board.columns if column.axis]
+
+
+def _headlines(axes: Sequence[Column]) -> list[Column]:
+    return [column for column in axes if column.shown]
+
+
+def _places(lines: Sequence[BoardRow]) -> list[tuple[BoardRow, ...]]:
+    return groups_of(lines, by_model=False)
+
+
+def _paged(places: Sequence[object], columns: Sequence[Column]) -> Paged:
+    most = max(1, MOST_ROWS // max(1, len(columns)))
+    return Paged("budget.html", "budget", len(places), most)
+
+
+def _best_group(members: Sequence[BoardRow], columns: Sequence[Column]) -> BestGroup:
+    bests = tuple(
+        Best(column, winner_of([(m, m.cell(column)) for m in members], column.direction))
+        for column in columns
+    )
+    return BestGroup(heading_of(members[0], by_model=False), bests)
 
 
 def _modelled(line: BoardRow) -> bool:

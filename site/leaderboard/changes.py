@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from leanboard.leaderboard.change_lines import Change, change_between
 from leanboard.leaderboard.format import plural
+from leanboard.leaderboard.paging import Paged
 from leanboard.leaderboard.parts import Context, Part
 from leanboard.results.schema import Record, Status
 from leanboard.results.store import Entry
@@ -50,21 +51,14 @@ class _Known:
 
 
 def changes(site: Site) -> Context:
-    """Return the newest days, and how many pages there are."""
-    return _context(_pages(site), 1)
+    """Return the newest days."""
+    return next(_pages(_entries(site)))
 
 
 def change_parts(site: Site) -> Iterator[Part]:
     """Yield the pages of older days."""
-    pages = _pages(site)
-    for number in range(2, len(pages) + 1):
-        title = f"Changes, page {number}"
-        yield Part(changes_href(number), title, "changes.html", _context(pages, number))
-
-
-def changes_href(number: int) -> str:
-    """Return the file of a page of the changelog, from 1."""
-    return "changes.html" if number == 1 else f"changes-{number}.html"
+    entries = _entries(site)
+    return _paged(entries).further("Changes", "changes.html", _pages(entries))
 
 
 def days_of(entries: Sequence[Entry], *, one_page: bool = False) -> tuple[Day, ...]:
@@ -112,16 +106,24 @@ def _sentence(runs: Sequence[Record], first: int, arrived: Sequence[str]) -> str
     return "; ".join(parts)
 
 
-def _pages(site: Site) -> list[list[Day]]:
-    """Return the days, cut after every ``MOST_ENTRIES`` entries; at least one page."""
+def _entries(site: Site) -> list[tuple[Day, Change | None]]:
+    """Return the days, each by itself and then with every one of its changes."""
     board = site.board
-    flat = [
+    return [
         (day, change)
         for day in days_of(board.loaded.entries, one_page=board.one_page)
         for change in (None, *day.changes)
     ]
-    pieces = [flat[start : start + MOST_ENTRIES] for start in range(0, len(flat), MOST_ENTRIES)]
-    return [_regrouped(piece) for piece in pieces] or [[]]
+
+
+def _paged(entries: Sequence[object]) -> Paged:
+    return Paged("changes.html", "changes", len(entries), MOST_ENTRIES)
+
+
+def _pages(entries: Sequence[tuple[Day, Change | None]]) -> Iterator[Context]:
+    paged = _paged(entries)
+    for number in range(1, paged.last + 1):
+        yield {"days": _regrouped(entries[paged.rows(number)]), "leaf": paged.leaf(number)}
 
 
 def _regrouped(piece: Sequence[tuple[Day, Change | None]]) -> list[Day]:
@@ -131,16 +133,6 @@ def _regrouped(piece: Sequence[tuple[Day, Change | None]]) -> list[Day]:
         found = tuple(change for _, change in pairs if change is not None)
         days.append(replace(pairs[0][0], changes=found, whole=pairs[0][1] is None))
     return days
-
-
-def _context(pages: Sequence[Sequence[Day]], number: int) -> Context:
-    return {
-        "days": pages[number - 1],
-        "number": number,
-        "last": len(pages),
-        "before": changes_href(number - 1) if number > 1 else "",
-        "after": changes_href(number + 1) if number < len(pages) else "",
-    }
 
 
 def _started(record: Record) -> tuple[float, str, str, str]:

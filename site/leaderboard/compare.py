@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from leanboard.leaderboard.board import MOST_ROWS, run_place
+from leanboard.leaderboard.board import run_place
 from leanboard.leaderboard.distribution import PERCENTILES
-from leanboard.results.schema import Record, Status
+from leanboard.leaderboard.groups import ran
+from leanboard.leaderboard.table_pages import table_pages
+from leanboard.results.schema import Record
 
 if TYPE_CHECKING:
     from leanboard.leaderboard.pages import Site
@@ -25,13 +27,11 @@ def compare_href(records: Iterable[Record]) -> str:
 
 def compare(site: Site) -> Mapping[str, object]:
     """Return the candidates, whose own pages compare them with their baselines."""
-    lines = site.board.lines
-    found = [line for line in lines if line.status is Status.OK and not line.baseline]
+    pages = table_pages(site.board)
     return {
-        "rows": len(lines),
+        "rows": len(site.board.lines),
         "one_page": site.board.one_page,
-        "candidates": found[:MOST_ROWS],
-        "more": max(0, len(found) - MOST_ROWS),
+        "candidates": pages.listing([line for line in ran(site.board.lines) if not line.baseline]),
         "most_runs": MOST_RUNS,
         "percentiles": PERCENTILES,
     }

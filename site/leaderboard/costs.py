@@ -7,7 +7,7 @@ divided by it, so its interval is moved exactly, its provenance stays, and so do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import Board, BoardRow
@@ -20,13 +20,15 @@ from leanboard.leaderboard.groups import (
     PeerLine,
     RankedCell,
     gap,
+    group_pages,
     groups_of,
     heading_of,
     peer_choices,
     ran,
-    shown_groups,
     why_missing,
 )
+from leanboard.leaderboard.paging import Paged
+from leanboard.leaderboard.parts import Context, Part
 from leanboard.leaderboard.ranks import Rank, best_first, ranks_of
 from leanboard.leaderboard.stage import UNRANKED
 from leanboard.metrics.metric import Direction
@@ -182,27 +184,39 @@ COSTS: tuple[Cost, ...] = (
 )
 
 
-def costs(board: Board) -> Mapping[str, object]:
+def costs(board: Board) -> Context:
     """Return the table of costs at the example factors, and what its controls offer."""
+    return next(_pages(board))
+
+
+def cost_parts(board: Board) -> Iterator[Part]:
+    """Yield the further pages of the table."""
+    return _paged(ran(board.lines)).further("Cost and carbon", "costs.html", _pages(board))
+
+
+def _paged(lines: Sequence[BoardRow]) -> Paged:
+    return Paged("costs.html", "costs", len(lines))
+
+
+def _pages(board: Board) -> Iterator[Context]:
     lines = ran(board.lines)
     columns = {column.name: column for column in board.columns}
     heads = tuple(_head(cost, columns, lines) for cost in COSTS)
     factors = {factor.name: factor.default for factor in FACTORS}
-
-    def describe(members: Sequence[BoardRow]) -> PeerGroup:
-        return cost_group(members, columns, heads, factors)
-
-    groups, more = shown_groups(groups_of(lines, by_model=False), describe)
-    return {
+    common = {
         "heads": heads,
         "costs": COSTS,
         "factors": FACTORS,
-        "groups": groups,
-        "more": more,
         "choices": peer_choices(lines),
         "unranked": UNRANKED,
         "modelled": any(line.joules == Provenance.MODELLED.value for line in lines),
     }
+
+    def describe(members: Sequence[BoardRow]) -> PeerGroup:
+        return cost_group(members, columns, heads, factors)
+
+    for page in group_pages(_paged(lines), groups_of(lines, by_model=False), describe):
+        yield {**common, **page}
 
 
 def cost_group(

@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Sequence
 
-from leanboard.leaderboard.board import FILTERS, MOST_ROWS, Board
+from leanboard.leaderboard.board import FILTERS, MOST_ROWS, ON_DEMAND, Board
 from leanboard.leaderboard.cells import BAR_WIDTH, CLASSES, DOUBT, GLYPHS, MARK_WIDTH, BoardCell
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.families import family_of
 from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
-from leanboard.leaderboard.gate_marks import SIGNS
+from leanboard.leaderboard.gate_marks import FAILED_GATE, SIGNS
 from leanboard.leaderboard.siblings import baselines_of, curves_of
 from leanboard.leaderboard.stage import (
     ESTIMATE,
@@ -24,6 +24,7 @@ from leanboard.leaderboard.stage import (
 )
 from leanboard.leaderboard.tradeoff_plot import MOST_CURVES
 from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN
+from leanboard.metrics.hypervolume import MOST_RANGED
 from leanboard.results.printable import REPLACED
 
 Json = dict[str, object]
@@ -78,7 +79,8 @@ def _rows(board: Board) -> Json:
         "status": [line.status.value for line in lines],
         "reason": [line.reason for line in lines],
         "unstable": [line.unstable for line in lines],
-        "gate": [line.gate.text for line in lines],
+        "gate": [line.gate.answer for line in lines],
+        "gateReason": [line.gate.reason for line in lines],
     }
     return {
         "barWidth": BAR_WIDTH,
@@ -94,9 +96,12 @@ def _rows(board: Board) -> Json:
         "mostBeaten": MOST_BEATEN,
         "mostCurves": MOST_CURVES,
         "mostDrawn": MOST_DRAWN,
+        "mostRanged": MOST_RANGED,
         "mostListed": MOST_LISTED,
         "mostNamed": MOST_NAMED,
-        "gates": {SIGNS[verdict]: css for verdict, css in GATE_CLASSES.items()},
+        "failedGate": FAILED_GATE,
+        "gates": {v.value: {"text": SIGNS[v], "css": css} for v, css in GATE_CLASSES.items()},
+        "onDemand": list(ON_DEMAND),
         "verdicts": {verdict.value: css for verdict, css in CLASSES.items()},
         "glyphs": {verdict.value: glyph for verdict, glyph in GLYPHS.items()},
         "rows": len(lines),
@@ -143,7 +148,8 @@ def _cells(cells: Sequence[BoardCell]) -> Json:
         "made": _dictionary([cell.made for cell in cells]),
         "provenance": _dictionary([cell.provenance for cell in cells]),
         "reason": _dictionary([cell.reason for cell in cells]),
-        "beside": _dictionary([cell.beside for cell in cells]),
+        # What stands beside a gated value is the gate, which the rows have.
+        "beside": _dictionary(["" if cell.column.gated else cell.beside for cell in cells]),
         "ratio": [None if gain is None else gain.ratio for gain in gains],
         "ratioLow": [None if gain is None else gain.low for gain in gains],
         "ratioHigh": [None if gain is None else gain.high for gain in gains],

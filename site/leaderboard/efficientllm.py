@@ -6,7 +6,7 @@ Source: EfficientLLM, arXiv:2505.13840. It names the metrics; what is read for e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import Board, BoardRow
@@ -17,14 +17,16 @@ from leanboard.leaderboard.groups import (
     PeerLine,
     RankedCell,
     gap,
+    group_pages,
     groups_of,
     heading_of,
     peer_choices,
     ran,
     ranked_cell,
-    shown_groups,
     why_missing,
 )
+from leanboard.leaderboard.paging import Paged
+from leanboard.leaderboard.parts import Context, Part
 from leanboard.leaderboard.ranks import Rank, ranks_of
 from leanboard.leaderboard.stage import UNRANKED
 from leanboard.metrics.metric import Direction
@@ -59,11 +61,15 @@ _MFU = (
 READINGS: tuple[Reading, ...] = (
     Reading(
         "AMU",
-        "",
-        "Average memory utilisation. EfficientLLM: the time average of the memory in use. Records "
-        "hold the highest memory, which stands beside it, and no average.",
-        Direction.LOWER,
-        missing="records hold the highest memory of a run, not its average over time",
+        "memory_mean_bytes",
+        "Average memory utilisation. EfficientLLM: the time average of the memory in use. Here of "
+        "the arm's process, while its requests ran. Runs from before it was recorded have none.",
+    ),
+    Reading(
+        "AMU, share",
+        "memory_mean_share",
+        "AMU / the memory that the machine, its container or the GPU has. Ranks are those of the "
+        "bytes.",
     ),
     Reading(
         "Peak memory",
@@ -114,24 +120,36 @@ READINGS: tuple[Reading, ...] = (
 )
 
 
-def efficientllm(board: Board) -> Mapping[str, object]:
+def efficientllm(board: Board) -> Context:
     """Return the table of readings, group by group, and what its controls offer."""
+    return next(_pages(board))
+
+
+def efficientllm_parts(board: Board) -> Iterator[Part]:
+    """Yield the further pages of the table."""
+    return _paged(ran(board.lines)).further("EfficientLLM", "efficientllm.html", _pages(board))
+
+
+def _paged(lines: Sequence[BoardRow]) -> Paged:
+    return Paged("efficientllm.html", "efficientllm", len(lines))
+
+
+def _pages(board: Board) -> Iterator[Context]:
     lines = ran(board.lines)
     columns = {column.name: column for column in board.columns}
     heads = tuple(_head(reading, columns, lines) for reading in READINGS)
+    common = {
+        "heads": heads,
+        "readings": READINGS,
+        "choices": peer_choices(lines),
+        "unranked": UNRANKED,
+    }
 
     def describe(members: Sequence[BoardRow]) -> PeerGroup:
         return reading_group(members, columns, heads)
 
-    groups, more = shown_groups(groups_of(lines, by_model=True), describe)
-    return {
-        "heads": heads,
-        "readings": READINGS,
-        "groups": groups,
-        "more": more,
-        "choices": peer_choices(lines),
-        "unranked": UNRANKED,
-    }
+    for page in group_pages(_paged(lines), groups_of(lines, by_model=True), describe):
+        yield {**common, **page}
 
 
 def reading_group(

@@ -18,6 +18,7 @@ _BYTES = ((2.0**-30, "GiB"), (2.0**-20, "MiB"), (2.0**-10, "KiB"), (1.0, "B"))
 _JOULES: tuple[tuple[float, str], ...] = ((1e-3, "kJ"), (1.0, "J"), (1e3, "mJ"))
 _LADDERS = {"s": _TIMES, "B": _BYTES, "J": _JOULES}
 _MOST_DECIMALS = 8
+_WHOLE = 2.0**52
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,15 @@ def decimals(value: float) -> int:
 def number(value: float, places: int | None = None) -> str:
     """Return a number with three significant digits (or ``places`` decimals) and separators."""
     places = decimals(value) if places is None else places
-    rounded = Decimal(value).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
-    text = f"{abs(rounded):,f}"
-    return MINUS + text if rounded < 0 else text
+    size = abs(value)
+    # Formatting rounds what lies halfway to even. Half a step is exact here wherever it can occur.
+    halves = size * 2.0 * 10.0**places
+    if size < _WHOLE and (halves % 2 == 1 or halves > _WHOLE):
+        halfway_up = Decimal(size).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+        text = f"{halfway_up:,f}"
+    else:
+        text = f"{size:,.{places}f}"
+    return MINUS + text if value < 0 and text.strip("0.,") else text
 
 
 def quantity(value: float | None, unit: str, scale: Scale | None = None) -> str:

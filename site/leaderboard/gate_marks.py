@@ -19,6 +19,10 @@ CLASSES: Mapping[GateVerdict, str] = {
     GateVerdict.FAIL: "bad",
     GateVerdict.UNDECIDED: "plain",
 }
+NO_GATE = "none"
+ANSWERS = (*(verdict.value for verdict in GateVerdict), NO_GATE)
+"""What a filter by gate offers."""
+FAILED_GATE = "failed the gate"
 NO_COMPARISON = "it was not compared with the baseline's"
 NEAR_CHANCE = "the baseline's own score is not shown to be above guessing"
 
@@ -28,14 +32,27 @@ class GateMark:
     """A gate as a reader sees it.
 
     Args:
-        text: sign and word; empty where there is nothing to judge.
-        css: class of the badge; empty likewise.
+        verdict: the judgement; ``None`` where there is nothing to judge.
         reason: what it was judged by, or why there is no gate.
     """
 
-    text: str
-    css: str
+    verdict: GateVerdict | None
     reason: str
+
+    @property
+    def answer(self) -> str:
+        """The judgement in a word."""
+        return NO_GATE if self.verdict is None else self.verdict.value
+
+    @property
+    def text(self) -> str:
+        """Sign and word; empty where there is nothing to judge."""
+        return "" if self.verdict is None else SIGNS[self.verdict]
+
+    @property
+    def css(self) -> str:
+        """Class of the badge; empty likewise."""
+        return "" if self.verdict is None else CLASSES[self.verdict]
 
     @property
     def title(self) -> str:
@@ -45,9 +62,7 @@ class GateMark:
 
 def gate_mark(found: Gate) -> GateMark:
     """Return the mark of a gate."""
-    if found.verdict is None:
-        return GateMark("", "", found.reason)
-    return GateMark(SIGNS[found.verdict], CLASSES[found.verdict], found.reason)
+    return GateMark(found.verdict, found.reason)
 
 
 def task_gate(score: TaskScore, barred: str) -> Gate:

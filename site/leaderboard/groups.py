@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from leanboard.leaderboard.board import MOST_ROWS, BoardRow, choices_of
+from leanboard.leaderboard.board import BoardRow, choices_of
 from leanboard.leaderboard.cells import NOTHING, BoardCell
 from leanboard.leaderboard.format import DASH
+from leanboard.leaderboard.paging import Paged
+from leanboard.leaderboard.parts import Context
 from leanboard.leaderboard.ranks import Rank
 from leanboard.results.schema import Status
 
@@ -153,23 +155,43 @@ def gap(reason: str) -> RankedCell:
     return RankedCell(f"not measured: {reason}")
 
 
-def shown_groups(
-    groups: Sequence[Sequence[BoardRow]], describe: Callable[[Sequence[BoardRow]], PeerGroup]
-) -> tuple[list[PeerGroup], int]:
-    """Return the groups that a page has room for, and how many rows it leaves out.
+def group_pages(
+    paged: Paged,
+    groups: Sequence[Sequence[BoardRow]],
+    describe: Callable[[Sequence[BoardRow]], PeerGroup],
+) -> Iterator[Context]:
+    """Yield the groups of every page with its place among the pages; of one page at least.
 
-    Ranks are of whole groups: the last one may show only its first rows.
+    Ranks are of whole groups: one that a page has no room for goes on on the next.
 
     Args:
+        paged: the pages of all rows.
         groups: rows that are ranked beside one another, group by group.
         describe: makes a group of its rows.
     """
-    shown: list[PeerGroup] = []
-    room = MOST_ROWS
-    for lines in groups:
-        if room == 0:
-            break
-        group = describe(lines)
-        shown.append(replace(group, lines=group.lines[:room]))
-        room -= len(shown[-1].lines)
-    return shown, sum(map(len, groups)) - (MOST_ROWS - room)
+    pages = _cut(map(describe, groups), paged.most)
+    for number in range(1, paged.last + 1):
+        yield {"groups": next(pages, []), "leaf": paged.leaf(number)}
+
+
+def _cut(groups: Iterable[PeerGroup], most: int) -> Iterator[list[PeerGroup]]:
+    """Yield the groups of each page; all pages but the last are full."""
+    page: list[PeerGroup] = []
+    room = most
+    for group in groups:
+        start = 0
+        while start < len(group.lines):
+            piece = _piece(group, start, start + room)
+            page.append(piece)
+            start += len(piece.lines)
+            room -= len(piece.lines)
+            if room == 0:
+                yield page
+                page, room = [], most
+    if page:
+        yield page
+
+
+def _piece(group: PeerGroup, start: int, end: int) -> PeerGroup:
+    heading = f"{group.heading}, continued" if start else group.heading
+    return replace(group, heading=heading, lines=group.lines[start:end])

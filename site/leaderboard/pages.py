@@ -6,26 +6,36 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow, choices_of
-from leanboard.leaderboard.budget import budget
+from leanboard.leaderboard.board import (
+    Board,
+    BoardRow,
+    choices_of,
+    filter_titles,
+    on_demand_counts,
+)
+from leanboard.leaderboard.budget import budget, budget_parts
 from leanboard.leaderboard.changes import change_parts, changes
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.compare import compare
-from leanboard.leaderboard.costs import costs
+from leanboard.leaderboard.costs import cost_parts, costs
 from leanboard.leaderboard.downloads import downloads
-from leanboard.leaderboard.efficientllm import efficientllm
+from leanboard.leaderboard.efficientllm import efficientllm, efficientllm_parts
 from leanboard.leaderboard.findings import findings
 from leanboard.leaderboard.format import plural, share
-from leanboard.leaderboard.gate_marks import CLASSES, SIGNS
+from leanboard.leaderboard.gate_marks import ANSWERS, CLASSES, SIGNS
+from leanboard.leaderboard.groups import ran
 from leanboard.leaderboard.parallel import parallel
 from leanboard.leaderboard.parts import Context, Part
 from leanboard.leaderboard.stage import UNRANKED, offers
 from leanboard.leaderboard.subject_pages import subject_parts, subjects
+from leanboard.leaderboard.table_pages import TablePages, table_pages
 from leanboard.leaderboard.texts import Texts
 from leanboard.leaderboard.tradeoff import default_tradeoff
 from leanboard.metrics.comparison import MIN_LAUNCHES, MIN_ROUNDS
 from leanboard.metrics.fidelity import LENGTH_HIGH, LENGTH_LOW
+from leanboard.metrics.front_membership import MOST_DRAWN
 from leanboard.metrics.gate import THRESHOLD, GateVerdict
+from leanboard.metrics.hypervolume import MOST_RANGED
 from leanboard.metrics.item_bootstrap import DRAWS, MIN_ITEMS
 from leanboard.metrics.lossless import TIE_NATS
 from leanboard.metrics.metric import Direction, Role
@@ -90,59 +100,48 @@ class Page:
 
 def leaderboard(site: Site) -> Context:
     """Return the first rows of the table with its columns, and what its filters offer."""
-    return {**_whole_table(site), **_rows(_shown(site), 1)}
+    return next(_table(site, table_pages(site.board)))
 
 
 def leaderboard_parts(site: Site) -> Iterator[Part]:
-    """Yield the further pages of the table."""
-    shown, whole = _shown(site), _whole_table(site)
-    for number in range(2, _pages_of(shown) + 1):
-        title = f"Leaderboard, page {number}"
-        yield Part(table_href(number), title, "index.html", {**whole, **_rows(shown, number)})
+    """Yield the further pages of the table, and of the runs that are not in it."""
+    pages = table_pages(site.board)
+    yield from pages.table.further("Leaderboard", "index.html", _table(site, pages))
+    yield from pages.others_table.further("Runs on demand", "others.html", _others(pages))
 
 
-def table_href(number: int) -> str:
-    """Return the file of a page of the table, from 1."""
-    return "index.html" if number == 1 else f"leaderboard-{number}.html"
-
-
-def _shown(site: Site) -> list[BoardRow]:
-    return [line for line in site.board.lines if line.status is Status.OK]
-
-
-def _pages_of(shown: Sequence[BoardRow]) -> int:
-    return max(1, -(-len(shown) // MOST_ROWS))
-
-
-def _rows(shown: Sequence[BoardRow], number: int) -> Context:
-    last = _pages_of(shown)
-    return {
-        "lines": shown[(number - 1) * MOST_ROWS : number * MOST_ROWS],
-        "number": number,
-        "last": last,
-        "before": table_href(number - 1) if number > 1 else "",
-        "after": table_href(number + 1) if number < last else "",
-    }
-
-
-def _whole_table(site: Site) -> Context:
-    """Return what all pages of the table have in common."""
-    lines, shown = site.board.lines, _shown(site)
-    others = [line for line in lines if line.status is not Status.OK]
-    return {
+def _table(site: Site, pages: TablePages) -> Iterator[Context]:
+    """Yield the pages of the table."""
+    lines, judged = site.board.lines, ran(site.board.lines)
+    whole = {
         "columns": [column for column in site.board.columns if column.shown],
         "arrows": ARROWS,
         "better": BETTER,
-        "others": others[:MOST_ROWS],
-        "more_others": max(0, len(others) - MOST_ROWS),
+        "tally": f"{len(pages.shown)} of {len(lines)} rows",
+        **next(_others(pages)),
         "choices": choices_of(lines),
-        "statuses": [status.value for status in Status],
+        "titles": filter_titles(),
+        "answers": ANSWERS,
         "unranked": UNRANKED,
         **_gates(),
-        "stabilities": _stabilities(shown),
-        "one_process": plural(sum(line.one_process for line in shown), "row"),
+        "stabilities": _stabilities(judged),
+        "one_process": plural(sum(line.one_process for line in judged), "row"),
         "summary": _summary(site),
     }
+    for number in range(1, pages.table.last + 1):
+        shown = pages.shown[pages.table.rows(number)]
+        yield {**whole, "lines": shown, "leaf": pages.table.leaf(number)}
+
+
+def _others(pages: TablePages) -> Iterator[Context]:
+    """Yield the pages of the runs that show on demand; the leaderboard shows the first."""
+    paged, told = pages.others_table, on_demand_counts(pages.others)
+    for number in range(1, paged.last + 1):
+        yield {
+            "others": pages.others[paged.rows(number)],
+            "others_leaf": paged.leaf(number),
+            "others_told": told,
+        }
 
 
 def pareto(site: Site) -> Context:
@@ -167,6 +166,8 @@ def methodology(_: Site) -> Context:
         "better": BETTER,
         **_gates(),
         "draws": DRAWS,
+        "most_drawn": MOST_DRAWN,
+        "most_ranged": MOST_RANGED,
         "min_items": MIN_ITEMS,
         "shortest": LENGTH_LOW,
         "longest": LENGTH_HIGH,
@@ -185,14 +186,29 @@ PAGES: tuple[Page, ...] = (
     Page("pareto", "Pareto", 20, "pareto.html", pareto),
     Page("compare", "Compare", 35, "compare.html", compare),
     Page("parallel", "Front of several", 25, "parallel.html", parallel),
-    Page("budget", "Budget", 30, "budget.html", lambda site: budget(site.board)),
-    Page("costs", "Cost and carbon", 40, "costs.html", lambda site: costs(site.board)),
+    Page(
+        "budget",
+        "Budget",
+        30,
+        "budget.html",
+        lambda site: budget(site.board),
+        lambda site: budget_parts(site.board),
+    ),
+    Page(
+        "costs",
+        "Cost and carbon",
+        40,
+        "costs.html",
+        lambda site: costs(site.board),
+        lambda site: cost_parts(site.board),
+    ),
     Page(
         "efficientllm",
         "EfficientLLM",
         45,
         "efficientllm.html",
         lambda site: efficientllm(site.board),
+        lambda site: efficientllm_parts(site.board),
     ),
     Page("subjects", "Subjects", 60, "subjects.html", subjects, subject_parts),
     Page("findings", "Findings", 70, "findings.html", findings),

@@ -134,8 +134,8 @@ class ValueRow:
 class Several:
     """A picture of several axes, and the same in words and as a table.
 
-    ``more`` counts the runs that the table has no room for; ``undrawn`` says what the picture
-    leaves out, and is empty where that is nothing.
+    ``more`` counts the runs that the table has no room for. ``undrawn`` says what the picture
+    leaves out, and ``untold`` why no chances are said; each is empty where there is nothing to say.
     """
 
     uprights: tuple[Upright, ...]
@@ -150,6 +150,7 @@ class Several:
     more: int
     volumes: VolumeTable
     undrawn: str
+    untold: str
     width: float = WIDTH
     height: float = HEIGHT
     top: float = _TOP
@@ -214,6 +215,7 @@ def several(board: Board, columns: Sequence[Column], hardware: str, workload: st
         max(0, len(stage.points) + len(stage.hollow) - MOST_LISTED),
         volume_table(board, stage),
         _undrawn(stage, contest, shown),
+        contest.untold,
     )
 
 

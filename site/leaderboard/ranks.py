@@ -1,6 +1,8 @@
 """Ranks by intervals: who cannot be told from the best of a band shares its rank.
 
-``static/ranks.js`` gives the same ranks in the browser; a browser test holds the two together.
+A row that failed the gate is out of the competition: it has no rank, is never the best, and takes
+no medal from another. ``static/ranks.js`` gives the same ranks in the browser; a browser test holds
+the two together.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def standing_of(line: BoardRow, cell: BoardCell) -> Standing | None:
 
     What was counted is exact; what was measured and has no interval cannot be told from anything.
     """
-    if cell.value is None or cell.estimate or cell.unranked:
+    if cell.value is None or not _competes(line, cell):
         return None
     unstable = bool(line.unstable)
     if cell.low is not None and cell.high is not None:
@@ -163,14 +165,11 @@ def best_first(cells: Sequence[BoardCell], direction: Direction) -> list[int]:
 def winner_of(peers: Sequence[Peer], direction: Direction) -> Winner | None:
     """Return the best of the rows and those that it cannot be told from; ``None`` if none can be.
 
-    Unstable runs, estimates and qualities that are not ranked are never the best. One that has an
-    interval goes before one that has none, however good its value: nobody knows how good it is.
+    Unstable runs, those that failed the gate, estimates and qualities that are not ranked are never
+    the best. One that has an interval goes before one that has none, however good its value: nobody
+    knows how good it is.
     """
-    solid = [
-        (line, cell)
-        for line, cell in peers
-        if cell.value is not None and not cell.estimate and not cell.unranked
-    ]
+    solid = [peer for peer in peers if _competes(*peer)]
     stable = [peer for peer in solid if not peer[0].unstable]
     ranked = [peer for peer in stable if standing_of(*peer) is not None] or stable
     if not ranked:
@@ -178,6 +177,12 @@ def winner_of(peers: Sequence[Peer], direction: Direction) -> Winner | None:
     best = ranked[best_first([cell for _, cell in ranked], direction)[0]]
     others = (peer for peer in solid if peer[0] is not best[0])
     return Winner(*best, rivals=tuple(peer[0] for peer in others if not _apart(best, peer)))
+
+
+def _competes(line: BoardRow, cell: BoardCell) -> bool:
+    """Return whether a value may be compared and its row did not fail the gate."""
+    known = cell.value is not None and not cell.estimate
+    return known and not cell.unranked and not line.failed_gate
 
 
 def _apart(one: Peer, other: Peer) -> bool:

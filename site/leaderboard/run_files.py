@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shutil import copyfile
 from urllib.parse import quote
 
 from jinja2 import Environment
@@ -104,7 +105,7 @@ class RunFiles:
         """Copy a file of a run to the downloads; return the link to it."""
         target = self.draft / f"downloads/records/{run_place(entry.record)}{ending}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(source.read_bytes())
+        copyfile(source, target)
         return Link(text, quote(str(target.relative_to(self.draft))))
 
 

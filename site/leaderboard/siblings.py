@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,14 +57,25 @@ def curves_of(lines: Sequence[BoardRow]) -> tuple[Curve, ...]:
 
 def baselines_of(lines: Sequence[BoardRow]) -> tuple[int | None, ...]:
     """Return for each row the place of its baseline; ``None`` for baselines and where none is."""
+    scopes = [_scope(line.row) for line in lines]
     places = {
-        _scope(line.row): place
-        for place, line in enumerate(lines)
+        scope: place
+        for place, (line, scope) in enumerate(zip(lines, scopes, strict=True))
         if line.status is Status.OK and not line.row.cell.techniques
     }
     return tuple(
-        places.get(_scope(line.row)) if line.row.cell.techniques else None for line in lines
+        places.get(scope) if line.row.cell.techniques else None
+        for line, scope in zip(lines, scopes, strict=True)
     )
+
+
+def peers_of(lines: Sequence[BoardRow], some: Iterable[BoardRow]) -> list[BoardRow]:
+    """Return the rows among which are all siblings of some: those on their hardware and workload.
+
+    Runs that belong together share both, whatever else tells one size of a workload from another.
+    """
+    places = {(line.hardware, line.workload) for line in some}
+    return [line for line in lines if (line.hardware, line.workload) in places]
 
 
 def _scope(row: Row) -> Hashable:
@@ -85,14 +96,16 @@ def _scope(row: Row) -> Hashable:
 def _settings(place: int, row: Row) -> Iterator[tuple[Hashable, _Setting]]:
     """Yield each knob of a run with what all runs on its curve share."""
     techniques = row.cell.techniques
+    if not any(technique.params for technique in techniques):
+        return
+    shared = _scope(row)
     for number, technique in enumerate(techniques):
         for knob in technique.params:
             parts = [
                 _identity(other, without=knob if i == number else None)
                 for i, other in enumerate(techniques)
             ]
-            scope = (_scope(row), number, knob, _text(parts))
-            yield scope, _Setting(place, technique, knob)
+            yield (shared, number, knob, _text(parts)), _Setting(place, technique, knob)
 
 
 def _identity(technique: Component, without: str | None) -> list[Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,8 @@ from leanboard.leaderboard.board import Board, BoardRow, choices_of
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.format import plural, share
-from leanboard.metrics.front_membership import (
-    DRAWS,
-    MOST_DRAWN,
-    Uncertain,
-    contenders,
-    membership,
-)
+from leanboard.leaderboard.gate_marks import ANSWERS
+from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN, Uncertain, membership
 from leanboard.metrics.pareto import pareto_front
 from leanboard.results.schema import Status
 
@@ -118,14 +114,29 @@ class Contest:
         front: those that no other beats.
         maybe: those that another beats by so little that some draws put them on the front.
         beaten: all others that compete.
-        chances: share of draws that put a run on the front, by the run's address, of the runs that
-            any draw could put there; empty where these are too many to draw.
+        chances: share of draws that put a run on the front, by the run's address; empty where too
+            many runs would have to be drawn.
+        undecided: how many runs may be on the front, where there are no chances for want of time;
+            0 where there are.
     """
 
     front: tuple[Point, ...]
     maybe: tuple[Point, ...]
     beaten: tuple[Point, ...]
     chances: Mapping[str, float]
+    undecided: int = 0
+
+    @property
+    def untold(self) -> str:
+        """Why nothing is said of chances; empty where they are known."""
+        if not self.undecided:
+            return ""
+        return (
+            "How sure these places are, and which other runs are perhaps on the front, is not said"
+            f" here: {plural(self.undecided, 'run')} may be on it, and draws of more than"
+            f" {MOST_DRAWN} runs on three metrics or more take too long. Choose a model or a"
+            " backend."
+        )
 
     def contenders(self, points: Iterable[Point]) -> tuple[Contender, ...]:
         """Return points as a list says them."""
@@ -138,12 +149,18 @@ class Contest:
 
 def fullest(board: Board, columns: Sequence[Column]) -> tuple[str, str] | None:
     """Return the hardware and workload on which most runs have all values; ``None`` if none has."""
+    names = [column.name for column in columns]
     places = Counter(
         (line.hardware, line.workload_text)
         for line in board.lines
-        if line.status is Status.OK and all(line.cell(c).value is not None for c in columns)
+        if line.status is Status.OK and all(_measured(line, name) for name in names)
     )
     return min(places, key=lambda place: (-places[place], place)) if places else None
+
+
+def _measured(line: BoardRow, name: str) -> bool:
+    found = line.row.measurements.get(name)
+    return found is not None and found.value is not None
 
 
 def staged(board: Board, hardware: str, workload: str, columns: Sequence[Column]) -> Stage:
@@ -173,10 +190,10 @@ def contested(stage: Stage) -> Contest:
     points = {point.line.href: point.uncertain for point in stage.points}
     values = {name: [each.value for each in found] for name, found in points.items()}
     members = set(pareto_front(values, directions).members)
-    able = {name: points[name] for name in contenders(points, directions)}
-    few = len(directions) <= 2 or len(able) <= MOST_DRAWN
     names = [column.name for column in stage.columns]
-    chances: Mapping[str, float] = membership(able, names, directions) if few else {}
+    most = MOST_DRAWN if len(names) > 2 else math.inf
+    sure = membership(points, names, directions, most=most)
+    chances: Mapping[str, float] = {} if sure.shares is None else sure.shares
     front: list[Point] = []
     maybe: list[Point] = []
     beaten: list[Point] = []
@@ -187,7 +204,8 @@ def contested(stage: Stage) -> Contest:
             maybe.append(point)
         else:
             beaten.append(point)
-    return Contest(tuple(front), tuple(maybe), tuple(beaten), chances)
+    undecided = sure.contenders if sure.shares is None else 0
+    return Contest(tuple(front), tuple(maybe), tuple(beaten), chances, undecided)
 
 
 def thinned(items: Sequence[T], most: int) -> list[T]:
@@ -230,7 +248,7 @@ def offers(board: Board) -> Mapping[str, object]:
     workloads = tuple(sorted({line.workload_text for line in lines}))
     return {
         "axes": [column for column in board.columns if column.axis],
-        "choices": {**choices_of(lines), "workload": workloads},
+        "choices": {**choices_of(lines), "workload": workloads, "gate": ANSWERS},
         "draws": DRAWS,
         "most_listed": MOST_LISTED,
     }

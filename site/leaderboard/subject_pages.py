@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from leanboard.leaderboard.board import MOST_ROWS, BoardRow
+from leanboard.leaderboard.board import BoardRow
 from leanboard.leaderboard.columns import ARROWS, BETTER
 from leanboard.leaderboard.describe import Section, Term, surroundings
 from leanboard.leaderboard.divergence import fact
@@ -19,6 +19,7 @@ from leanboard.leaderboard.quality import sameness
 from leanboard.leaderboard.stage import UNRANKED
 from leanboard.leaderboard.subject_figures import Figures, figures_of
 from leanboard.leaderboard.subjects import Kind, Subject, listed, subjects_of
+from leanboard.leaderboard.table_pages import Listing, TablePages, table_pages
 from leanboard.leaderboard.texts import Texts
 from leanboard.results.schema import Status
 from leanboard.results.technique_text import Knob
@@ -48,9 +49,8 @@ class SubjectPage:
         knobs: parameters of a technique.
         sections: facts about a machine.
         figures: its curves.
-        lines: its first rows.
-        left: rows that are not printed.
-        all_href: the leaderboard with all of its rows.
+        rows: its first rows, and where all of them are.
+        all_href: the leaderboard with its rows alone, by JavaScript.
     """
 
     name: str
@@ -62,8 +62,7 @@ class SubjectPage:
     knobs: tuple[Knob, ...]
     sections: tuple[Section, ...]
     figures: Figures
-    lines: tuple[BoardRow, ...]
-    left: int
+    rows: Listing
     all_href: str
 
 
@@ -81,13 +80,14 @@ def subject_parts(site: Site) -> Iterator[Part]:
         "better": BETTER,
         "unranked": UNRANKED,
     }
+    pages = table_pages(site.board)
     for found in subjects_of(site.board).values():
         for subject in found:
-            page = _page(subject, site)
+            page = _page(subject, site, pages)
             yield Part(subject.href, subject.name, "subject.html", {**common, "subject": page})
 
 
-def _page(subject: Subject, site: Site) -> SubjectPage:
+def _page(subject: Subject, site: Site, pages: TablePages) -> SubjectPage:
     lede, paragraphs = _words(subject, site.texts)
     known = site.texts.techniques.get(subject.name) if subject.kind is Kind.TECHNIQUE else None
     environment = subject.newest.row.record.environment
@@ -102,8 +102,7 @@ def _page(subject: Subject, site: Site) -> SubjectPage:
         knobs=() if known is None else known.knobs,
         sections=tuple(section for section in machine if _MACHINE.fullmatch(section.title)),
         figures=figures_of(subject, site.board),
-        lines=subject.lines[:MOST_ROWS],
-        left=max(0, len(subject.lines) - MOST_ROWS),
+        rows=pages.listing(subject.lines),
         all_href=_rows_address(subject),
     )
 
@@ -208,6 +207,7 @@ def _each(texts: Iterable[str]) -> str:
 
 
 def _rows_address(subject: Subject) -> str:
-    """Return the leaderboard with the rows of a subject; techniques may be parts of an arm."""
+    """Return the leaderboard with all rows of a subject; techniques may be parts of an arm."""
     keys = {Kind.MODEL: "model", Kind.TECHNIQUE: "q", Kind.HARDWARE: "hardware"}
-    return f"index.html#{urlencode({keys[subject.kind]: subject.name})}"
+    state = {keys[subject.kind]: subject.name, "status": "all", "gate": "all"}
+    return f"index.html#{urlencode(state)}"

@@ -23,7 +23,7 @@ class Tradeoff:
 
     ``front`` holds the runs that no other beats; ``maybe`` those that another beats by so little
     that their intervals put them on the front in some draws. ``undrawn`` says what the plot leaves
-    out; it is empty where that is nothing.
+    out, and ``untold`` why no chances are said; each is empty where there is nothing to say.
     """
 
     x: Column
@@ -36,6 +36,7 @@ class Tradeoff:
     left_out: tuple[Left, ...]
     volumes: VolumeTable
     undrawn: str
+    untold: str
 
 
 def default_tradeoff(board: Board) -> Tradeoff | None:
@@ -79,4 +80,5 @@ def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -
         stage.left_out,
         volume_table(board, stage),
         drawing.undrawn,
+        contest.untold,
     )

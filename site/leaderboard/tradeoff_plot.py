@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from leanboard.leaderboard.board import Board
+from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import Axis, Line, Mark, Plot, polyline, x_axis, y_axis
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.labels import with_labels
-from leanboard.leaderboard.siblings import curves_of
+from leanboard.leaderboard.siblings import curves_of, peers_of
 from leanboard.leaderboard.stage import (
     MOST_BEATEN,
     MOST_NAMED,
@@ -56,7 +56,7 @@ def drawing_of(board: Board, stage: Stage, contest: Contest) -> Drawing:
     vertical = y_axis(axis_title(y), [v for s in shown for v in _extent(s.point.cells[1])])
     crowded = len(shown) > MOST_NAMED
     marks = tuple(_mark(each, (horizontal, vertical), crowded=crowded) for each in shown)
-    curves = _curves(board, marks)
+    curves = _curves(board, [each.point.line for each in shown], marks)
     kept = thinned(curves, MOST_CURVES)
     edge = _edge([mark for mark in marks if mark.css.endswith("front")], x.direction)
     styles = Counter(each.css for each in shown)
@@ -126,12 +126,13 @@ def _bar(axis: Axis, cell: BoardCell) -> tuple[float, float] | None:
     return axis.at(cell.low * factor), axis.at(cell.high * factor)
 
 
-def _curves(board: Board, marks: Sequence[Mark]) -> list[Line]:
+def _curves(board: Board, shown: Sequence[BoardRow], marks: Sequence[Mark]) -> list[Line]:
     """Return the curves of which two points or more are drawn."""
     places = {mark.href: (mark.x, mark.y) for mark in marks}
     found = []
-    for curve in curves_of(board.lines):
-        hrefs = [board.lines[row].href for row in curve.rows]
+    peers = peers_of(board.lines, shown)
+    for curve in curves_of(peers):
+        hrefs = [peers[row].href for row in curve.rows]
         points = [places[href] for href in hrefs if href in places]
         if len(points) > 1:
             found.append(Line(polyline(points), "curve", curve.title))

@@ -12,10 +12,10 @@ from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.families import family_of
 from leanboard.leaderboard.format import DASH, number, plural, rounded
-from leanboard.leaderboard.siblings import baselines_of
+from leanboard.leaderboard.siblings import baselines_of, peers_of
 from leanboard.leaderboard.stage import Point, Stage
 from leanboard.metrics.front_membership import Uncertain
-from leanboard.metrics.hypervolume import Volume, against_baseline
+from leanboard.metrics.hypervolume import MOST_RANGED, Volume, against_baseline
 from leanboard.metrics.trace import Provenance
 from leanboard.results.derived_columns import ACCURACY
 
@@ -90,8 +90,9 @@ class _Ratio:
 
 def volume_table(board: Board, stage: Stage) -> VolumeTable:
     """Return the volumes of the families whose runs compete on a stage."""
-    places = {line.href: place for place, line in enumerate(board.lines)}
-    baselines = baselines_of(board.lines)
+    peers = peers_of(board.lines, [point.line for point in stage.points])
+    places = {line.href: place for place, line in enumerate(peers)}
+    baselines = baselines_of(peers)
     families: dict[str, dict[str, list[_Ratio]]] = {}
     uncounted = 0
     for point in stage.points:
@@ -99,7 +100,7 @@ def volume_table(board: Board, stage: Stage) -> VolumeTable:
         if not family:
             continue
         place = baselines[places[point.line.href]]
-        baseline = None if place is None else board.lines[place]
+        baseline = None if place is None else peers[place]
         ratios = _ratios(board, point, baseline)
         if len(ratios) == len(stage.columns):
             families.setdefault(family, {})[point.line.href] = ratios
@@ -108,7 +109,7 @@ def volume_table(board: Board, stage: Stage) -> VolumeTable:
     found = [_family(name, runs, stage) for name, runs in families.items()]
     ordered = sorted(found, key=lambda each: (-each.volume.covered, each.family))
     unit = f"doublings{POWERS[len(stage.columns)]}"
-    return VolumeTable(tuple(ordered), unit, _note(len(found), uncounted))
+    return VolumeTable(tuple(ordered), unit, _note(ordered, uncounted))
 
 
 def _family(name: str, runs: Mapping[str, Sequence[_Ratio]], stage: Stage) -> FamilyVolume:
@@ -121,13 +122,21 @@ def _family(name: str, runs: Mapping[str, Sequence[_Ratio]], stage: Stage) -> Fa
     return FamilyVolume(name, volume, len(runs), doubted)
 
 
-def _note(families: int, uncounted: int) -> str:
+def _note(families: Sequence[FamilyVolume], uncounted: int) -> str:
+    """Say which runs are not counted, and which volumes have no range, each with the reason."""
     if not families:
         return "No competing run of this choice has a ratio to its baseline on every axis."
-    if not uncounted:
-        return ""
-    runs = plural(uncounted, "run")
-    return f"Not counted, for want of a ratio to a baseline on every axis: {runs}."
+    sentences = []
+    if uncounted:
+        runs = plural(uncounted, "run")
+        sentences.append(f"Not counted, for want of a ratio to a baseline on every axis: {runs}.")
+    unranged = ", ".join(each.family for each in families if each.volume.low is None)
+    if unranged:
+        sentences.append(
+            f"No range for {unranged}: draws of more than {MOST_RANGED} runs on three metrics or"
+            " more take too long."
+        )
+    return " ".join(sentences)
 
 
 def _ratios(board: Board, point: Point, baseline: BoardRow | None) -> list[_Ratio]:

@@ -144,15 +144,37 @@ def test_the_best_of_what_remains_is_named_with_a_link_and_its_rivals(
     answer = page.locator("#answer")
     assert answer.inner_text().startswith(f"No limit is set: {len(group)} rows remain.")
     assert answer.locator("a").get_attribute("href") == winner.line.href
-    assert "1 row with a better value cannot be ranked: unstable" in answer.inner_text()
+    assert (
+        "1 row with a better value cannot be ranked: unstable, failed the gate"
+        in answer.inner_text()
+    )
     # Unstable runs stay in the list, where their values put them, and are never the best.
     order = best_first([line.cell(by) for line in group], by.direction)
     assert hrefs(page, "#kept") == [group[place].href for place in order]
     assert page.locator("#kept .mark").count() == 1
     page.locator("select[name=best]").select_option("peak_memory_bytes")
     settled(page)
-    assert f"cannot be told apart from {len(group) - 1} others" in answer.inner_text()
+    rivals = sum(not line.failed_gate for line in group) - 1
+    assert f"cannot be told apart from {rivals} others" in answer.inner_text()
     assert page.locator("#kept .rank").count() == 0
+
+
+def test_a_limit_on_the_accuracy_takes_the_place_of_the_gate(demo: Demo, page: Page) -> None:
+    place = "workload=long-prompt&best=tpot_s"
+    answer = page.locator("#answer")
+    lossy = next(
+        line for line in demo.board.lines if line.failed_gate and line.workload == "long-prompt"
+    )
+    opened(page, demo, "budget.html", place)
+    assert answer.locator("a").get_attribute("href") != lossy.href
+    assert "1 row with a better value cannot be ranked" in answer.inner_text()
+    assert hrefs(page, "#kept")[0] == lossy.href
+    first = page.locator("#kept tbody tr").first
+    assert first.locator(".rank").count() == 0
+    assert first.locator(".why").inner_text().startswith("failed the gate")
+    opened(page, demo, "budget.html", f"{place}&accuracy=0.1")
+    assert answer.locator("a").get_attribute("href") == lossy.href
+    assert page.locator("#kept tbody tr").first.locator(".rank").inner_text().startswith("1")
 
 
 def test_what_is_not_shown_to_keep_a_limit_falls_out_and_says_so(demo: Demo, page: Page) -> None:

@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from knob_store import MODELS, lookup, write_knobs
 from record_factory import make_model, make_record, make_workload
 
+from leanboard.leaderboard import stage as stage_module
 from leanboard.leaderboard.board import Board, board_of
+from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import HEIGHT
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.families import OTHER, family_of, menu
 from leanboard.leaderboard.parallel import apart, default_several, several
-from leanboard.leaderboard.siblings import baselines_of, curves_of
+from leanboard.leaderboard.siblings import baselines_of, curves_of, peers_of
 from leanboard.leaderboard.stage import (
     MOST_BEATEN,
     MOST_NAMED,
@@ -33,8 +35,8 @@ from leanboard.leaderboard.stage import (
 from leanboard.leaderboard.tradeoff import default_tradeoff, tradeoff
 from leanboard.leaderboard.tradeoff_plot import drawing_of
 from leanboard.leaderboard.volumes import volume_table
-from leanboard.metrics.front_membership import Uncertain
-from leanboard.metrics.hypervolume import against_baseline
+from leanboard.metrics.front_membership import MOST_DRAWN, Uncertain
+from leanboard.metrics.hypervolume import MOST_RANGED, against_baseline
 from leanboard.metrics.pareto import pareto_front
 from leanboard.results.schema import Component, Record
 from leanboard.results.store import Entry, Loaded
@@ -147,6 +149,23 @@ def test_every_candidate_knows_the_row_of_its_baseline(knobs: Board) -> None:
             compared = line.row.comparison("tpot_s")
             assert compared is not None
             assert compared.baseline_run == baseline.row.record.run_id
+
+
+def test_all_siblings_of_a_run_are_among_its_peers() -> None:
+    sizes = [make_workload(batch_size=size) for size in (1, 4)]
+    runs = [with_techniques(lookup(t), workload=size) for t in (5, 9) for size in sizes]
+    elsewhere = with_techniques(lookup(7), workload="long-prompt")
+    board = of(make_record(workload=sizes[0]), *runs, elsewhere)
+    first = next(line for line in board.lines if line.workload == "chat")
+    peers = peers_of(board.lines, [first])
+    assert len(peers) == 5
+    assert {line.workload_text for line in peers} > {first.workload_text}
+    found = [
+        [[lines[row].href for row in curve.rows] for curve in curves_of(lines)]
+        for lines in (peers, board.lines)
+    ]
+    assert found[0] == found[1]
+    assert [len(hrefs) for hrefs in found[0]] == [2, 2]
 
 
 def test_the_plot_joins_what_is_drawn(knobs: Board) -> None:
@@ -277,6 +296,20 @@ def test_a_ratio_in_doubt_counts_and_says_so(knobs: Board) -> None:
     assert cache.basis == "2, 2 in doubt"
 
 
+def test_a_family_too_large_for_a_range_is_named_in_the_note(knobs: Board) -> None:
+    place = (knobs.lines[0].hardware, knobs.lines[0].workload_text)
+    stage = staged(knobs, *place, columns(knobs, "tpot_s", "ttft_s", "peak_memory_bytes"))
+    own = next(point for point in stage.points if point.line.label == "static-cache")
+    crowd = [replace(own, line=replace(own.line, href=f"runs/{n}")) for n in range(MOST_RANGED + 1)]
+    lines = (*knobs.lines, *(point.line for point in crowd))
+    table = volume_table(replace(knobs, lines=lines), replace(stage, points=tuple(crowd)))
+    (cache,) = table.families
+    assert (cache.family, cache.range, cache.runs) == ("cache", "\u2014", MOST_RANGED + 1)
+    assert table.note == (
+        "No range for cache: draws of more than 100 runs on three metrics or more take too long."
+    )
+
+
 # Crowds
 
 
@@ -326,6 +359,54 @@ def test_a_few_points_are_all_drawn_and_all_reached_by_tab(demo: Demo) -> None:
     assert len(drawing.plot.marks) == MOST_NAMED
     assert all(mark.stop for mark in drawing.plot.marks)
     assert drawing.undrawn == ""
+
+
+def uncertain_crowd(board: Board, count: int, *names: str) -> Stage:
+    """A stage of so many points that cannot be told apart on the first axis."""
+    axes = tuple(columns(board, *names))
+    first, others = axes[0], axes[1:]
+    line = next(line for line in board.lines if not line.unstable)
+    points = tuple(
+        Point(
+            replace(line, href=f"runs/{number}.html"),
+            (
+                BoardCell(first, value=1.0, low=0.5, high=2.0),
+                *(BoardCell(column, value=1 + number / count) for column in others),
+            ),
+        )
+        for number in range(count)
+    )
+    return Stage(axes, points, (), ())
+
+
+def test_a_crowd_on_three_axes_is_drawn_as_long_as_it_takes_no_time(knobs: Board) -> None:
+    axes = ("tpot_s", "weight_bytes", "peak_memory_bytes")
+    some = contested(uncertain_crowd(knobs, 40, *axes))
+    assert (some.undecided, some.untold) == (0, "")
+    assert len(some.chances) == 40
+    assert len(some.maybe) > 0
+    many = contested(uncertain_crowd(knobs, MOST_DRAWN + 1, *axes))
+    assert (many.chances, many.maybe, many.undecided) == ({}, (), MOST_DRAWN + 1)
+    assert "251 runs may be on it" in many.untold
+    assert [found.chance for found in many.contenders(many.front)] == [""]
+
+
+def test_the_page_says_why_no_chances_are_on_it(
+    knobs: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = default_several(knobs)
+    assert known is not None
+    assert known.untold == ""
+    monkeypatch.setattr(stage_module, "MOST_DRAWN", 1)
+    drawn = default_several(knobs)
+    assert drawn is not None
+    assert "draws of more than 1 runs" in drawn.untold
+    assert not any(found.chance for found in drawn.front)
+    build_site(knobs.loaded, tmp_path / "site")
+    page = (tmp_path / "site" / "parallel.html").read_text(encoding="utf-8")
+    assert f'<p id="untold" class="note">{drawn.untold}</p>' in page
+    pareto = (tmp_path / "site" / "pareto.html").read_text(encoding="utf-8")
+    assert '<p id="untold" class="note" hidden></p>' in pareto
 
 
 # Parallel axes

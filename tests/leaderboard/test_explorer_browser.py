@@ -21,10 +21,17 @@ from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.parallel import Several, several
 from leanboard.leaderboard.stage import MOST_BEATEN, staged, thinned
 from leanboard.leaderboard.volumes import VolumeTable, volume_table
-from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN, Uncertain
-from leanboard.metrics.hypervolume import against_baseline, hypervolume
+from leanboard.metrics.front_membership import (
+    DRAWS,
+    MOST_DRAWN,
+    Uncertain,
+    contenders,
+    membership,
+)
+from leanboard.metrics.hypervolume import MOST_RANGED, against_baseline, hypervolume
 from leanboard.metrics.metric import Direction
 from leanboard.metrics.pareto import pareto_front
+from leanboard.results.schema import Status
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -118,7 +125,7 @@ def test_volumes_are_the_very_ones_of_the_metrics_package(
             metrics,
             [direction.value for direction in directions],
             DRAWS,
-            MOST_DRAWN,
+            MOST_RANGED,
         ],
     )
     assert found == pytest.approx(expected, rel=1e-9)
@@ -148,6 +155,57 @@ def test_the_table_of_volumes_is_pythons_for_every_pair_of_axes(
         assert page.locator("#volumes .scroller").is_visible() == bool(expected.families)
         empty += not expected.families
     assert empty > 0
+
+
+# How sure a place is
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3, 4])
+def test_places_are_as_sure_as_those_of_the_metrics_package(
+    knobs: Demo, page: Page, axes: int
+) -> None:
+    metrics, directions = list("abcd")[:axes], [LOWER, HIGHER, LOWER, HIGHER][:axes]
+    given = ratios(random.Random(axes), 40, axes)
+    expected = membership(given, metrics, directions)
+    assert expected.shares is not None
+    page.goto(knobs.address("pareto.html"))
+    arguments = [
+        [{"name": n, "values": [asdict(v) for v in values]} for n, values in given.items()],
+        metrics,
+        [direction.value for direction in directions],
+        DRAWS,
+    ]
+    script = "args => frontMembership(...args)"
+    found = page.evaluate(script, arguments)
+    assert found == {"contenders": expected.contenders, "shares": list(expected.shares.values())}
+    crowded = page.evaluate(script, [*arguments, 1])
+    assert crowded == {"contenders": expected.contenders, "shares": None}
+
+
+def test_where_too_many_runs_are_in_dispute_the_page_says_so_and_how_many(
+    knobs: Demo, page: Page
+) -> None:
+    page.goto(knobs.address("parallel.html"))
+    front = settled(page).locator("#front li")
+    assert page.locator("#untold").is_hidden()
+    assert all("% of draws" in text for text in front.all_inner_texts())
+    axes = columns(knobs.board, "tpot_s", "ttft_s", "peak_memory_bytes")
+    stage = staged(knobs.board, *place(page), axes)
+    points = {
+        f"{point.line.href}?{copy}": point.uncertain
+        for copy in range(100)
+        for point in stage.points
+    }
+    able = contenders(points, [column.direction for column in axes])
+    assert len(able) > MOST_DRAWN
+    page.evaluate(GROW, [100, 0])
+    told = settled(page).locator("#untold").inner_text()
+    assert f"{len(able):,} runs may be on it, and draws of more than {MOST_DRAWN} runs" in told
+    assert not any("% of draws" in text for text in front.all_inner_texts())
+    assert page.locator("#maybe-section").is_hidden()
+    page.locator("select[name=m2]").select_option("tpot_s")
+    assert settled(page).locator("#untold").is_hidden()
+    assert "% of draws" in front.first.inner_text()
 
 
 # One front per ...
@@ -252,6 +310,30 @@ def test_nonsense_in_the_address_gives_the_default(knobs: Demo, page: Page, stat
     assert complaints == []
 
 
+@pytest.mark.parametrize(("name", "marks"), [("pareto.html", ".point"), ("parallel.html", ".path")])
+def test_a_gate_leaves_the_runs_with_that_answer_and_is_in_the_address(
+    demo: Demo, page: Page, name: str, marks: str
+) -> None:
+    page.goto(demo.address(name))
+    where = place(settled(page))
+    for answer in ("pass", "fail", "undecided", "none"):
+        page.locator("select[name=gate]").select_option(answer)
+        drawn = settled(page).locator(f"#plot {marks}").all()
+        left = page.locator("#left li a").all()
+        expected = {
+            line.href
+            for line in demo.board.lines
+            if (line.hardware, line.workload_text) == where
+            and line.status is Status.OK
+            and line.gate.answer == answer
+        }
+        assert {mark.get_attribute("href") for mark in (*drawn, *left)} == expected != set()
+        assert f"gate={answer}" in page.url
+    shared = page.context.new_page()
+    shared.goto(page.url)
+    assert settled(shared).locator("#plot").inner_html() == page.locator("#plot").inner_html()
+
+
 # Names and crowds
 
 
@@ -291,7 +373,7 @@ def test_a_window_of_another_height_keeps_the_focus_and_of_another_width_fits_th
     page.wait_for_function("document.querySelector('#plot svg').viewBox.baseVal.width < 400")
 
 
-GROW = """(copies) => {
+GROW = """([copies, step]) => {
   const rows = LEANBOARD.rows;
   const again = (values, of = (v) => v) =>
     Array.from({ length: rows * copies }, (_, i) => of(values[i % rows], Math.floor(i / rows)));
@@ -299,7 +381,7 @@ GROW = """(copies) => {
   for (const name of ["baseline", "ranked", "against"]) LEANBOARD[name] = again(LEANBOARD[name]);
   LEANBOARD.href = again(LEANBOARD.href, (href, copy) => `${href}?${copy}`);
   const WORSE = ["value", "low", "high", "ratio", "ratioLow", "ratioHigh"];
-  const worse = (value, copy) => (value === null ? null : value * (1 + copy / 100));
+  const worse = (value, copy) => (value === null ? null : value * (1 + copy * step));
   for (const cells of LEANBOARD.cells.filter(Boolean)) {
     for (const [name, values] of Object.entries(cells)) {
       if (!Array.isArray(values)) values.rows = again(values.rows);
@@ -314,7 +396,7 @@ GROW = """(copies) => {
 def test_ten_thousand_runs_leave_the_plots_readable(knobs: Demo, page: Page) -> None:
     for name, mark in (("pareto.html", ".point"), ("parallel.html", ".path")):
         page.goto(knobs.address(name))
-        settled(page).evaluate(GROW, 1000)
+        settled(page).evaluate(GROW, [1000, 0.01])
         marks = settled(page).locator(f"#plot {mark}")
         front = page.locator(f"#plot {mark}.front").count()
         assert page.evaluate("LEANBOARD.rows") == 10_000
@@ -329,7 +411,7 @@ def test_ten_thousand_runs_leave_the_plots_readable(knobs: Demo, page: Page) -> 
 # Several metrics
 
 
-LISTS = ("#front li", "#maybe li", "#left li", "#uprights li", "#values tr", "#caption")
+LISTS = ("#front li", "#maybe li", "#left li", "#uprights li", "#values tr", "#caption", "#untold")
 
 
 @pytest.mark.parametrize("store", ["demo", "knobs"])

@@ -18,7 +18,7 @@ from record_factory import make_model, make_run
 
 from leanboard.leaderboard.board import BoardRow
 from leanboard.leaderboard.build import build_site
-from leanboard.results.schema import Status
+from leanboard.leaderboard.cells import Gain
 from leanboard.results.store import Store
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 FORMATS = ("CSV", "JSON", "Parquet")
+NUMBERS = ("", "low", "high", "ratio", "ratio_low", "ratio_high")
 METRICS = ("tpot_s", "peak_memory_bytes", "accuracy")
 FILTER = f"workload=chat&sort=tpot_s&dir=desc&cols={','.join(METRICS)}"
 HOSTILE = [
@@ -63,10 +64,19 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 def _typed(name: str, text: str) -> Any:
     if text == "":
         return None
-    if name.endswith("__n"):
+    if name.endswith(("__n", "__ratio_n")):
         return int(text)
     metric, _, ending = name.partition("__")
-    return float(text) if metric in METRICS and ending in ("", "low", "high") else text
+    return float(text) if metric in METRICS and ending in NUMBERS else text
+
+
+def expected_ratio(name: str, gain: Gain | None) -> dict[str, Any]:
+    endings = ("ratio", "ratio_low", "ratio_high", "ratio_n", "verdict", "doubts")
+    values: tuple[Any, ...] = (None,) * len(endings)
+    if gain is not None:
+        doubts = "; ".join(gain.doubts) or None
+        values = (gain.ratio, gain.low, gain.high, gain.n, gain.verdict.value, doubts)
+    return {f"{name}__{ending}": value for ending, value in zip(endings, values, strict=True)}
 
 
 def expected(demo: Demo, lines: Sequence[BoardRow]) -> list[dict[str, Any]]:
@@ -91,7 +101,8 @@ def expected(demo: Demo, lines: Sequence[BoardRow]) -> list[dict[str, Any]]:
             "status": line.status.value,
             "error": line.reason or None,
             "stability_causes": line.unstable or None,
-            "gate": line.gate.text or None,
+            "gate": None if line.gate.verdict is None else line.gate.verdict.value,
+            "gate_reason": line.gate.reason,
             "baseline": "yes" if line.baseline else "no",
             "quality_ranked": "yes" if line.ranked else "no",
         }
@@ -104,6 +115,7 @@ def expected(demo: Demo, lines: Sequence[BoardRow]) -> list[dict[str, Any]]:
                 f"{column.name}__n": None if cell.value is None else cell.n,
                 f"{column.name}__provenance": cell.provenance or None,
                 f"{column.name}__reason": cell.reason or None,
+                **expected_ratio(column.name, cell.gain),
             }
         found.append(row)
     return found
@@ -112,9 +124,7 @@ def expected(demo: Demo, lines: Sequence[BoardRow]) -> list[dict[str, Any]]:
 def chosen(demo: Demo) -> list[BoardRow]:
     """The rows of ``FILTER`` in the order that the page gives them."""
     column = next(c for c in demo.board.columns if c.name == "tpot_s")
-    lines = [
-        line for line in demo.board.lines if line.workload == "chat" and line.status is Status.OK
-    ]
+    lines = [line for line in demo.board.lines if line.workload == "chat" and not line.on_demand]
     return sorted(lines, key=lambda line: -(line.cell(column).value or 0.0))
 
 
@@ -128,7 +138,9 @@ def test_a_file_holds_the_rows_of_the_filter_and_the_shown_columns(
     page.goto(demo.address(state=FILTER))
     path = saved(settled(page), format_, tmp_path)
     assert path.suffix == f".{format_.lower()}"
-    assert rows_of(path) == expected(demo, chosen(demo))
+    rows = rows_of(path)
+    assert rows == expected(demo, chosen(demo))
+    assert sum(row["tpot_s__verdict"] == "better" and row["tpot_s__ratio"] < 1 for row in rows) > 2
     page.locator("#saved", has_text=f"{len(chosen(demo))} rows in {path.name}").wait_for()
     assert complaints == []
 
@@ -152,8 +164,53 @@ def test_a_json_file_says_the_units_the_filter_and_the_licence(
     whole = json.loads(path.read_text(encoding="utf-8"))
     assert whole["units"]["tpot_s"] == whole["units"]["tpot_s__high"] == "s"
     assert whole["units"]["peak_memory_bytes"] == "B"
+    assert whole["units"]["tpot_s__ratio_low"] == "1"
     assert whole["filter"]["workload"] == "chat"
+    assert (whole["filter"]["status"], whole["filter"]["gate"]) == ("ok", "not failed")
     assert whole["licence"] == "CC-BY-4.0"
+
+
+def test_a_parquet_file_says_the_same_in_its_metadata(
+    demo: Demo, page: Page, tmp_path: Path
+) -> None:
+    page.goto(demo.address(state=f"{FILTER}&gate=all"))
+    whole = json.loads(saved(settled(page), "JSON", tmp_path).read_text(encoding="utf-8"))
+    told = pq.read_schema(saved(page, "Parquet", tmp_path)).metadata
+    assert told[b"licence"].decode() == whole["licence"]
+    assert told[b"about"].decode() == whole["about"]
+    for name in ("units", "filter"):
+        assert json.loads(told[name.encode()]) == whole[name]
+    assert whole["filter"]["gate"] == "all"
+
+
+def test_every_column_of_a_file_is_in_the_data_dictionary(
+    demo: Demo, page: Page, tmp_path: Path
+) -> None:
+    dictionary = demo.folder / "downloads" / "data-dictionary.csv"
+    with dictionary.open(encoding="utf-8", newline="") as file:
+        described = {row["metric"]: row for row in csv.DictReader(file)}
+    metrics = {column.name for column in demo.board.columns}
+    page.goto(demo.address(state=f"cols={','.join(sorted(metrics))}"))
+    whole = json.loads(saved(settled(page), "JSON", tmp_path).read_text(encoding="utf-8"))
+    columns = {name for name in whole["rows"][0] if "__" not in name}
+    endings = {name.partition("__")[2] for name in set(whole["rows"][0]) - columns}
+    assert metrics < columns
+    assert {"low", "n", "reason", "ratio", "verdict"} < endings
+    assert all(described[name]["unit"] == whole["units"][name] for name in metrics)
+    html = (demo.folder / "downloads.html").read_text(encoding="utf-8")
+    for name in (*columns, *(f"METRIC__{ending}" for ending in endings)):
+        assert described[name]["doc"], name
+        assert name in metrics or f"<code>{name}</code>" in html
+
+
+def test_rows_that_failed_the_gate_are_in_the_file_once_they_are_shown(
+    demo: Demo, page: Page, tmp_path: Path
+) -> None:
+    page.goto(demo.address(state="gate=fail"))
+    rows = rows_of(saved(settled(page), "Parquet", tmp_path))
+    assert [row["technique"] for row in rows] == ["gguf-q4_1", "gguf-q4_1"]
+    assert {row["gate"] for row in rows} == {"fail"}
+    assert all("all of it below 0.99" in row["gate_reason"] for row in rows)
 
 
 def test_the_same_filter_has_the_same_name_and_another_another(
@@ -214,6 +271,13 @@ def test_no_field_of_a_csv_file_is_a_formula(
     raw = path.read_bytes()
     assert raw.endswith(b"\r\n")
     assert b'"\'=HYPERLINK(""http://x"",""y""),\n2"' in raw
+
+
+def test_no_name_of_a_column_is_a_formula_either(demo: Demo, page: Page) -> None:
+    page.goto(demo.address())
+    make = """names => csvFile(names.map((name) => ({ name, values: ["-1", -1, null] })))"""
+    text = page.evaluate(make, ["=1+1", "@x", "plain"])
+    assert text.split("\r\n") == ["'=1+1,'@x,plain", "'-1,'-1,'-1", "-1,-1,-1", ",,", ""]
 
 
 @pytest.mark.parametrize("format_", ["JSON", "Parquet"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser_page import settled
 from demo_store import Demo
 
 if TYPE_CHECKING:
@@ -38,16 +39,11 @@ def address(demo: Demo, tmp_path: Path) -> str:
     return index.as_uri()
 
 
-def settled(page: Page) -> Page:
-    page.locator("main[aria-busy]").wait_for(state="detached")
-    return page
-
-
 def test_the_default_view_keeps_the_rows_of_the_server(address: str, page: Page) -> None:
     page.goto(address)
     rows = settled(page).locator("#board tbody tr")
     assert MARK in rows.first.inner_text()
-    assert page.locator("#count").inner_text() == "20 of 22 rows"
+    assert page.locator("#count").inner_text() == "18 of 22 rows"
     assert page.locator("#filters").is_visible()
     assert page.locator("#board thead button").count() > 5
 
@@ -64,7 +60,7 @@ def test_going_back_to_the_default_view_draws_it_anew(address: str, page: Page) 
     page.goto(address)
     settled(page).locator("select[name=workload]").select_option("chat")
     settled(page).get_by_role("button", name="Reset").click()
-    assert settled(page).locator("#board tbody tr").count() == 20
+    assert settled(page).locator("#board tbody tr").count() == 18
     assert MARK not in page.locator("#board tbody").inner_text()
 
 

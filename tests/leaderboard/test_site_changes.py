@@ -11,6 +11,7 @@ from leanboard.leaderboard.board import board_of
 from leanboard.leaderboard.change_lines import APART, MEET, Change, change_between
 from leanboard.leaderboard.changes import MOST_ENTRIES, Day, change_parts, changes, days_of
 from leanboard.leaderboard.pages import Site
+from leanboard.leaderboard.paging import Leaf
 from leanboard.results.schema import Cause
 from leanboard.results.store import Entry, Loaded
 
@@ -118,12 +119,18 @@ def test_a_long_changelog_goes_on_on_further_pages() -> None:
     assert [sum(len(day.changes) for day in page) for page in shown] == [MOST_ENTRIES - 1, 6]
     assert [day.whole for page in shown for day in page] == [True, False, True]
     assert further.path == "changes-2.html"
-    assert (further.context["before"], further.context["after"]) == ("changes.html", "")
-    assert changes(site)["after"] == "changes-2.html"
+    leaves = [leaf(changes(site)["leaf"]), leaf(further.context["leaf"])]
+    assert [one.before for one in leaves] == ["", "changes.html"]
+    assert [one.after for one in leaves] == ["changes-2.html", ""]
 
 
 def days(found: object) -> list[Day]:
     assert isinstance(found, list)
+    return found
+
+
+def leaf(found: object) -> Leaf:
+    assert isinstance(found, Leaf)
     return found
 
 

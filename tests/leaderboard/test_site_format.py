@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,22 @@ def test_a_number_has_three_significant_digits_and_no_exponent(value: float, tex
 
 def test_halves_are_rounded_away_from_zero_as_the_browser_does() -> None:
     assert [number(v, 0) for v in (0.5, 1.5, 2.5, -2.5)] == ["1", "2", "3", "\u22123"]
+
+
+DYADIC = st.builds(lambda n, power: n / 2**power, st.integers(-(10**9), 10**9), st.integers(0, 9))
+"""Numbers of which many lie halfway between two decimals."""
+
+
+@given(st.one_of(st.floats(-1e12, 1e12), DYADIC), st.integers(0, 8))
+def test_every_number_is_rounded_from_its_exact_decimals(value: float, places: int) -> None:
+    exact = Decimal(value).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+    sign = "\u2212" if exact < 0 else ""
+    assert number(value, places) == f"{sign}{abs(exact):,f}"
+
+
+@pytest.mark.parametrize("value", [2.0**53, 1e20, 1e300])
+def test_a_number_too_large_for_decimals_is_whole(value: float) -> None:
+    assert number(value, 3) == f"{int(value):,}.000"
 
 
 def test_a_number_that_rounds_to_zero_has_no_sign() -> None:

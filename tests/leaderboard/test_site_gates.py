@@ -8,15 +8,22 @@ from pathlib import Path
 import pytest
 from demo_store import Demo
 from markupsafe import escape
-from record_factory import answer_observation, make_model, make_run
+from record_factory import answer_observation, make_model, make_run, request_observation
 
-from leanboard.leaderboard.board import Board, BoardRow, board_of
+from leanboard.leaderboard.board import Board, BoardRow, board_of, on_demand_counts
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.columns import Column, label_of
 from leanboard.leaderboard.divergence import LOWER_BOUND, bound, bounds, fact
 from leanboard.leaderboard.doubt import in_one_process, launches_of
 from leanboard.leaderboard.format import DASH
-from leanboard.leaderboard.gate_marks import NEAR_CHANCE, NO_COMPARISON, gate_mark, task_gate
+from leanboard.leaderboard.gate_marks import (
+    NEAR_CHANCE,
+    NO_COMPARISON,
+    GateMark,
+    gate_mark,
+    task_gate,
+)
+from leanboard.leaderboard.ranks import ranks_of, standing_of, winner_of
 from leanboard.metrics.gate import Gate, GateVerdict
 from leanboard.results.derived_columns import DERIVED
 from leanboard.results.schema import Comparison, Interval, Measurement, Record
@@ -107,13 +114,68 @@ def test_a_gate_is_a_sign_and_a_word_with_its_reason(
 def test_the_mark_stands_beside_the_accuracy_and_nothing_stands_for_no_gate(demo: Demo) -> None:
     html = (demo.folder / "index.html").read_text(encoding="utf-8")
     table = html[html.index('<table id="board"') : html.index("</table>")]
-    judged = [row for row in demo.board.lines if row.gate.text]
+    judged = [row for row in demo.board.lines if row.gate.text and not row.on_demand]
     assert len(judged) > 4
     for row in judged:
         mark = f'<span class="badge {row.gate.css}" title="{escape(row.gate.title)}">'
         assert f'{mark}{row.gate.text}</span> <span class="value">' in table
     # In the title of the cell, in that of the mark, and in the mark.
     assert sum(table.count(sign) for sign in ("\u2713", "\u2717", "\u25d0")) == 3 * len(judged)
+
+
+def test_rows_that_failed_the_gate_stand_below_the_table_with_what_did_not_run(demo: Demo) -> None:
+    html = (demo.folder / "index.html").read_text(encoding="utf-8")
+    table = html[html.index('<table id="board"') : html.index("</table>")]
+    others = html[html.index('<details id="others"') :]
+    failed = [row for row in demo.board.lines if row.failed_gate]
+    assert {row.label for row in failed} == {"gguf-q4_1"}
+    for row in failed:
+        assert row.href not in table
+        assert row.href in others
+        assert str(escape(row.gate.reason)) in others
+    told = on_demand_counts(demo.board.lines)
+    assert told == "2 failed the gate, 1 failed, 1 unsupported"
+    assert f"<summary>Not in the table: {told}</summary>" in others
+    assert on_demand_counts([row for row in demo.board.lines if not row.on_demand]) == ""
+
+
+def test_baselines_and_rows_that_may_yet_pass_stay_in_the_table(demo: Demo) -> None:
+    shown = {row.gate.answer for row in demo.board.lines if not row.on_demand}
+    assert shown == {"pass", "undecided", "none"}
+    assert not any(row.on_demand for row in demo.board.lines if row.baseline)
+
+
+def test_what_did_not_run_did_not_fail_a_gate_but_says_how_it_ended(demo: Demo) -> None:
+    row = next(row for row in demo.board.lines if row.label == "nf4")
+    fallen = replace(row, gate=GateMark(GateVerdict.FAIL, "too low"))
+    assert (fallen.failed_gate, fallen.on_demand) == (False, "unsupported")
+
+
+def test_a_row_that_failed_the_gate_has_no_rank_and_takes_no_medal() -> None:
+    runs = [
+        make_run(
+            techniques=[arm],
+            speed=speed,
+            observation=request_observation(arm=arm, speed=speed, rounds=16),
+        )
+        for arm, speed in (("lossy", 4.0), ("fair", 2.0), ("slow", 1.0))
+    ]
+    board = of(*(run.record for run in runs))
+    by = column(board, "tpot_s")
+    lines = {row.label: row for row in board.lines}
+    lines["lossy"] = replace(lines["lossy"], gate=GateMark(GateVerdict.FAIL, "too low"))
+    peers = [(lines[arm], lines[arm].cell(by)) for arm in ("lossy", "fair", "slow")]
+    assert standing_of(*peers[0]) is None
+    ranks = ranks_of(peers, by.direction)
+    assert [rank and (rank.number, rank.medal) for rank in ranks] == [
+        None,
+        (1, "gold"),
+        (2, "silver"),
+    ]
+    winner = winner_of(peers, by.direction)
+    assert winner is not None
+    assert (winner.line.label, winner.rivals) == ("fair", ())
+    assert winner_of(peers[:1], by.direction) is None
 
 
 def test_an_accuracy_has_its_interval_and_a_bar(demo: Demo) -> None:

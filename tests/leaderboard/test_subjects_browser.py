@@ -61,9 +61,12 @@ def test_a_reader_goes_from_the_subjects_to_a_technique_to_its_rows(
     assert "Load weights quantised in blocks of 32" in page.locator(".lede").inner_text()
     assert page.locator("nav [aria-current]").inner_text() == "Subjects"
     assert page.locator("svg.plot .point").count() == 6
+    table = page.locator(".board tbody tr").all_inner_texts()
+    assert all("failed the gate" in row for row in table)
     page.get_by_role("link", name="On the leaderboard").click()
     rows = settled(page).locator("#board tbody th a").all_inner_texts()
     assert rows == ["gguf-q4_1", "gguf-q4_1"]
+    assert page.locator("#board tbody tr").all_inner_texts() == table
 
 
 def test_a_point_of_a_curve_leads_to_its_run(described: Path, demo: Demo, page: Page) -> None:

@@ -14,6 +14,7 @@ from leanboard.metrics.front_membership import (
     _deviates,
     contenders,
     drawn,
+    in_dispute,
     membership,
 )
 from leanboard.metrics.metric import Direction
@@ -29,7 +30,7 @@ def test_points_without_intervals_are_on_the_front_always_or_never() -> None:
         "small": [Uncertain(3.0), Uncertain(1.0)],
         "beaten": [Uncertain(3.0), Uncertain(3.0)],
     }
-    found = membership(points, METRICS, (LOWER, LOWER), draws=20)
+    found = membership(points, METRICS, (LOWER, LOWER), draws=20).shares
     assert found == {"fast": 1.0, "small": 1.0, "beaten": 0.0}
 
 
@@ -38,7 +39,8 @@ def test_two_that_cannot_be_told_apart_share_the_front() -> None:
         "one": [Uncertain(1.0, 0.9, 1.1), Uncertain(1.0)],
         "other": [Uncertain(1.0, 0.9, 1.1), Uncertain(1.0)],
     }
-    found = membership(points, METRICS, (LOWER, LOWER), draws=4000)
+    found = membership(points, METRICS, (LOWER, LOWER), draws=4000).shares
+    assert found is not None
     assert found["one"] == pytest.approx(0.5, abs=0.03)
     assert sum(found.values()) == pytest.approx(1.0)
 
@@ -50,7 +52,8 @@ def test_the_share_is_that_of_normal_differences() -> None:
         name: [Uncertain(value, value * math.exp(-spread), value * math.exp(spread))]
         for name, value in (("better", 1.0), ("worse", math.exp(0.1)))
     }
-    found = membership(points, ("tpot_s",), (LOWER,), draws=20_000)
+    found = membership(points, ("tpot_s",), (LOWER,), draws=20_000).shares
+    assert found is not None
     assert found["worse"] == pytest.approx(statistics.NormalDist().cdf(-1 / math.sqrt(2)), abs=0.01)
 
 
@@ -120,8 +123,39 @@ def test_who_is_no_contender_is_on_no_drawn_front_and_moves_no_other_share(axes:
     for moved in drawn(points, metrics, 100):
         for name in pareto_front(moved, directions).members:
             counts[name] += 1
-    assert membership(points, metrics, directions, 100) == {n: c / 100 for n, c in counts.items()}
+    found = membership(points, metrics, directions, 100)
+    assert found.contenders == len(able)
+    assert found.shares == {name: count / 100 for name, count in counts.items()}
     assert not [name for name, count in counts.items() if count and name not in able]
+
+
+def test_a_contender_is_in_dispute_with_those_that_may_beat_it_and_with_no_other() -> None:
+    points = {
+        "alone": [Uncertain(1.0), Uncertain(9.0, 8.9, 9.1), Uncertain(5.0)],
+        "one": [Uncertain(5.0, 4.5, 5.5), Uncertain(5.0), Uncertain(5.0)],
+        "other": [Uncertain(5.1, 4.6, 5.6), Uncertain(5.0), Uncertain(5.0)],
+        "small": [Uncertain(9.0), Uncertain(1.0), Uncertain(5.0)],
+        "equal": [Uncertain(9.0), Uncertain(1.0), Uncertain(5.0)],
+    }
+    directions = [LOWER] * 3
+    assert contenders(points, directions) == list(points)
+    assert in_dispute(points, directions) == ["one", "other"]
+    shares = membership(points, "abc", directions, draws=200).shares
+    assert shares is not None
+    assert [shares[name] for name in ("alone", "small", "equal")] == [1.0, 1.0, 1.0]
+    assert 0 < shares["other"] < shares["one"] < 1
+    assert shares["one"] + shares["other"] == pytest.approx(1.0)
+
+
+def test_more_in_dispute_than_may_be_drawn_have_no_shares_and_are_counted() -> None:
+    crowd = {
+        str(i): [Uncertain(1 + i / 500, 0.5, 2.0), Uncertain(1 - i / 500), Uncertain(1.0)]
+        for i in range(12)
+    }
+    directions = [LOWER] * 3
+    crowded = membership(crowd, "abc", directions, draws=10, most=11)
+    assert (crowded.contenders, crowded.shares) == (12, None)
+    assert membership(crowd, "abc", directions, draws=10, most=12).shares is not None
 
 
 def _anywhere(chance: random.Random, axes: int) -> list[float]:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leanboard.metrics.front_membership import MOST_DRAWN, Uncertain
+from leanboard.metrics.front_membership import Uncertain
 from leanboard.metrics.hypervolume import (
+    MOST_RANGED,
     REFERENCE,
     against_baseline,
     doublings,
@@ -148,13 +149,13 @@ def test_a_score_that_a_draw_moves_below_0_covers_nothing_in_that_draw() -> None
 def test_a_crowd_on_three_axes_has_a_volume_and_no_range() -> None:
     crowd = {
         str(i): [Uncertain(1 + i / 500, 0.5, 2.0), Uncertain(1 - i / 500), Uncertain(1.0)]
-        for i in range(MOST_DRAWN + 1)
+        for i in range(MOST_RANGED + 1)
     }
     metrics, directions = ("a", "b", "c"), (LOWER, LOWER, LOWER)
     found = against_baseline(crowd, metrics, directions)
     assert found.covered > 1
     assert (found.low, found.high) == (None, None)
-    some = dict(list(crowd.items())[:MOST_DRAWN])
+    some = dict(list(crowd.items())[:MOST_RANGED])
     assert against_baseline(some, metrics, directions, draws=3).low is not None
 
 

@@ -152,6 +152,17 @@ def test_the_dictionary_describes_every_metric_column(
     assert described["arc_easy.acc"]["doc"].startswith("On arc_easy: ")
 
 
+def test_the_dictionary_describes_every_column_of_every_table(
+    entries: tuple[Entry, ...], tmp_path: Path
+) -> None:
+    write_exports(Loaded(entries), tmp_path)
+    described = {row["metric"]: row["doc"] for row in rows(tmp_path / "data-dictionary.csv")}
+    for name in ("comparisons", "results-long", "results-wide"):
+        for column in rows(tmp_path / f"{name}.csv")[0]:
+            _, mark, ending = column.rpartition("__")
+            assert described[f"METRIC__{ending}" if mark else column], column
+
+
 def test_the_same_records_give_the_same_bytes_in_any_order(
     entries: tuple[Entry, ...], tmp_path: Path
 ) -> None:

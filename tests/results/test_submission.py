@@ -379,6 +379,13 @@ def test_more_memory_than_the_machine_has_is_not_plausible(root: Path, name: str
     assert f"{name} is 34359738368 bytes" in observed(root, replace(seen, facts=facts))
 
 
+def test_a_mean_of_more_memory_than_the_machine_has_is_not_plausible(root: Path) -> None:
+    seen = request_observation()
+    series = tuple(replace(s, value=(2.0**35,) * len(s.value)) for s in seen.series)
+    said = observed(root, replace(seen, series=series))
+    assert "memory_mean_bytes is 34359738368 bytes" in said
+
+
 LOW_HIGH = [
     ("ttft_s", "e2e_s"),
     ("ttft_s", "ttft_p95_s"),

@@ -336,6 +336,22 @@ def test_whatever_is_left_out_is_found(block: tuple[Path, Path]) -> None:
     assert "it does not say whether it was stable" in without
 
 
+def test_raw_samples_from_before_a_series_was_recorded_give_no_metric_of_it(root: Path) -> None:
+    seen = request_observation()
+    older = replace(
+        seen, series=(), facts={k: v for k, v in seen.facts.items() if k != "memory_total_bytes"}
+    )
+    run = make_run(observation=older)
+    assert "memory_mean_bytes" not in run.record.measurements
+    path = Store(root, "local").write(run.record, run.traces)
+    assert verify_paths([path]) == Verified(1)
+
+
+def test_a_metric_of_a_recorded_series_may_not_be_left_out(block: tuple[Path, Path]) -> None:
+    said = forge(block[0], lambda fields: fields["measurements"].pop("memory_mean_bytes"))
+    assert said == "memory_mean_bytes is missing, but it follows from the raw samples"
+
+
 def test_facts_are_those_of_the_samples(block: tuple[Path, Path]) -> None:
     def better(fields: Fields) -> None:
         fields["facts"]["weight_bytes"]["value"] /= 2

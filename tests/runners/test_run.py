@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from leanboard.metrics.trace import RequestObservation
+from leanboard.metrics.trace import Provenance, RequestObservation
 from leanboard.results.errors import ConfigError, LeanboardError
 from leanboard.results.schema import AccuracyCell, PerformanceCell, Record, Status
 from leanboard.results.store import Store, traces_path
@@ -16,6 +16,7 @@ from leanboard.results.traces import from_parquet
 from leanboard.results.verify import Verified, verify_paths
 from leanboard.runners.backends.base import ModelFiles
 from leanboard.runners.grid import BlockSpec, blocks
+from leanboard.runners.machine import memory_use
 from leanboard.runners.recording import without_paths
 from leanboard.runners.run import run
 
@@ -99,6 +100,9 @@ def test_a_run_leaves_verified_records_of_every_arm(command: list[str], tmp_path
     )
     assert scored[0].measurements["bits_per_byte"].value is not None
     assert timed[0].environment.settings["energy_covers"] == "processor and memory, by constants"
+    averaged = timed[0].measurements["memory_mean_bytes"]
+    assert averaged.value is None
+    assert "too few readings of memory" in str(averaged.reason)
     assert verify_paths([tmp_path / "records"]) == Verified(4)
     assert not list((tmp_path / "runs").glob("*.json")), "a finished run leaves no notes"
     assert not _workers()
@@ -129,6 +133,24 @@ def test_every_round_runs_every_arm_on_the_same_prompt(command: list[str], tmp_p
         (2, False),
     ]
     assert {tokens for *_, tokens in seen["none"]} == {4}
+
+
+def test_memory_is_averaged_over_the_requests_of_every_round(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tiny model answers in a tenth of a second.
+    monkeypatch.setattr(memory_use, "PERIOD_S", 0.001)
+    timing_only = [override for override in command if not override.startswith("accuracy")]
+    outcome = run(blocks([*timing_only, "accuracy=none", "workload.output_tokens=96"]), Watch())
+    (record,) = outcome.records
+    measured = record.measurements
+    used, share = measured["memory_mean_bytes"], measured["memory_mean_share"]
+    peak = measured["peak_memory_bytes"].value
+    assert used.reason is None
+    assert 0.5 * peak < used.value < 1.01 * peak  # the kernel counts pages in lots
+    assert (used.unit, used.n, used.provenance) == ("B", 3, Provenance.MEASURED)
+    assert share.value == pytest.approx(used.value / record.facts["memory_total_bytes"]["value"])
+    assert verify_paths([tmp_path / "records"]) == Verified(1)
 
 
 def test_a_technique_that_the_backend_cannot_do_is_an_unsupported_row(command: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fake_worker import FakeWorker
+from replay_meter import World
 
 from leanboard.results.errors import ArmError
 from leanboard.results.schema import Procedure
@@ -15,12 +16,14 @@ from leanboard.runners.arms import RunningArm
 from leanboard.runners.energy.meters import NullMeter
 from leanboard.runners.energy.probes import Probe
 from leanboard.runners.machine.conditions import Watch
+from leanboard.runners.machine.memory_use import MemoryGauge, MemoryWatch
 from leanboard.runners.prompts import Prompt, PromptSet
 from leanboard.runners.rounds import Instruments
 from leanboard.runners.timing import Timing
 from leanboard.runners.workloads import WorkloadConfig
 
 LABELS = ("none", "a", "b")
+GAUGE = MemoryGauge(lambda pid: 90, "a test", "cpu", 900)
 
 
 @pytest.fixture
@@ -63,10 +66,12 @@ class Ran:
 
     def __init__(self, block: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(launches, "load_message", lambda block, arm: {})
+        world = World((0.0, 0.0))
         instruments = Instruments(
             procedure=block.spec.procedure,
             probe=Probe(NullMeter("nothing counts here")),
             watch=Watch(),
+            memory=MemoryWatch(GAUGE, world.clock, world.sampler),
             loaded=lambda _: None,
             advance=lambda *_: None,
         )
@@ -112,6 +117,15 @@ def test_what_was_around_a_round_says_which_launch_and_round_it_was(
     ]
     assert {r.peak_memory_bytes for r in seen} == {100}
     assert worker.most_alive == 3
+
+
+def test_every_timed_round_leaves_readings_of_memory_and_a_warm_up_none(
+    worker: type[FakeWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = Ran(_block(rounds=2, rounds_per_launch=1), monkeypatch)
+    seen = ran.arms[1].observation("chat")
+    assert [(s.name, s.value) for s in seen.series] == [("memory_bytes", (90.0, 90.0))] * 2
+    assert seen.facts["memory_total_bytes"].value == 900
 
 
 def test_arms_that_do_not_fit_together_take_turns(

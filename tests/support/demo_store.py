@@ -61,6 +61,19 @@ class Demo:
     def address(self, page: str = "index.html", state: str = "") -> str:
         return (self.folder / page).as_uri() + (f"#{state}" if state else "")
 
+    @property
+    def kinds(self) -> list[str]:
+        """Every page; of those of runs and cells one of each kind stands for the others."""
+        pages = [name for name in self.report.pages if not name.startswith("runs/")]
+        found: dict[tuple[object, ...], str] = {}
+        for entry in self.loaded.entries:
+            record = entry.record
+            cell = f"runs/{record.machine_id}/{record.cell_id}"
+            kind = record.cell.kind, record.status, record.block.baseline, record.stability is None
+            found.setdefault(kind, f"{cell}/{record.run_id}.html")
+            found.setdefault((record.cell.kind,), f"{cell}/index.html")
+        return [*pages, *found.values()]
+
 
 def write_demo(root: Path) -> Loaded:
     """Write two blocks, two workloads, scores, a failure and a refusal; read them back."""

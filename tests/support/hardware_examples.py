@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from leanboard.metrics.trace import Provenance, Quantity, RequestObservation, RequestTrace
+from leanboard.metrics.trace import Provenance, Quantity, RequestObservation, RequestTrace, Series
 
 
 def quantities(**values: float) -> dict[str, Quantity]:
@@ -60,12 +60,22 @@ def of_lengths(
     )
 
 
+def readings(time_s: Sequence[float], value: Sequence[float], name: str = "memory_bytes") -> Series:
+    """Return a sampled series of bytes."""
+    return Series(name, "B", "a test", Provenance.MEASURED, "cpu", tuple(time_s), tuple(value))
+
+
 def _linear(prompt_tokens: int, output_tokens: int) -> float:
     return 0.5 + 0.01 * prompt_tokens + 0.1 * (output_tokens - 1)
 
 
 # Five of one round each: a median needs five.
 FIVE = observation([request(i, 10, [3.0, 8.0, 13.0]) for i in range(5)])
+READ = RequestObservation(
+    requests=(request(0, 10, [2.0, 5.0], sent_s=1.0),),
+    series=(readings((0.0, 2.0, 3.0, 4.0, 6.0), (20.0, 40.0, 80.0, 80.0, 40.0)),),
+    facts=quantities(memory_total_bytes=245),
+)
 LINEAR = of_lengths([10, 20, 30, 40, 50], _linear)
 CACHE = RequestObservation(
     facts=quantities(kv_bytes=46_080 * 176, kv_tokens=160, kv_formula_bytes_per_token=46_080)
@@ -97,6 +107,10 @@ EXAMPLES: Mapping[str, tuple[RequestObservation, float]] = {
     "idealized_prompt_s_per_token2": (LINEAR, 0.0),
     "idealized_t_out_s": (LINEAR, 0.1),
     "idealized_context_s_per_token": (LINEAR, 0.0),
+    # from 1 to 5 s: 30, 40, 80, 80, 60, so 35 + 60 + 80 + 70 = 245 B s in 4 s
+    "memory_mean_bytes": (READ, 61.25),
+    # of 245 B
+    "memory_mean_share": (READ, 0.25),
 }
 # Linear but for the lengths held out (20 and 40), whose times are a tenth longer: the fit is
 # 1 / 1.1 of them, off by 1 - 1 / 1.1 = 1 / 11.

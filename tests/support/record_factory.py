@@ -187,6 +187,7 @@ def request_observation(
     requests: list[RequestTrace] = []
     windows: list[EnergyWindow] = []
     seen: list[RoundTrace] = []
+    memory: list[Series] = []
     clock_s = 100.0
     for batch, (launch, index, warmup) in enumerate(_schedule(rounds, warmups, rounds_per_launch)):
         begun_s, now = clock_s, speed * wobble[launch % len(wobble)]
@@ -200,11 +201,12 @@ def request_observation(
             window = _window(index, begun_s, clock_s, workload, energy_provenance)
             unread = replace(window, energy_j=None, reason=no_energy)
             windows.append(window if no_energy is None else unread)
+            memory.append(_memory_series(begun_s, clock_s, weight_bytes))
     return RequestObservation(
         requests=tuple(requests),
         rounds=tuple(seen),
         windows=tuple(windows),
-        series=(_memory_series(clock_s, weight_bytes),),
+        series=tuple(memory),
         facts=_facts(weight_bytes, workload),
     )
 
@@ -272,15 +274,17 @@ def _round(
     )
 
 
-def _memory_series(end_s: float, weight_bytes: int) -> Series:
+def _memory_series(started_s: float, ended_s: float, weight_bytes: int) -> Series:
+    """Return nine readings of a round, in which memory grows from 1.4 to 1.5 x the weights."""
+    parts = [place / 8 for place in range(9)]
     return Series(
-        name="rss_bytes",
+        name="memory_bytes",
         unit="B",
-        source="psutil",
+        source="/proc/PID/statm",
         provenance=Provenance.MEASURED,
         device="cpu",
-        time_s=(100.0, end_s),
-        value=(weight_bytes * 1.4, weight_bytes * 1.5),
+        time_s=tuple(started_s + part * (ended_s - started_s) for part in parts),
+        value=tuple(weight_bytes * (1.4 + 0.1 * part) for part in parts),
     )
 
 
@@ -294,6 +298,7 @@ def _facts(weight_bytes: int, workload: Workload) -> Mapping[str, Quantity]:
         "kv_tokens": Quantity(float(tokens), "1", counted),
         "load_s": Quantity(1.5, "s", measured),
         "peak_memory_bytes": Quantity(weight_bytes * 1.5, "B", measured),
+        "memory_total_bytes": Quantity(2.0**34, "B", measured),
         "load_peak_memory_bytes": Quantity(weight_bytes * 1.6, "B", measured),
     }
 

@@ -11,22 +11,6 @@ const NO_RANKS = "Choose one hardware and one workload for ranks: other rows can
 const view = { form: null, table: null, pager: null, state: {}, page: 0, served: true };
 const drawLoaded = drawsWhenLoaded(tell);
 
-// Rows in order. Estimates come after what was measured and are never mixed with it; what was not
-// measured comes last, whichever way the rest goes.
-function sortedRows(rows, state) {
-  if (!state.sort) return rows;
-  const sign = state.dir === "desc" ? -1 : 1;
-  const metric = metricPlace(state.sort);
-  if (metric >= 0) {
-    const { value, estimate } = LEANBOARD.cells[metric];
-    const kinds = value.map((v, row) => (v === null ? 2 : textOf(estimate, row) ? 1 : 0));
-    return [...rows].sort((a, b) => kinds[a] - kinds[b] || sign * (value[a] - value[b]) || a - b);
-  }
-  if (!Object.hasOwn(LEANBOARD.texts, state.sort)) return rows;
-  const texts = LEANBOARD.texts[state.sort];
-  return [...rows].sort((a, b) => sign * (texts.rows[a] - texts.rows[b]) || a - b);
-}
-
 function shownMetrics(state) {
   const names = (state.cols ?? DEFAULT_COLUMNS).split(",");
   return LEANBOARD.metrics.map((m, place) => [m, place]).filter(([m]) => names.includes(m.name));
@@ -63,7 +47,7 @@ function drawRow(row, metrics, ranks) {
   if (unstable) name.append(" ", drawUnstable(unstable));
   name.append(make("small", {}, textOf(texts.model, row)));
   const context = [texts.workloadText, texts.backendText, texts.device].map((text) => textOf(text, row));
-  name.append(make("small", { class: "phone" }, context.join(" \u00b7 ")));
+  name.append(make("small", { class: "phone" }, context.join(" \u00b7 ")), ...drawFailedGate(row));
   const machine = textOf(texts.machine, row);
   const hardware = make("td", { class: "context hardware" }, textOf(texts.device, row));
   hardware.append(make("small", { title: machine }, machine));
@@ -75,7 +59,8 @@ function drawRow(row, metrics, ranks) {
     line.append(...metrics.map(([, place]) => drawCell(place, row)));
   } else if (metrics.length) {
     const badge = make("span", { class: "badge bad" }, status);
-    line.append(make("td", { colspan: metrics.length, class: "reason" }, badge, " ", textOf(texts.reason, row)));
+    const attributes = { colspan: metrics.length, class: "reason" };
+    line.append(make("td", attributes, badge, " ", textOf(texts.reason, row)));
   }
   line.append(make("td", {}, make("span", { class: "badge plain" }, textOf(texts.origin, row))));
   return line;
@@ -90,25 +75,27 @@ function draw() {
 function drawNow() {
   view.served = false;
   const { state } = view;
-  const rows = sortedRows(matchingRows(state), state);
+  const { shown, hidden } = siftedRows(state);
+  const rows = sortedRows(shown, state);
   const metrics = shownMetrics(state);
   const sorted = metricPlace(state.sort);
   const ranked = sorted >= 0 && rows.length > 0 && comparableRows(rows);
   const ranks = ranked ? rankBands(rows, sorted) : new Map();
-  drawAround(metrics, rows.length);
+  drawAround(metrics, rows.length, hidden);
   const { pageRows } = LEANBOARD;
-  const shown = rows.slice(view.page * pageRows, (view.page + 1) * pageRows);
-  view.table.tBodies[0].replaceChildren(...shown.map((row) => drawRow(row, metrics, ranks)));
+  const page = rows.slice(view.page * pageRows, (view.page + 1) * pageRows);
+  view.table.tBodies[0].replaceChildren(...page.map((row) => drawRow(row, metrics, ranks)));
   if (!rows.length) view.table.tBodies[0].append(emptyRow(metrics.length + TEXT_COLUMNS.length + 1));
   document.getElementById("no-ranks").textContent = sorted >= 0 && rows.length && !ranked ? NO_RANKS : "";
 }
 
-// Draws all but the rows: heads that sort, how many rows fit, and the pager.
-function drawAround(metrics, count) {
+// Draws all but the rows: heads that sort, how many rows fit, which are hidden, and the pager.
+function drawAround(metrics, count, hidden) {
   const pages = Math.max(1, Math.ceil(count / LEANBOARD.pageRows));
   view.page = Math.min(view.page, pages - 1);
   drawHead(metrics, view.state);
   tell(`${count} of ${LEANBOARD.rows} rows`);
+  tellHidden(hidden);
   view.pager.hidden = pages === 1;
   view.pager.querySelector("span").textContent = `page ${view.page + 1} of ${pages}`;
 }
@@ -124,12 +111,21 @@ function asServed() {
 // Keeps the rows of the server; the values are fetched for whatever is asked for next.
 function keepServed() {
   const metrics = shownMetrics(view.state);
-  drawAround(metrics, matchingRows(view.state).length);
+  const { shown, hidden } = siftedRows(view.state);
+  drawAround(metrics, shown.length, hidden);
   return drawLoaded(metrics.map(([, place]) => place), () => {});
 }
 
 function tell(text) {
   document.getElementById("count").textContent = text;
+}
+
+// Says how many rows fit the filters but show on demand only, and why; the button beside shows them.
+function tellHidden(hidden) {
+  const parts = LEANBOARD.onDemand.filter((why) => hidden.has(why))
+    .map((why) => `${formatNumber(hidden.get(why), 0)} ${why}`);
+  document.getElementById("hidden-rows").textContent = parts.length ? `Not shown: ${parts.join(", ")}.` : "";
+  document.getElementById("show-all").hidden = parts.length === 0;
 }
 
 function emptyRow(columns) {
@@ -147,6 +143,14 @@ function change(changes) {
 
 function shareBoard() {
   shareState({ cols: DEFAULT_COLUMNS, ...view.state }, { cols: DEFAULT_COLUMNS });
+}
+
+// Shows the hidden rows too. The button goes away then: the focus goes to the table.
+async function showAll() {
+  const { status, gate } = view.form.elements;
+  for (const control of [status, gate]) control.value ||= "all";
+  await change({ status: status.value, gate: gate.value });
+  view.table.closest(".scroller").focus();
 }
 
 async function sortBy(name) {
@@ -214,6 +218,7 @@ function startBoard() {
     const button = event.target.closest("button[data-sort]");
     if (button) void sortBy(button.dataset.sort);
   });
+  document.getElementById("show-all").addEventListener("click", () => void showAll());
   view.pager.addEventListener("click", (event) => {
     const step = Number(event.target.dataset.step ?? 0);
     if (step) void turn(step);

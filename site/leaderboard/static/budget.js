@@ -54,18 +54,20 @@ function drawFinderNow(state, best) {
   const stays = judged.filter(({ verdicts }) => verdicts.every(({ why }) => !why));
   const crossed = (verdicts) => limits.filter((_, i) => verdicts[i].risky).map((limit) => limit.place);
   const kept = new Map(stays.map(({ row, verdicts }) => [row, new Set(crossed(verdicts))]));
-  drawKept(kept, limits, best);
+  // A limit on the accuracy is the reader's own, and takes the place of the gate.
+  const gated = !limits.some(({ place }) => LEANBOARD.metrics[place].gated);
+  drawKept(kept, limits, best, gated);
   drawOut(out);
-  const parts = [tallyOf(rows.length, kept, limits.length), " ", ...answerOf([...kept.keys()], best)];
+  const parts = [tallyOf(rows.length, kept, limits.length), " ", ...answerOf([...kept.keys()], best, gated)];
   document.getElementById("answer").replaceChildren(...parts);
 }
 
 // `kept` maps a row to the places of the limits that its intervals cross.
-function drawKept(kept, limits, best) {
+function drawKept(kept, limits, best, gated) {
   const table = document.getElementById("kept");
   const places = [...new Set([best, ...limits.map((limit) => limit.place)])];
   const rows = bestFirst([...kept.keys()], best);
-  const ranks = rankBands(rows, best);
+  const ranks = rankBands(rows, best, gated);
   const shown = rows.slice(0, LEANBOARD.pageRows);
   const first = make("th", { scope: "col" }, "Technique");
   table.tHead.rows[0].replaceChildren(first, ...places.map((place) => limitHead(place, limits)));
@@ -124,11 +126,14 @@ function tallyOf(all, kept, limited) {
 }
 
 // The best of the rows in a sentence, with whom it cannot be told from.
-function answerOf(rows, place) {
+function answerOf(rows, place, gated) {
   if (!rows.length) return [];
   const metric = LEANBOARD.metrics[place];
-  const winner = winnerOf(rows, place);
-  if (!winner) return [`By ${metric.label} there is no best: no stable run has a value that can be compared.`];
+  const winner = winnerOf(rows, place, gated);
+  if (!winner) {
+    const which = gated ? " that did not fail the gate" : "";
+    return [`By ${metric.label} there is no best: no stable run${which} has a value that can be compared.`];
+  }
   const link = make("a", { href: LEANBOARD.href[winner.row] }, nameOf(winner.row));
   const { value, low, high } = LEANBOARD.cells[place];
   const [from, to] = [low[winner.row], high[winner.row]];
@@ -136,16 +141,18 @@ function answerOf(rows, place) {
   const model = textOf(LEANBOARD.texts.model, winner.row);
   const figure = withUnit(metric, value[winner.row]);
   return [`Best by ${metric.label}: `, link, ` (${model}), ${figure}${span}. ${rivalsText(rows, winner)}`
-    + betterText(rows, winner.row, place)];
+    + betterText(rows, winner.row, place, gated)];
 }
 
 // Says how many rows have a better value than the best, but none that can be ranked.
-function betterText(rows, best, place) {
+function betterText(rows, best, place, gated) {
   const { value } = LEANBOARD.cells[place];
   const sign = LEANBOARD.metrics[place].direction === "lower" ? 1 : -1;
   const better = rows.filter((row) => solid(place, row) && sign * (value[row] - value[best]) < 0);
   if (!better.length) return "";
-  return ` ${formatCount(better.length, "row")} with a better value cannot be ranked: unstable, or without an interval.`;
+  const failed = gated ? "failed the gate, " : "";
+  const count = formatCount(better.length, "row");
+  return ` ${count} with a better value cannot be ranked: unstable, ${failed}or without an interval.`;
 }
 
 function rivalsText(rows, { row, rivals }) {

@@ -4,12 +4,22 @@
 // How the value of a row came about, or why there is none.
 function titleOf(place, row) {
   const cells = LEANBOARD.cells[place];
-  const [summary, made, provenance, reason, beside] =
-    ["summary", "made", "provenance", "reason", "beside"].map((name) => textOf(cells[name], row));
+  const metric = LEANBOARD.metrics[place];
+  const [summary, made, provenance, reason] =
+    ["summary", "made", "provenance", "reason"].map((name) => textOf(cells[name], row));
   if (cells.value[row] === null) return `not measured: ${reason}`;
   const parts = [summary, `n = ${cells.n[row]}`, made, provenance, reason].filter(Boolean);
-  const about = `${LEANBOARD.metrics[place].label}: ${parts.join(", ")}`;
+  const about = `${metric.label}: ${parts.join(", ")}`;
+  const beside = metric.gated ? gateTitle(row) : textOf(cells.beside, row);
   return beside ? `${about}; ${beside}` : about;
+}
+
+// The gate of a row as a sentence.
+function gateTitle(row) {
+  const { gate, gateReason } = LEANBOARD.texts;
+  const mark = LEANBOARD.gates[textOf(gate, row)];
+  const reason = textOf(gateReason, row);
+  return mark ? `gate: ${mark.text}, ${reason}` : `no gate: ${reason}`;
 }
 
 // How a row stands against its baseline: above 1 is better, whichever way the metric points.
@@ -54,7 +64,7 @@ function drawCell(place, row) {
   }
   const gain = gainOf(place, row);
   if (gain) cell.append(drawGain(gain, gainTitle(place, row)), " ");
-  if (metric.gated) cell.append(...drawGate(cells, row));
+  if (metric.gated) cell.append(...drawGate(row));
   cell.append(make("span", { class: "value" }, formatNumber(value * metric.factor)));
   const spanned = cells.low[row] !== null && cells.high[row] !== null;
   const span = spanned ? formatSpan(cells.low[row], cells.high[row], metric.factor) : "";
@@ -64,10 +74,17 @@ function drawCell(place, row) {
 }
 
 // The gate's mark: whether enough of the baseline's accuracy is kept.
-function drawGate(cells, row) {
-  const text = textOf(LEANBOARD.texts.gate, row);
-  const title = textOf(cells.beside, row);
-  return text ? [make("span", { class: `badge ${LEANBOARD.gates[text]}`, title }, text), " "] : [];
+function drawGate(row) {
+  const mark = LEANBOARD.gates[textOf(LEANBOARD.texts.gate, row)];
+  if (!mark) return [];
+  return [make("span", { class: `badge ${mark.css}`, title: gateTitle(row) }, mark.text), " "];
+}
+
+// Why a row that failed the gate has no rank, below its name; nothing for other rows.
+function drawFailedGate(row) {
+  if (!failedGate(row)) return [];
+  const badge = make("span", { class: "badge bad" }, LEANBOARD.failedGate);
+  return [make("small", { class: "why" }, badge, ` ${textOf(LEANBOARD.texts.gateReason, row)}`)];
 }
 
 function drawGain({ factor, verdict, css, doubted }, title) {

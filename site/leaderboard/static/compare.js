@@ -73,7 +73,8 @@ function tellCount(runs, lacking, fitting, searched) {
 
 function tellTerms({ differing, all }, everything) {
   const told = differing ? `${differing} of ${all} lines differ` : `None of ${all} lines differs`;
-  document.getElementById("terms-told").textContent = `${told}${everything ? ": they stand out below." : "."}`;
+  const end = everything ? ": they stand out below." : ".";
+  document.getElementById("terms-told").textContent = `${told}${end}`;
 }
 
 function drawSpread(runs, log) {
@@ -94,7 +95,7 @@ function drawFound(search, runs) {
   const list = document.getElementById("found");
   const chosen = new Set(runs.map((run) => run.place));
   const looking = search !== "" || runs.length < 2;
-  const rows = looking ? matchingRows({ q: search }) : [];
+  const rows = looking ? matchingRows({ q: search, gate: "all" }) : [];
   const near = rows.slice(0, MOST_FOUND + runs.length).filter((row) => !chosen.has(placeOf(row)));
   const full = runs.length >= LETTERS.length;
   list.replaceChildren(...(full ? [] : near.slice(0, MOST_FOUND)).map(foundItem));

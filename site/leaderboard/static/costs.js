@@ -32,7 +32,8 @@ function costCell(head, factor, row, ranks) {
 }
 
 function drawCosts(state) {
-  for (const slider of pricing.form.querySelectorAll("input[type=range]")) slider.value = state[slider.dataset.of];
+  const sliders = pricing.form.querySelectorAll("input[type=range]");
+  for (const slider of sliders) slider.value = state[slider.dataset.of];
   return drawPriced(placesOf(pricing.heads), () => drawCostsNow(state));
 }
 

@@ -3,6 +3,7 @@
 
 const MINUS = "\u2212";
 const DASH = "\u2014";
+const SVG_NAMES = new Set(["svg", "rect", "g", "line", "text", "circle", "polyline", "polygon", "title"]);
 
 // How many decimals show at least three significant digits.
 function decimals(value) {
@@ -17,7 +18,7 @@ function decimals(value) {
 
 function formatNumber(value, places = decimals(value)) {
   const [whole, part] = Math.abs(value).toFixed(places).split(".");
-  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
+  const grouped = whole.length > 3 ? whole.replace(/\B(?=(\d{3})+$)/g, ",") : whole;
   const text = part === undefined ? grouped : `${grouped}.${part}`;
   return value < 0 && /[1-9]/.test(text) ? MINUS + text : text;
 }
@@ -44,7 +45,7 @@ function formatCount(count, noun) {
 
 // An element with attributes and children. Texts become text nodes, so they stay inert.
 function make(name, attributes = {}, ...children) {
-  const svg = ["svg", "rect", "g", "line", "text", "circle", "polyline", "polygon", "title"].includes(name);
+  const svg = SVG_NAMES.has(name);
   const element = svg
     ? document.createElementNS("http://www.w3.org/2000/svg", name)
     : document.createElement(name);

@@ -9,7 +9,12 @@ function paretoFront(points, directions) {
 
 // Whether a point is at least as good on every axis, and better on one. Less is better.
 function beats(a, b) {
-  return a.every((v, axis) => v <= b[axis]) && a.some((v, axis) => v < b[axis]);
+  let better = false;
+  for (let axis = 0; axis < a.length; axis += 1) {
+    if (a[axis] > b[axis]) return false;
+    if (a[axis] < b[axis]) better = true;
+  }
+  return better;
 }
 
 // Two axes: a sweep along the first, on which a point must undercut all before it on the second.

@@ -84,7 +84,8 @@ function drawPeer(row) {
   if (baseline[row]) name.append(" ", make("span", { class: "badge plain" }, "baseline"));
   const unstable = textOf(texts.unstable, row);
   if (unstable) name.append(" ", drawUnstable(unstable));
-  name.append(make("small", {}, `${textOf(texts.model, row)} \u00b7 ${textOf(texts.backendText, row)}`));
+  const beside = `${textOf(texts.model, row)} \u00b7 ${textOf(texts.backendText, row)}`;
+  name.append(make("small", {}, beside), ...drawFailedGate(row));
   return name;
 }
 
@@ -115,7 +116,9 @@ function drawRanked({ title, text, span, estimate, unranked, rank, marks = [] })
   const cell = make("td", { class: "number", title });
   if (rank) cell.append(drawRank(rank), " ");
   if (estimate) cell.append(make("span", { class: "badge" }, estimate), " ");
-  if (unranked) cell.append(make("span", { class: "badge plain", title: LEANBOARD.unranked }, "not ranked"), " ");
+  if (unranked) {
+    cell.append(make("span", { class: "badge plain", title: LEANBOARD.unranked }, "not ranked"), " ");
+  }
   for (const mark of marks) cell.append(mark, " ");
   cell.append(make("span", { class: "value" }, text), make("small", { class: "span" }, span));
   return cell;

@@ -19,12 +19,14 @@ function hypervolume(points, reference) {
 }
 
 // The volume of boxes with a corner at the origin, cut along their last side. From the top down, the
-// boxes that reach a slice only grow more; the slice's own volume is that of their other sides.
+// boxes that reach a slice only grow more; the slice's own volume is that of their other sides. No box
+// may lie inside another.
 function unionOf(boxes) {
   if (!boxes.length) return 0;
   const last = boxes[0].length - 1;
   if (last === 0) return boxes.reduce((most, [side]) => Math.max(most, side), 0);
   const ordered = [...boxes].sort((a, b) => b[last] - a[last]);
+  if (last === 1) return areaOf(ordered);
   let volume = 0;
   let within = [];
   ordered.forEach((box, i) => {
@@ -33,6 +35,12 @@ function unionOf(boxes) {
     if (box[last] > floor) volume += (box[last] - floor) * unionOf(within);
   });
   return volume;
+}
+
+// The area of rectangles from the highest down: each is wider than those before it.
+function areaOf(ordered) {
+  const floor = (i) => (i + 1 < ordered.length ? ordered[i + 1][1] : 0);
+  return ordered.reduce((area, [width, top], i) => area + (top - floor(i)) * width, 0);
 }
 
 // Boxes and one more, without those that lie inside another.
@@ -47,7 +55,8 @@ function withBox(boxes, box) {
 // On three axes or more, more than `most` candidates that compete have no range.
 function againstBaseline(candidates, metrics, directions, draws, most) {
   const reference = directions.map(() => REFERENCE);
-  const gains = (moved) => moved.map((values) => values.map((value, axis) => doublings(value, directions[axis])));
+  const gains = (moved) => moved.map((values) =>
+    values.map((value, axis) => doublings(value, directions[axis])));
   const able = contenders(candidates, directions).map((i) => candidates[i]);
   const found = gains(able.map(({ values }) => values.map(({ value }) => value)));
   let ends = [null, null];

@@ -30,8 +30,8 @@ function missText(metric, value, bound, reaches) {
   const share = bound > 0 ? ` (${formatNumber((100 * by) / bound, 1)} %)` : "";
   const side = value > bound ? "above" : "below";
   const end = reaches ? "; its interval reaches the limit" : "";
-  return `${metric.label} is ${withUnit(metric, value)}: ${withUnit(metric, by)}${share} ${side} the limit of `
-    + `${withUnit(metric, bound)}${end}`;
+  return `${metric.label} is ${withUnit(metric, value)}: `
+    + `${withUnit(metric, by)}${share} ${side} the limit of ${withUnit(metric, bound)}${end}`;
 }
 
 // A value in the metric's scale, with its unit.

@@ -37,7 +37,7 @@ function markOf({ row, css, group }, axes, view) {
   const label = important && (css === "front" || PLOT.width >= NARROW) ? name : "";
   return {
     row, css: css + groupClass(group), shape: group ?? 0, x, y, barX, barY, label, name,
-    title: pointTitle(row, view.places), href: LEANBOARD.href[row], stop: important,
+    title: pointTitle(row, view.places, view.everywhere), href: LEANBOARD.href[row], stop: important,
   };
 }
 

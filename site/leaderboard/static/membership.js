@@ -31,22 +31,37 @@ function deviates(name) {
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
-// The share of draws in which each point is on the front. `points` are { name, values: [{ value,
-// low, high }, one an axis] }; `metrics` and `directions` name the axes.
-function frontMembership(points, metrics, directions, draws) {
+// How sure the places of points on a front are: { contenders, shares }, how many points some draw could
+// put on it, and for each point the share of draws that do; null where more than `most` would have to
+// be drawn. `points` are { name, values: [{ value, low, high }, one an axis] }; `metrics` and
+// `directions` name the axes. A contender that is not in dispute is on every front.
+function frontMembership(points, metrics, directions, draws, most = Infinity) {
   const able = contenders(points, directions);
-  const draw = drawsOf(able.map((i) => points[i]), metrics);
+  const contending = able.map((i) => points[i]);
+  const drawn = inDispute(contending, directions, most).map((i) => able[i]);
+  if (drawn.length > most) return { contenders: able.length, shares: null };
   const counts = points.map(() => 0);
+  for (const i of able) counts[i] = draws;
+  for (const i of drawn) counts[i] = 0;
+  const draw = drawsOf(drawn.map((i) => points[i]), metrics);
   for (let number = 0; number < draws; number += 1) {
-    for (const i of paretoFront(draw(), directions)) counts[able[i]] += 1;
+    for (const i of paretoFront(draw(), directions)) counts[drawn[i]] += 1;
   }
-  return counts.map((count) => count / draws);
+  return { contenders: able.length, shares: counts.map((count) => count / draws) };
 }
 
 // Gives a function that moves all values of the points anew.
 function drawsOf(points, metrics) {
-  const streams = points.map(({ name }) => metrics.map((metric) => deviates(`${name}/${metric}`)));
-  return () => points.map(({ values }, i) => values.map((value, axis) => movedBy(value, streams[i][axis]())));
+  const moves = points.map(({ name, values }) =>
+    values.map((value, axis) => movesOf(value, `${name}/${metrics[axis]}`)));
+  return () => moves.map((axes) => axes.map((move) => move()));
+}
+
+// Gives a function that moves a value anew; one without an interval needs no deviates.
+function movesOf(value, name) {
+  if (value.low === null || value.high === null) return () => value.value;
+  const deviate = deviates(name);
+  return () => movedBy(value, deviate());
 }
 
 // The places of the points that some draw could put on the front: the others need no draws. A point
@@ -56,6 +71,20 @@ function contenders(points, directions) {
   const worst = corners.map((corner) => corner.worst);
   const front = paretoFront(worst, directions.map(() => "lower"));
   return points.map((_, i) => i).filter((i) => !front.some((other) => beats(worst[other], corners[i].best)));
+}
+
+// The places of the contenders that some draw may beat, and of those that may beat them. Stops soon
+// after there are more than `most`.
+function inDispute(points, directions, most) {
+  const corners = points.map(({ values }) => cornersOf(values, directions));
+  const found = new Set();
+  for (const [i, { worst }] of corners.entries()) {
+    if (found.size > most) break;
+    corners.forEach(({ best }, other) => {
+      if (other !== i && beats(best, worst)) found.add(i).add(other);
+    });
+  }
+  return [...found].sort((a, b) => a - b);
 }
 
 // The costs of a point at its best and at its worst over all draws.

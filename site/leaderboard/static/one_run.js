@@ -91,16 +91,17 @@ function measuredRow(one) {
   const span = one.low === undefined ? DASH : formatSpan(one.low, one.high, factor);
   const cells = [`${formatNumber(one.value * factor)} ${suffix}`.trimEnd(), span, formatNumber(one.n, 0)];
   const head = make("th", { scope: "row" }, labelOf(one.name), make("small", {}, make("code", {}, one.name)));
+  const provenance = make("span", { class: "badge plain" }, one.provenance ?? "unknown");
   return make("tr", {}, head, ...cells.map((text) => make("td", { class: "number" }, text)),
-    make("td", {}, one.summary), make("td", {}, make("span", { class: "badge plain" }, one.provenance ?? "unknown")),
-    make("td", {}, againstText(one.against)));
+    make("td", {}, one.summary), make("td", {}, provenance), make("td", {}, againstText(one.against)));
 }
 
 // What the record says of a metric beside its baseline's; nothing where it was not compared.
 function againstText(against) {
   if (!against) return "";
   const doubt = against.doubts.length ? ` (in doubt: ${against.doubts.join("; ")})` : "";
-  const ends = against.low === undefined ? "" : ` [${formatNumber(against.low, 3)}, ${formatNumber(against.high, 3)}]`;
+  const [low, high] = [against.low, against.high];
+  const ends = low === undefined ? "" : ` [${formatNumber(low, 3)}, ${formatNumber(high, 3)}]`;
   return `${against.statistic} ${formatNumber(against.value, 3)}${ends}, ${against.verdict}${doubt}`;
 }
 

@@ -4,7 +4,9 @@
 const CONTROLS = ["m1", "m2", "m3", "m4"];
 const UPRIGHT = { top: 56, bottom: 420, gap: 13, name: 260, mostNumbered: 25 };
 const STATES = { front: "on the front", beaten: "dominated", hollow: "shown only" };
-const drawLoadedLines = drawsWhenLoaded((text) => { document.getElementById("caption").textContent = text; });
+const drawLoadedLines = drawsWhenLoaded((text) => {
+  document.getElementById("caption").textContent = text;
+});
 
 function drawSeveral(state) {
   const names = new Set(CONTROLS.map((name) => state[name]).filter(Boolean));
@@ -25,7 +27,8 @@ function drawChoice(state, places) {
   const picture = shown.length ? drawParallels(uprights, paths, description) : nothing;
   document.getElementById("plot").replaceChildren(picture);
   document.getElementById("caption").textContent = `${description}. ${state.workload} on ${state.hardware}`;
-  document.getElementById("uprights").replaceChildren(...places.map((place) => make("li", {}, axisTitle(place))));
+  const titles = places.map((place) => make("li", {}, axisTitle(place)));
+  document.getElementById("uprights").replaceChildren(...titles);
   const count = (css) => shown.filter((one) => one.css === css).length;
   tellUndrawn({
     "dominated run": found.maybe.length + found.beaten.length - count("beaten"),
@@ -59,7 +62,8 @@ function uprightsOf(places, rows) {
     const axis = makeAxis(axisTitle(place), values.length ? values : [0, 1], false, ...ends);
     const head = `${i + 1}. ${short}${suffix ? ` (${suffix})` : ""}`;
     const last = i > 0 && i === places.length - 1;
-    return { place, axis, x: first + i * step, last, number: i + 1, head, label: narrow ? `${i + 1}.` : head };
+    const label = narrow ? `${i + 1}.` : head;
+    return { place, axis, x: first + i * step, last, number: i + 1, head, label };
   });
 }
 
@@ -68,12 +72,13 @@ function pathsOf(shown, uprights, front) {
   const corners = shown.map(({ row }) => uprights.map(({ place, axis, x }) =>
     [x, axis.at(LEANBOARD.cells[place].value[row] * LEANBOARD.metrics[place].factor)]));
   const onFront = shown.map((_, i) => i).filter((i) => shown[i].css === "front");
-  const spread = apart(onFront.map((i) => corners[i].at(-1)[1]));
+  const moved = apart(onFront.map((i) => corners[i].at(-1)[1]));
+  const spread = new Map(onFront.map((i, at) => [i, moved[at]]));
   const crowded = shown.length > LEANBOARD.mostNamed;
   return shown.map(({ row, css }, i) => {
     const [x, y] = corners[i].at(-1);
     const number = front.length <= UPRIGHT.mostNumbered ? numbers.get(row) ?? "" : "";
-    const numberY = spread[onFront.indexOf(i)] ?? y;
+    const numberY = spread.get(i) ?? y;
     const points = corners[i].map((corner) => corner.join(",")).join(" ");
     return { row, css, x, y, points, number, numberY, stop: css === "front" || !crowded };
   });
@@ -133,7 +138,8 @@ function drawPath({ row, css, x, y, points, number, numberY, stop }, places) {
     parts.push(make("line", { class: "leader", x1: x, x2: x + 10, y1: y, y2: numberY }));
     parts.push(make("text", { x: x + 14, y: numberY + 4 }, number));
   }
-  parts.push(make("text", { class: "spare", x: nameStart(nameOf(row), x - UPRIGHT.name), y: y - 8 }, nameOf(row)));
+  const name = nameOf(row);
+  parts.push(make("text", { class: "spare", x: nameStart(name, x - UPRIGHT.name), y: y - 8 }, name));
   const attributes = { class: `path ${css}`, href: LEANBOARD.href[row], "data-row": row };
   return svgLink(stop ? attributes : { ...attributes, tabindex: "-1" }, ...parts);
 }
@@ -165,7 +171,8 @@ function drawValue(place, row) {
   const { factor } = LEANBOARD.metrics[place];
   const span = low[row] === null || high[row] === null ? "" : formatSpan(low[row], high[row], factor);
   const text = formatNumber(value[row] * factor);
-  return make("td", { class: "number", title: titleOf(place, row) }, text, make("small", { class: "span" }, span));
+  const ends = make("small", { class: "span" }, span);
+  return make("td", { class: "number", title: titleOf(place, row) }, text, ends);
 }
 
 startExplorer(drawSeveral);

@@ -1,7 +1,9 @@
 // The Pareto page: which runs stand on the chosen axes, which are on a front, and the plot.
 "use strict";
 
-const drawLoadedChoice = drawsWhenLoaded((text) => { document.getElementById("caption").textContent = text; });
+const drawLoadedChoice = drawsWhenLoaded((text) => {
+  document.getElementById("caption").textContent = text;
+});
 
 function drawExplorer(state) {
   const places = [metricPlace(state.x), metricPlace(state.y)];
@@ -11,25 +13,32 @@ function drawExplorer(state) {
 function drawChoice(state, places) {
   fitPlot(document.getElementById("plot").clientWidth);
   const logs = [state.logx === "1", state.logy === "1"];
-  const { stage, hollow, left } = staged(chosenRows(state), places, logs);
+  // One front per hardware shows all hardware; else runs of one hardware only are compared.
+  const everywhere = state.per === "hardware";
+  document.querySelector("#axes [name=hardware]").disabled = everywhere;
+  const rows = chosenRows(everywhere ? { ...state, hardware: "" } : state);
+  const { stage, hollow, left } = staged(rows, places, logs);
   const groups = groupsOf(stage, hollow, places, state.per);
   const found = together(groups);
-  const numbers = new Map(groups.flatMap(({ number, rows }) => rows.map((row) => [row, number])));
-  drawPicture(state, groups, shownRows(found, numbers), { places, logs, found });
+  const numbers = new Map(groups.flatMap(({ number, rows: own }) => own.map((row) => [row, number])));
+  drawPicture(state, groups, shownRows(found, numbers), { places, logs, found, everywhere });
   drawGroups(groups, state.per);
-  drawLists({ ...found, left }, (row) => (state.per ? [drawKey(numbers.get(row)), " "] : []));
-  drawVolumes(stage, places);
+  const keyOf = (row) => (state.per ? [drawKey(numbers.get(row)), " "] : []);
+  drawLists({ ...found, left }, everywhere, keyOf);
+  drawVolumes(stage, places, everywhere);
 }
 
 // The groups that have a front each, sorted by name: all runs are one, unless `per` names what tells
 // them apart.
 function groupsOf(stage, hollow, places, per) {
-  const texts = { model: LEANBOARD.texts.model, backend: LEANBOARD.texts.backend }[per];
-  const within = (rows, name) => rows.filter((row) => !texts || textOf(texts, row) === name);
-  const names = texts ? [...new Set([...stage, ...hollow].map((row) => textOf(texts, row)))].sort() : [""];
-  return names.map((name, i) => {
-    const competing = within(stage, name);
-    const only = within(hollow, name);
+  const { hardware, model, backend } = LEANBOARD.texts;
+  const texts = { hardware, model, backend }[per];
+  const nameOfGroup = (row) => (texts ? textOf(texts, row) : "");
+  const names = texts ? new Set([...stage, ...hollow].map(nameOfGroup)) : new Set([""]);
+  const groups = new Map([...names].sort().map((name) => [name, { competing: [], only: [] }]));
+  for (const row of stage) groups.get(nameOfGroup(row)).competing.push(row);
+  for (const row of hollow) groups.get(nameOfGroup(row)).only.push(row);
+  return [...groups].map(([name, { competing, only }], i) => {
     const rows = [...competing, ...only];
     return { name, number: texts ? i : null, rows, hollow: only, ...contested(competing, places) };
   });
@@ -37,8 +46,14 @@ function groupsOf(stage, hollow, places, per) {
 
 function together(groups) {
   const all = (name) => groups.flatMap((group) => group[name]);
-  const chances = new Map(groups.flatMap((group) => [...group.chances]));
-  return { front: all("front"), maybe: all("maybe"), beaten: all("beaten"), hollow: all("hollow"), chances };
+  return {
+    front: all("front"),
+    maybe: all("maybe"),
+    beaten: all("beaten"),
+    hollow: all("hollow"),
+    chances: new Map(groups.flatMap((group) => [...group.chances])),
+    undecided: groups.reduce((count, group) => count + group.undecided, 0),
+  };
 }
 
 // The rows to draw and how, those on a front last and so on top.
@@ -52,9 +67,9 @@ function shownRows(found, numbers) {
   return looks.flatMap(([css, rows]) => rows.map((row) => ({ row, css, group: numbers.get(row) })));
 }
 
-function drawPicture(state, groups, shown, { places, logs, found }) {
+function drawPicture(state, groups, shown, { places, logs, found, everywhere }) {
   const metrics = places.map((place) => LEANBOARD.metrics[place]);
-  const view = { places, logs, crowded: shown.length > LEANBOARD.mostNamed };
+  const view = { places, logs, everywhere, crowded: shown.length > LEANBOARD.mostNamed };
   const axes = axesOf(shown.map(({ row }) => row), view);
   const marks = shown.map((each) => markOf(each, axes, view));
   const curves = state.curves === "1" ? curvesOf(marks) : [];
@@ -65,8 +80,9 @@ function drawPicture(state, groups, shown, { places, logs, found }) {
   const nothing = make("p", { class: "none" }, "No run of this choice has a value on both axes.");
   const plot = marks.length ? drawPlot(axes[0], axes[1], marks, lines, description) : nothing;
   document.getElementById("plot").replaceChildren(plot);
+  const place = `${state.workload} on ${everywhere ? "all hardware" : state.hardware}`;
   const each = state.per ? `, one front per ${state.per}` : "";
-  document.getElementById("caption").textContent = `${words}: ${state.workload} on ${state.hardware}${each}`;
+  document.getElementById("caption").textContent = `${words}: ${place}${each}`;
   const count = (css) => shown.filter((one) => one.css === css).length;
   tellUndrawn({
     "dominated run": found.maybe.length + found.beaten.length - count("beaten"),
@@ -86,9 +102,13 @@ function edgesOf({ name, number, front }, marks, direction) {
 // The legend of the groups: shape, name, and how many of its runs are on its front.
 function drawGroups(groups, per) {
   const list = document.getElementById("groups");
-  const items = groups.map(({ name, number, front, rows }) =>
-    make("li", {}, drawKey(number), ` ${name}: ${front.length} of ${formatCount(rows.length, "run")} on its front`));
-  if (groups.length > SHAPES.length) items.push(make("li", {}, "Shapes repeat: the title of a point tells more."));
+  const items = groups.map(({ name, number, front, rows }) => {
+    const share = `${front.length} of ${formatCount(rows.length, "run")} on its front`;
+    return make("li", {}, drawKey(number), ` ${name}: ${share}`);
+  });
+  if (groups.length > SHAPES.length) {
+    items.push(make("li", {}, "Shapes repeat: the title of a point tells more."));
+  }
   list.replaceChildren(...(per ? items : []));
   list.hidden = !per;
 }

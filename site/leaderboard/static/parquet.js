@@ -122,19 +122,24 @@ function chunkOf({ name, type, values }, place) {
   return { bytes, entry: struct([2, i64(place)], [3, metadata]) };
 }
 
+// KeyValue: what is no text is written as JSON.
+function keyValue([key, value]) {
+  return struct([1, binary(key)], [2, binary(typeof value === "string" ? value : JSON.stringify(value))]);
+}
+
 // FileMetaData: a table without rows has no row group.
-function footerOf(columns, entries, rows, size) {
+function footerOf(columns, entries, { rows, size, about }) {
   const root = struct([4, binary("schema")], [5, i32(columns.length)]);
   const group = struct([1, list(entries)], [2, i64(size)], [3, i64(rows)]);
   return struct(
     [1, i32(FORMAT_VERSION)], [2, list([root, ...columns.map(schemaOf)])], [3, i64(rows)],
-    [4, list(rows ? [group] : [])], [6, binary(CREATED_BY)],
+    [4, list(rows ? [group] : [])], [5, list(Object.entries(about).map(keyValue))], [6, binary(CREATED_BY)],
   );
 }
 
 // The bytes of a file. `columns` are { name, type: "text" | "real" | "whole", values }, all of one
-// length; a value that is null is missing.
-function parquetFile(columns) {
+// length; a value that is null is missing. `about` says by name what the whole file is.
+function parquetFile(columns, about = {}) {
   const rows = columns[0].values.length;
   const pages = [];
   const entries = [];
@@ -145,6 +150,6 @@ function parquetFile(columns) {
     entries.push(entry);
     place += bytes.length;
   }
-  const footer = footerOf(columns, entries, rows, place - MAGIC.length).bytes;
+  const footer = footerOf(columns, entries, { rows, size: place - MAGIC.length, about }).bytes;
   return joined([MAGIC, ...pages, footer, fourBytes(footer.length), MAGIC]);
 }

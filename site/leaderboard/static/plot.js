@@ -76,11 +76,12 @@ function drawGrid(x, y) {
 function drawAxes(x, y) {
   const { left, right, top, bottom, height } = PLOT;
   const turned = `translate(16 ${(top + bottom) / 2}) rotate(-90)`;
+  const title = { class: "axis-title", "text-anchor": "middle" };
   return [
     make("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }),
     make("line", { class: "axis", x1: left, x2: left, y1: top, y2: bottom }),
-    make("text", { class: "axis-title", x: (left + right) / 2, y: height - 12, "text-anchor": "middle" }, x.title),
-    make("text", { class: "axis-title", transform: turned, "text-anchor": "middle" }, y.title),
+    make("text", { ...title, x: (left + right) / 2, y: height - 12 }, x.title),
+    make("text", { ...title, transform: turned }, y.title),
   ];
 }
 
@@ -139,9 +140,10 @@ function spareAt(mark) {
 
 function drawMark(mark, taken) {
   const parts = [make("title", {}, mark.title)];
-  if (mark.barX) parts.push(make("line", { class: "bar", x1: mark.barX[0], x2: mark.barX[1], y1: mark.y, y2: mark.y }));
-  if (mark.barY) parts.push(make("line", { class: "bar", x1: mark.x, x2: mark.x, y1: mark.barY[0], y2: mark.barY[1] }));
-  parts.push(shapeAt(mark.shape, mark.x, mark.y));
+  const { x, y, barX, barY } = mark;
+  if (barX) parts.push(make("line", { class: "bar", x1: barX[0], x2: barX[1], y1: y, y2: y }));
+  if (barY) parts.push(make("line", { class: "bar", x1: x, x2: x, y1: barY[0], y2: barY[1] }));
+  parts.push(shapeAt(mark.shape, x, y));
   const label = mark.label ? placeLabel(mark, taken) : null;
   parts.push(make("text", label ?? spareAt(mark), mark.name));
   const attributes = { class: `point ${mark.css}`, href: mark.href, "data-row": mark.row };

@@ -50,7 +50,8 @@ function drawQuantileLine(run, values, x, y, share) {
   const last = values.length - 1;
   const points = values.map((value, i) => `${x.at(value).toFixed(2)},${y.at(i / last).toFixed(2)}`);
   const title = make("title", {}, `${run.letter}: ${run.title}`);
-  const line = make("polyline", { class: `quantile-line line-${run.number}`, points: points.join(" ") }, title);
+  const css = `quantile-line line-${run.number}`;
+  const line = make("polyline", { class: css, points: points.join(" ") }, title);
   const beside = Math.round(share * last);
   const at = { x: x.at(values[beside]) + 6, y: y.at(beside / last) + 4 };
   return [line, make("text", { class: "line-letter", ...at }, run.letter)];

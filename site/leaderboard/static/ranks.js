@@ -1,5 +1,6 @@
 // Ranks by intervals: who cannot be told from the best of a band shares its rank. Unstable runs have
-// none. A medal goes only to a row whose interval meets no other, not that of an unstable run either.
+// none. A medal goes only to a row whose interval meets no other, not that of an unstable run either. A
+// row that failed the gate is out of the competition, unless a page puts another limit in its place.
 // The same rules as ranks.py.
 "use strict";
 
@@ -16,7 +17,8 @@ function intervalOf(place, row) {
   const unstable = textOf(LEANBOARD.texts.unstable, row) !== "";
   const [low, high] = [cells.low[row], cells.high[row]];
   if (low !== null && high !== null) return { row, value, low, high, unstable };
-  return textOf(cells.provenance, row) === "counted" ? { row, value, low: value, high: value, unstable } : null;
+  const counted = textOf(cells.provenance, row) === "counted";
+  return counted ? { row, value, low: value, high: value, unstable } : null;
 }
 
 // Whether ranks can be given at all: only rows on one hardware and workload can be compared.
@@ -30,12 +32,17 @@ function meets(a, b) {
   return a.low <= b.high && b.low <= a.high;
 }
 
+// The rows that compete: those that did not fail the gate, or all where it does not count.
+function competing(rows, gated) {
+  return gated ? rows.filter((row) => !failedGate(row)) : rows;
+}
+
 // Row to { rank, shared, medal } for the rows of a metric that can be ranked.
-function rankBands(rows, place) {
+function rankBands(rows, place, gated = true) {
   const { direction } = LEANBOARD.metrics[place];
   if (direction === "neutral") return new Map();
   const sign = direction === "lower" ? 1 : -1;
-  const all = rows.map((row) => intervalOf(place, row)).filter(Boolean)
+  const all = competing(rows, gated).map((row) => intervalOf(place, row)).filter(Boolean)
     .sort((a, b) => sign * (a.value - b.value) || a.row - b.row);
   const ordered = all.filter((entry) => !entry.unstable);
   const ranks = new Map();
@@ -72,8 +79,8 @@ function solid(place, row) {
 
 // The best of the rows on a metric, and the rivals that it cannot be told from: the intervals meet, or
 // one has none. One with an interval goes before one without: nobody knows how good that is.
-function winnerOf(rows, place) {
-  const among = rows.filter((row) => solid(place, row));
+function winnerOf(rows, place, gated = true) {
+  const among = competing(rows, gated).filter((row) => solid(place, row));
   const stable = among.filter((row) => textOf(LEANBOARD.texts.unstable, row) === "");
   const ranked = stable.filter((row) => intervalOf(place, row));
   const [best] = bestFirst(ranked.length ? ranked : stable, place);

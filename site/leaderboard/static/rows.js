@@ -3,7 +3,9 @@
 "use strict";
 
 const arriving = new Map();
-const haystacks = [];
+const lowered = new Map();
+// What a search leaves alone: words that many rows have in common.
+const UNSEARCHED = new Set(["energy", "gate", "gateReason"]);
 
 // The text of one row in a column of repeated texts.
 function textOf(column, row) {
@@ -50,33 +52,66 @@ function loadScript(address) {
   return new Promise((done, failed) => {
     const script = make("script", { src: address });
     script.addEventListener("load", done);
-    script.addEventListener("error", () => failed(new Error(`${address} cannot be read: is the site whole?`)));
+    const unread = new Error(`${address} cannot be read: is the site whole?`);
+    script.addEventListener("error", () => failed(unread));
     document.head.append(script);
   });
 }
 
-// Rows whose status is the one asked for ("ok" unless told), that pass every filter of the state
-// and hold every word of its search.
-function matchingRows(state) {
-  const { texts, filters, rows } = LEANBOARD;
-  const status = state.status || "ok";
-  const wanted = filters.filter((name) => state[name]).map((name) => [texts[name], state[name]]);
-  if (status !== "all") wanted.push([texts.status, status]);
-  const numbers = wanted.map(([column, text]) => [column.rows, column.texts.indexOf(text)]);
-  const words = (state.q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
-  const found = [];
-  for (let row = 0; row < rows; row += 1) {
-    if (!numbers.every(([column, number]) => column[row] === number)) continue;
-    if (words.length && !words.every((word) => haystackOf(row).includes(word))) continue;
-    found.push(row);
-  }
-  return found;
+// Whether a row ran and failed the gate: it has no rank then, and shows on demand only.
+function failedGate(row) {
+  const { status, gate } = LEANBOARD.texts;
+  return textOf(gate, row) === "fail" && textOf(status, row) === "ok";
 }
 
-// Everything that a search looks at; made once a row.
-function haystackOf(row) {
-  haystacks[row] ??= Object.values(LEANBOARD.texts).map((column) => textOf(column, row)).join(" ").toLowerCase();
-  return haystacks[row];
+// The rows that pass every filter of the state and hold every word of its search. Those that did not run,
+// and those that failed the gate, are shown on demand only: how many of them are hidden stands beside.
+function siftedRows(state) {
+  const fits = fittingFor(state);
+  const shown = [];
+  const hidden = new Map();
+  for (let row = 0; row < LEANBOARD.rows; row += 1) {
+    if (!fits(row)) continue;
+    const why = hiddenAs(row, state);
+    if (why) hidden.set(why, (hidden.get(why) ?? 0) + 1);
+    else shown.push(row);
+  }
+  return { shown, hidden };
+}
+
+function matchingRows(state) {
+  return siftedRows(state).shown;
+}
+
+// Why the state does not show a row that passes its filters; empty if it does.
+function hiddenAs(row, { status, gate }) {
+  if (!status && textOf(LEANBOARD.texts.status, row) !== "ok") return textOf(LEANBOARD.texts.status, row);
+  return !gate && failedGate(row) ? LEANBOARD.failedGate : "";
+}
+
+// Tells of a row whether it passes what a reader chose and holds every word of the search.
+function fittingFor(state) {
+  const { texts, filters } = LEANBOARD;
+  const chosen = filters.filter((name) => state[name]);
+  for (const name of ["status", "gate"]) if (state[name] && state[name] !== "all") chosen.push(name);
+  const wanted = chosen.map((name) =>
+    ({ rows: texts[name].rows, number: texts[name].texts.indexOf(state[name]) }));
+  const words = (state.q ?? "").toLowerCase().split(/\s+/).filter(Boolean).map(holdersOf);
+  return (row) => wanted.every(({ rows, number }) => rows[row] === number)
+    && words.every((columns) => columns.some(({ rows, holds }) => holds[rows[row]]));
+}
+
+// The columns that hold a word of a search, and which of their texts do: a text that many rows have in
+// common is looked at once.
+function holdersOf(word) {
+  return Object.entries(LEANBOARD.texts).filter(([name]) => !UNSEARCHED.has(name))
+    .map(([name, { rows }]) => ({ rows, holds: loweredTexts(name).map((text) => text.includes(word)) }))
+    .filter(({ holds }) => holds.includes(true));
+}
+
+function loweredTexts(name) {
+  if (!lowered.has(name)) lowered.set(name, LEANBOARD.texts[name].texts.map((text) => text.toLowerCase()));
+  return lowered.get(name);
 }
 
 // The name of a row where little room is: technique and backend, and whether it is unstable.

@@ -17,7 +17,9 @@ function drawMetrics(table, runs, all) {
     const metric = metricOf(name, runs);
     const cells = runs.map((run, i) => {
       const contrast = i ? contrastOf(name, run, runs[0]) : null;
-      for (const doubt of contrast?.doubts ?? []) doubts.add(`${run.letter} against ${runs[0].letter}: ${doubt}`);
+      for (const doubt of contrast?.doubts ?? []) {
+        doubts.add(`${run.letter} against ${runs[0].letter}: ${doubt}`);
+      }
       return drawRunCell(metric, run, contrast);
     });
     return make("tr", {}, metricHead(metric), ...cells);
@@ -42,7 +44,8 @@ function metricOf(name, runs) {
   const found = LEANBOARD.metrics[metricPlace(name)];
   if (found) return found;
   const unit = runs.map((run) => run.named.get(name)?.unit).find(Boolean) ?? "";
-  return { name, label: name, factor: 1, suffix: unit === "1" ? "" : unit, arrow: "", better: "", quality: 0 };
+  const suffix = unit === "1" ? "" : unit;
+  return { name, label: name, factor: 1, suffix, arrow: "", better: "", quality: 0 };
 }
 
 function metricHead(metric) {

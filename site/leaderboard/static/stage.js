@@ -9,6 +9,7 @@ function chosenRows(state) {
   // A workload is chosen by its text: the same name at another size is not comparable.
   const controls = {
     hardware: texts.hardware, workload: texts.workloadText, model: texts.model, backend: texts.backend,
+    gate: texts.gate,
   };
   const names = Object.keys(controls).filter((name) => state[name]);
   return [...Array(LEANBOARD.rows).keys()].filter((row) =>
@@ -49,21 +50,23 @@ function staged(rows, places, logs = []) {
   return { stage, hollow, left };
 }
 
-// Which of the competing rows are on their front, which may be, which are not, and how sure that is.
+// Which of the competing rows are on their front, which may be, and which are not. `chances` has the
+// share of draws in which a row is on the front; where these would take too long, it is empty, and
+// `undecided` says how many rows may be on the front.
 function contested(rows, places) {
   const directions = places.map((place) => LEANBOARD.metrics[place].direction);
   const points = rows.map((row) => places.map((place) => LEANBOARD.cells[place].value[row]));
   const front = paretoFront(points, directions).map((i) => rows[i]);
-  const chances = chancesOf(rows, places, directions);
+  const { contenders: able, shares } = surenessOf(rows, places, directions);
+  const chances = new Map((shares ?? []).map((share, i) => [rows[i], share]));
   const members = new Set(front);
   const rest = rows.filter((row) => !members.has(row));
   const near = (row) => chances.get(row) >= LEANBOARD.leastChance;
-  return { front, maybe: rest.filter(near), beaten: rest.filter((row) => !near(row)), chances };
+  const [maybe, beaten] = [rest.filter(near), rest.filter((row) => !near(row))];
+  return { front, maybe, beaten, chances, undecided: shares ? 0 : able };
 }
 
-// Row to the share of draws in which it is on the front, of the rows that any draw could put there; empty
-// where these are too many to draw.
-function chancesOf(rows, places, directions) {
+function surenessOf(rows, places, directions) {
   const points = rows.map((row) => ({
     name: LEANBOARD.href[row],
     values: places.map((place) => {
@@ -71,11 +74,9 @@ function chancesOf(rows, places, directions) {
       return { value: value[row], low: low[row], high: high[row] };
     }),
   }));
-  const able = contenders(points, directions);
-  if (places.length > 2 && able.length > LEANBOARD.mostDrawn) return new Map();
   const names = places.map((place) => LEANBOARD.metrics[place].name);
-  const shares = frontMembership(able.map((i) => points[i]), names, directions, LEANBOARD.draws);
-  return new Map(able.map((place, i) => [rows[place], shares[i]]));
+  const most = places.length > 2 ? LEANBOARD.mostDrawn : Infinity;
+  return frontMembership(points, names, directions, LEANBOARD.draws, most);
 }
 
 // At most so many items, spread over all of them and in their order: by steps of the golden ratio, which
@@ -93,25 +94,40 @@ function axisTitle(place) {
   return `${label}${suffix ? ` (${suffix})` : ""}, ${direction} is better`;
 }
 
-// The name, the model and the values of a run.
-function pointTitle(row, places) {
+// The model of a run, and its hardware where a page shows that of several.
+function whereOf(row, everywhere) {
+  const { model, hardware } = LEANBOARD.texts;
+  return everywhere ? `${textOf(model, row)} on ${textOf(hardware, row)}` : textOf(model, row);
+}
+
+// The name of a run, where it ran, and its values.
+function pointTitle(row, places, everywhere = false) {
   const values = places.map((place) => {
     const { short, factor, suffix } = LEANBOARD.metrics[place];
     return `${short} ${formatNumber(LEANBOARD.cells[place].value[row] * factor)} ${suffix}`.trim();
   });
-  return `${nameOf(row)}, ${textOf(LEANBOARD.texts.model, row)}: ${values.join(", ")}`;
+  return `${nameOf(row)}, ${whereOf(row, everywhere)}: ${values.join(", ")}`;
 }
 
-function drawLists({ front, maybe, left, chances }, keyOf = () => []) {
+function drawLists({ front, maybe, left, chances, undecided }, everywhere = false, keyOf = () => []) {
   const note = (row) => {
     const chance = chances.has(row) ? `; in ${formatNumber(chances.get(row) * 100, 1)} % of draws` : "";
-    return `${textOf(LEANBOARD.texts.model, row)}${chance}`;
+    return `${whereOf(row, everywhere)}${chance}`;
   };
   fillList("front", front, (row) => listItem(row, note(row), keyOf(row)));
   fillList("maybe", maybe, (row) => listItem(row, note(row), keyOf(row)));
   fillList("left", left, ([row, reason]) => listItem(row, reason));
+  tellIn("untold", untoldChances(undecided));
   document.getElementById("maybe-section").hidden = maybe.length === 0;
   document.getElementById("none-left").hidden = left.length > 0;
+}
+
+// Why nothing is said of chances, from how many runs may be on the front; empty for none.
+function untoldChances(count) {
+  if (count === 0) return "";
+  return "How sure these places are, and which other runs are perhaps on the front, is not said here: "
+    + `${formatCount(count, "run")} may be on it, and draws of more than ${LEANBOARD.mostDrawn} runs on `
+    + "three metrics or more take too long. Choose a model or a backend.";
 }
 
 function fillList(id, items, draw) {
@@ -136,7 +152,8 @@ function tellIn(id, text) {
 
 // Says what a picture leaves out, from nouns and how many of each.
 function tellUndrawn(counts) {
-  const parts = Object.entries(counts).filter(([, count]) => count).map(([noun, count]) => formatCount(count, noun));
+  const left = Object.entries(counts).filter(([, count]) => count);
+  const parts = left.map(([noun, count]) => formatCount(count, noun));
   tellIn("undrawn", parts.length
     ? `Not drawn, so that the rest can be seen: ${parts.join(", ")}. Choose a model or a backend.` : "");
 }

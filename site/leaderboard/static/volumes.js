@@ -68,17 +68,30 @@ function volumeOf(runs, places) {
     metrics.map(({ name }) => name),
     metrics.map(({ direction }) => direction),
     LEANBOARD.draws,
-    LEANBOARD.mostDrawn,
+    LEANBOARD.mostRanged,
   );
 }
 
-function drawVolumes(rows, places) {
+// `everywhere` tells that the rows are those of all hardware.
+function drawVolumes(rows, places, everywhere = false) {
   const { found, uncounted } = familyVolumes(rows, places);
   document.getElementById("volume-unit").textContent = `doublings${POWERS[places.length]}`;
   document.getElementById("families").replaceChildren(...found.map(drawFamily));
   document.querySelector("#volumes .scroller").hidden = found.length === 0;
-  const missing = `Not counted, for want of a ratio to a baseline on every axis: ${formatCount(uncounted, "run")}.`;
-  tellIn("volume-note", !found.length ? NO_VOLUMES : uncounted ? missing : "");
+  tellIn("volume-note", found.length ? volumeNote(found, uncounted, everywhere) : NO_VOLUMES);
+}
+
+// Which runs are not counted, which volumes have no range, and what is counted together.
+function volumeNote(found, uncounted, everywhere) {
+  const unranged = found.filter(({ low }) => low === null).map(({ family }) => family).join(", ");
+  const runs = formatCount(uncounted, "run");
+  const sentences = [
+    uncounted && `Not counted, for want of a ratio to a baseline on every axis: ${runs}.`,
+    unranged && `No range for ${unranged}: draws of more than ${LEANBOARD.mostRanged} runs on three metrics`
+      + " or more take too long.",
+    everywhere && "The runs of all hardware count together, each against a baseline on its own.",
+  ];
+  return sentences.filter(Boolean).join(" ");
 }
 
 function drawFamily({ family, runs, covered, low, high, beyond }) {
