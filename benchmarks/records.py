@@ -54,13 +54,19 @@ def write_records(folder: Path, count: int, *, timed: bool = False) -> None:
 
 
 def newest_runs(root: Path, *, timed: bool) -> list[Path]:
-    """Return the newest record of every cell of a store: baselines first, as a cut keeps those."""
-    newest: dict[Path, tuple[bool, Path]] = {}
-    for path in find_records(root)[0]:
-        fields = from_json(path.read_bytes())
+    """Return the newest record of every cell of a store, and those that they are compared with.
+
+    Baselines come first, as a cut keeps those.
+    """
+    read = {path: from_json(path.read_bytes()) for path in find_records(root)[0]}
+    newest: dict[Path, Path] = {}
+    for path, fields in read.items():
         if not timed or fields["cell"]["kind"] == "performance":
-            newest[path.parent] = not fields["block"]["baseline"], path
-    return [path for _, path in sorted(newest.values())]
+            newest[path.parent] = max(path, newest.get(path.parent, path))
+    chosen = set(newest.values())
+    named = {found["baseline_run"] for path in chosen for found in read[path]["comparisons"]}
+    chosen |= {path for path, fields in read.items() if fields["run_id"] in named}
+    return sorted(chosen, key=lambda path: (not read[path]["block"]["baseline"], path))
 
 
 def copied(source: bytes, number: int) -> Fields:

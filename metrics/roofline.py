@@ -34,6 +34,9 @@ from leanboard.metrics.trace import Observation, Provenance, Quantity, RequestOb
 
 NOT_CALIBRATED = Missing("this machine is not calibrated: leanboard doctor --calibrate")
 NO_PEAK = Missing("the calibration of this machine has no peak for the dtype that the run uses")
+WORK_VARIES = "work_varies"
+"""Fact: tokens do unlike amounts of work, which does not follow from the model's shapes."""
+_NOT_COUNTED = Missing("a technique lets tokens do unlike amounts of work, which is not counted")
 LEAST_SHARE = 1 / 3
 """Use of a resource from which on it counts as what limits a phase."""
 
@@ -100,6 +103,8 @@ class Model:
             "attention_flops_per_position",
             "kv_formula_bytes_per_token",
         )
+        if WORK_VARIES in facts:
+            return _NOT_COUNTED
         for name in needed:
             if name not in facts:
                 return Missing(f"the run recorded no {name}")

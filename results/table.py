@@ -100,17 +100,20 @@ class Row:
         """What makes the timed run unstable; empty where nothing does."""
         return causes(self.record)
 
-    def comparison(self, metric: str) -> Comparison | None:
+    def comparison(self, metric: str, score: str = "difference") -> Comparison | None:
         """Return the comparison of the timed run with the baseline of its block, if there is one.
 
-        A score (``<task>.<metric>``) has its difference to the baseline's, paired over items.
+        Args:
+            metric: a metric of the timed run, or a score (``<task>.<metric>``), which is paired
+                over items.
+            score: the statistic of a score: ``difference`` or ``ratio``.
         """
         task, _, name = metric.rpartition(".")
         if not task:
             return next((c for c in self.record.comparisons if c.metric == metric), None)
         scored = (r for r in self.accuracy_records if task_of(r).name == task)
         found = (c for r in scored for c in r.comparisons if c.metric == name)
-        return next((c for c in found if c.statistic == "difference"), None)
+        return next((c for c in found if c.statistic == score), None)
 
 
 def table(entries: Iterable[Entry]) -> tuple[Row, ...]:

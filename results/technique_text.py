@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+FAMILIES: Mapping[str, str] = {
+    "cache": "Keys and values",
+    "decoding": "Decoding",
+    "formats": "Number formats",
+    "lowrank": "Low rank and sharing",
+    "mixed_precision": "Mixed precision",
+    "pruning": "Pruning",
+    "quantization": "Weight quantisation",
+    "recovery": "Recovery",
+    "runtime": "Runtime",
+    "sparsity": "Sparsity at run time",
+}
+"""Titles of the families, by the folder of their code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,7 @@ class TechniqueText:
         lossless: whether greedy output is the baseline's by construction, ties apart.
         simulates: metrics whose gain it only simulates, sorted.
         calibrated: whether it reads calibration text.
+        expanded_by: whose code expands the weights at every forward; empty where none does.
         limits: what it cannot do, or when it does not pay; empty where nothing is said.
         version: behaviour version of the code that is installed.
     """
@@ -43,5 +59,6 @@ class TechniqueText:
     lossless: bool
     simulates: tuple[str, ...]
     calibrated: bool
+    expanded_by: str
     limits: str
     version: int

@@ -38,12 +38,14 @@ class Arm:
         components: the same as records name them.
         quantises: whether one of them rounds the weights.
         simulates: metrics in which one of them only simulates its gain.
+        expanded_by: whose code expands weights to floats at every forward; empty where none does.
     """
 
     spec: ArmSpec
     components: tuple[Component, ...]
     quantises: bool
     simulates: frozenset[str] = frozenset()
+    expanded_by: str = ""
 
     @property
     def label(self) -> str:
@@ -115,4 +117,5 @@ def arm_of(spec: ArmSpec, calibration: str | None = None) -> Arm:
         components=tuple(technique.component(calibration) for technique in spec.techniques),
         quantises=any(technique.quantises for technique in built),
         simulates=frozenset(name for technique in built for name in technique.simulates),
+        expanded_by=next((t.expanded_by for t in built if t.expanded_by), ""),
     )

@@ -31,6 +31,8 @@ _SILENCE_S = 3600.0
 """A technique that says nothing for so long is ended."""
 _SAY_EVERY_S = 10.0
 _PACKAGES = ("torch", "transformers")
+_ORDER = 2
+"""How pieces of calibration text are drawn; another number for another way."""
 
 
 def keep_calibration(pool: Pool, cache: Path) -> Path:
@@ -52,8 +54,9 @@ def calibration_pieces(
 ) -> torch.Tensor:
     """Return pieces of the texts as token ids, int64, (samples, tokens).
 
-    The texts follow each other in an order drawn with the seed, each ended by the end-of-text
-    token, and are cut into pieces without overlap.
+    The texts follow each other in an order drawn with the seed, the reverse of that in which
+    prompts are drawn: so nothing is calibrated on what is timed, unless nearly all text is asked
+    for. Each is ended by the end-of-text token; pieces do not overlap.
 
     Raises:
         UnsupportedError: if there is no text, or less than was asked for.
@@ -63,7 +66,7 @@ def calibration_pieces(
     if file is None:
         raise UnsupportedError("There is no calibration text here: run it with `leanboard run`.")
     texts = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    texts.sort(key=lambda text: hashlib.sha256(f"{seed}:{text}".encode()).digest())
+    texts.sort(key=lambda text: hashlib.sha256(f"{seed}:{text}".encode()).digest(), reverse=True)
     ids: list[int] = []
     for text in texts:
         if len(ids) >= samples * tokens:
@@ -97,7 +100,7 @@ def made_folder(model: ModelFiles, applied: Sequence[Technique], dtype: str) -> 
         "model": model.content_hash,
         "dtype": dtype,
         "techniques": [*map(_described, applied[:-1]), _described(applied[-1], making=True)],
-        "calibration": text,
+        "calibration": [text, _ORDER] if calibrated else None,
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }
     return model.made / f"{type(applied[-1]).__name__.lower()}-{identity.digest(key)[:16]}"

@@ -44,6 +44,11 @@ SIMULATED = (
     "figures are of what was really stored and run, and show no such gain"
 )
 
+EXPANDED = (
+    "expanded: {who} expands the weights to floats at every forward, as no kernel here computes "
+    "with them as they are stored: the times are those of doing that, and no measure of the format"
+)
+
 _FOLDERS = re.compile(r"(?<![^\s'\"(=:])(?:/[^\s/:'\"]+)+/(?=[^\s/:'\"])")
 
 
@@ -89,6 +94,8 @@ def warnings_of(block: Block, arm: Arm) -> tuple[str, ...]:
         warnings.append(REQUANTISED.format(origin=origin))
     if arm.simulates:
         warnings.append(SIMULATED.format(metrics=", ".join(sorted(arm.simulates))))
+    if arm.expanded_by:
+        warnings.append(EXPANDED.format(who=arm.expanded_by))
     return tuple(warnings)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from leanboard.results.technique_text import TechniqueText
+from leanboard.results.technique_text import FAMILIES, TechniqueText
 
 _HEAD = """# Techniques
 
@@ -15,18 +15,6 @@ Made from the docstrings of the classes by `python -m leanboard.runners.techniqu
 holds the two equal. *Lossless* means that greedy output is the baseline's by construction. How to
 add one is in [adding.md](adding.md#a-technique).
 """
-_FAMILIES = {
-    "cache": "Keys and values",
-    "decoding": "Decoding",
-    "formats": "Number formats",
-    "lowrank": "Low rank and sharing",
-    "mixed_precision": "Mixed precision",
-    "pruning": "Pruning",
-    "quantization": "Weight quantisation",
-    "recovery": "Recovery",
-    "runtime": "Runtime",
-    "sparsity": "Sparsity at run time",
-}
 
 
 def page(texts: Mapping[str, TechniqueText]) -> str:
@@ -37,7 +25,7 @@ def page(texts: Mapping[str, TechniqueText]) -> str:
 def _lines(texts: Mapping[str, TechniqueText]) -> Iterator[str]:
     yield _HEAD
     for family in sorted({text.family for text in texts.values()}):
-        yield f"## {_FAMILIES.get(family, family)}\n"
+        yield f"## {FAMILIES.get(family, family)}\n"
         for name in sorted(texts):
             if texts[name].family == family:
                 yield from _technique(texts[name])
@@ -47,21 +35,34 @@ def _technique(text: TechniqueText) -> Iterator[str]:
     yield f"### {text.name}\n"
     for paragraph in text.does:
         yield f"{paragraph}\n"
-    yield f"- {'Lossless' if text.lossless else 'Not lossless'}; on {', '.join(text.backends)}."
-    if text.quantises:
-        yield "- Rounds the weights."
-    if text.calibrated:
-        yield "- Calibrated: it reads text, whose hash is part of its identity."
-    if text.simulates:
-        yield f"- Only simulates {', '.join(text.simulates)}: no gain in them is claimed."
-    if text.limits:
-        yield f"- Limits: {text.limits}"
+    yield from _marks(text)
     yield f"- Source: {text.source}"
     if text.knobs:
         yield "\n| knob | default | |\n|---|---|---|"
         for knob in text.knobs:
             yield f"| `{knob.name}` | `{knob.value}` | {knob.about.replace('|', '/')} |"
     yield ""
+
+
+def _marks(text: TechniqueText) -> Iterator[str]:
+    """Yield what a reader must know before comparing its numbers."""
+    yield f"- {'Lossless' if text.lossless else 'Not lossless'}; on {', '.join(text.backends)}."
+    if text.quantises:
+        yield "- Rounds the weights."
+    if text.calibrated:
+        yield (
+            "- Calibrated: it reads text, whose hash is part of its identity: paragraphs of the "
+            "same source as those that perplexity is taken on, of other articles."
+        )
+    if text.expanded_by:
+        yield (
+            f"- {text.expanded_by} expands the weights to floats at every forward: its times are "
+            "no measure of the format."
+        )
+    if text.simulates:
+        yield f"- Only simulates {', '.join(text.simulates)}: no gain in them is claimed."
+    if text.limits:
+        yield f"- Limits: {text.limits}"
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def _text(name: str, plain: Mapping[str, Any]) -> TechniqueText:
         lossless=technique.lossless,
         simulates=tuple(sorted(technique.simulates)),
         calibrated=technique.calibrated,
+        expanded_by=technique.expanded_by,
         limits=sections.limits,
         version=technique.version,
     )

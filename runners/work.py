@@ -12,6 +12,7 @@ from leanboard.runners.backends.base import Device, ModelFiles
 from leanboard.runners.checkpoint import read_json
 from leanboard.runners.gguf_mixes import FILE_TYPES, embedding_bytes
 from leanboard.runners.machine.calibration import Calibration
+from leanboard.runners.techniques.facts import BFLOAT16_LAYERS
 
 if TYPE_CHECKING:
     from leanboard.runners.grid import TechniqueSpec
@@ -20,7 +21,6 @@ _DTYPE_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _GGUF_OF = {"float32": "f32", "float16": "f16"}
 # llama.cpp keeps keys and values in float16, whatever the weights are.
 _LLAMA_CACHE_BYTES = 2.0
-_INT8_PRODUCTS = "int8-dynamic"
 # Not every parameter works on every token, or attention is of another kind: not counted here.
 _OTHER_SHAPES = (
     "kv_lora_rank",
@@ -94,7 +94,8 @@ def roofline_facts(
         shapes, parameters = what_is_left(architecture, model.parameters, told)
         facts |= counted(shapes, arithmetic, parameters)
     if calibration is not None:
-        facts |= ceilings(calibration, arithmetic.dtype)
+        dtype = "bfloat16" if BFLOAT16_LAYERS in told else arithmetic.dtype
+        facts |= ceilings(calibration, dtype)
     return facts
 
 
@@ -182,7 +183,8 @@ def arithmetic_of(
         techniques: of the arm, in order.
         width: length of a row of the input embedding; 0 is one that every block divides.
     """
-    options = [technique.build().load_options() for technique in techniques]
+    built = [technique.build() for technique in techniques]
+    options = [technique.load_options() for technique in built]
     unties = any(technique.component().params.get("lm_head") is True for technique in techniques)
     asked = next((option.dtype for option in options if option.dtype), device.reference_dtype)
     if backend == "llamacpp":
@@ -192,8 +194,8 @@ def arithmetic_of(
         size = embedding_bytes(kind, width) if kind in FILE_TYPES else 0.0
         return Arithmetic(dtype, _LLAMA_CACHE_BYTES, size, unties)
     size = _DTYPE_BYTES.get(asked, 4.0)
-    products = any(technique.name == _INT8_PRODUCTS for technique in techniques)
-    return Arithmetic("int8" if products else asked, size, size, unties)
+    products = next((technique.products for technique in built if technique.products), asked)
+    return Arithmetic(products, size, size, unties)
 
 
 def counted(

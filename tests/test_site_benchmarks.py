@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from leanboard.results.schema import PerformanceCell
 from leanboard.results.store import Loaded
 from leanboard.results.table import table
 
-COUNT = 150
+# Two copies of every published cell and a cut through a third, however many cells there are.
+COUNT = 2 * len(newest_runs(published_root(), timed=False)) + 20
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +87,14 @@ def test_timed_copies_are_a_row_each(tmp_path: Path) -> None:
     assert len(table(loaded.entries)) == len(loaded.entries) == 40
 
 
-def test_copies_are_made_of_the_newest_run_of_every_published_cell() -> None:
-    newest = newest_runs(published_root(), timed=False)
-    assert len({path.parent for path in newest}) == len(newest)
-    for path in newest:
-        assert path.name == max(other.name for other in path.parent.glob("*.json"))
+def test_copies_are_made_of_the_newest_run_of_every_cell_and_of_their_baselines() -> None:
+    chosen = newest_runs(published_root(), timed=False)
+    newest = {max(cell.glob("*.json")) for cell in published_root().glob("*/*") if cell.is_dir()}
+    assert newest <= set(chosen)
+    runs = {path: json.loads(path.read_bytes()) for path in chosen}
+    named = {found["baseline_run"] for path in newest for found in runs[path]["comparisons"]}
+    assert {runs[path]["run_id"] for path in chosen if path not in newest} <= named
+    assert named <= {fields["run_id"] for fields in runs.values()}
 
 
 def test_of_run_pages_that_are_alike_one_is_looked_at(demo_site: Demo) -> None:

@@ -119,7 +119,7 @@ class SpanScorer:
         return score(self._context, self._spans[place], f"Span {place}")
 
     def _score(self, batch: Sequence[Path]) -> tuple[list[int], bool]:
-        """Fed a batch; return the places of the spans that are complete with it.
+        """Feed a batch; return the places of the spans that are complete with it.
 
         And whether it began with tokens of an earlier one.
         """

@@ -62,27 +62,39 @@ def layer_types(config: Any) -> set[str]:
     return {FULL if getattr(config, "sliding_window", None) is None else SLIDING}
 
 
+RowKind = tuple[bool, bool, bool]
+"""What rows share: a trunk, stems, branches."""
+
+
 class ExactnessCheck:
     """Scores spans of shared rows alone, and compares: who differs by more than rounding?
 
     Rows are of a kind by what they share (trunk, stem, branches). A kind is tried with its first
     batch, and again with every batch that reaches further: a mask may be wrong from there on only.
+    What is exact to a quarter of the bound is tried once for a loaded model; what is off by more
+    and yet no more than by rounding is tried anew with every list of spans, since rounding follows
+    from the text too (activations in few bits).
 
     What rounding does is measured: whole spans alone, and in a padded batch of two.
     """
 
-    def __init__(self, runner: RowRunner, spans: Sequence[Span], fed_tokens: int) -> None:
+    def __init__(
+        self, runner: RowRunner, spans: Sequence[Span], fed_tokens: int, exact: dict[RowKind, int]
+    ) -> None:
         """Take what is scored.
 
         Args:
             runner: scores the samples.
             spans: all of them.
             fed_tokens: tokens that scoring them feeds.
+            exact: kinds that were found exact with this model, and up to which reach; what is
+                found exact is added.
         """
         self._runner = runner
         self._spans = spans
         self._most_tokens = _SAMPLE_SHARE * fed_tokens
-        self._tried: dict[tuple[bool, bool, bool], int] = {}
+        self._exact = exact
+        self._tried = dict(exact)
         self._known: dict[int, float] = {}
         self._beside: dict[int, SpanScore] = {}
 
@@ -96,6 +108,7 @@ class ExactnessCheck:
         few = self._few(rows, reach)
         # Not ``>``: NaN is off too, and whole sequences then say whether the model gives it.
         if all(self._off(place, found) <= LEAST_NATS for place in few):
+            self._exact[kind] = reach
             return None
         many = [*few, *_spread([read.place for row in rows for read in row.reads])]
         self._measure_noise([*many, *_spread(range(len(self._spans)))])
@@ -155,8 +168,8 @@ class ExactnessCheck:
         return math.sqrt(math.fsum(squares) / len(squares)) if squares else 0.0
 
 
-def kind_of(group: Group, rows: Sequence[Row]) -> tuple[bool, bool, bool]:
-    """Return what the rows of a batch share: a trunk, stems, branches."""
+def kind_of(group: Group, rows: Sequence[Row]) -> RowKind:
+    """Return what the rows of a batch share."""
     return bool(group.trunk), bool(rows[0].stem), not all(row.is_chain for row in rows)
 
 

@@ -47,6 +47,7 @@ class TorchTarget:
         new_cache: gives an empty key-value cache through which spans are scored.
         facts: what the techniques counted of themselves.
         notes: what a reader of its scores must know of the techniques.
+        no_likelihoods: why likelihoods are refused; ``None`` where they are not.
         made: folder that the technique being applied filled before.
         pieces: gives calibration text as token ids; ``None`` where there is none.
     """
@@ -57,6 +58,7 @@ class TorchTarget:
     new_cache: Callable[[], Cache] | None = None
     facts: dict[str, Quantity] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    no_likelihoods: str | None = None
     made: Path | None = None
     pieces: Callable[[int, int, int], torch.Tensor] | None = None
 

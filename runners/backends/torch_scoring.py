@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from leanboard.metrics.trace import Quantity
-from leanboard.results.errors import ArmError
+from leanboard.results.errors import ArmError, UnsupportedError
 from leanboard.runners.backends.base import Span, SpanScore
 from leanboard.runners.backends.spans import Fed, fed, fed_tokens
+from leanboard.runners.backends.torch_exactness import RowKind
 from leanboard.runners.backends.torch_finite import first_not_finite
 from leanboard.runners.backends.torch_loading import TorchTarget
 from leanboard.runners.backends.torch_rows import RowRunner
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 class SpanScorer:
     """Scores spans with a model; what they begin with is computed once where that is exact.
 
-    Whether it is, is tried anew with every list of spans: an interrupted run that goes on shares
-    what it would have shared. Where it is not, ``notes`` says what was scored whole.
+    Whether it is, is tried (:class:`ExactnessCheck`). Where it is not, ``notes`` says what was
+    scored whole.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class SpanScorer:
         self._served = None
         if target.new_cache is not None:
             self._served = ServedScorer(target.model, target.new_cache)
+        self._exact: dict[RowKind, int] = {}
         self._notes: dict[str, None] = {}
         self._plain_tokens = 0
 
@@ -69,8 +71,10 @@ class SpanScorer:
         """Yield each span's score with its place, as batches are done.
 
         Raises:
+            UnsupportedError: if a technique makes likelihoods say nothing of the answers.
             ArmError: if a span does not fit the window, or a logit is not finite.
         """
+        self._check_meaning()
         for span in spans:
             self._check_fit(span)
         for place, score in self._found(spans):
@@ -80,7 +84,8 @@ class SpanScorer:
 
     def _found(self, spans: Sequence[Span]) -> Iterator[tuple[int, SpanScore]]:
         if self._served is None:
-            stream = SpanStream(self._target.model, self._runner, spans, self._note)
+            model, runner, exact = self._target.model, self._runner, self._exact
+            stream = SpanStream(model, runner, spans, exact, self._note)
             return stream.scores(self._why_whole)
         self._note("scored as served: through the technique's cache, token by token")
         return self._served.scores(spans)
@@ -92,14 +97,20 @@ class SpanScorer:
         """Return the log-probabilities (nats) at each token: (tokens, vocabulary).
 
         Raises:
+            UnsupportedError: if a technique makes likelihoods say nothing of the answers.
             ArmError: if the span does not fit the window, or a logit is not finite.
         """
+        self._check_meaning()
         self._check_fit(span)
         reader = self._served if self._served is not None else self._runner
         table = reader.table(span)
         # A sum, since one NaN makes it one; a token that is ruled out has -inf.
         self._check_finite(span, float(table.max(axis=1).sum()))
         return table
+
+    def _check_meaning(self) -> None:
+        if self._target.no_likelihoods is not None:
+            raise UnsupportedError(self._target.no_likelihoods)
 
     def _check_fit(self, span: Span) -> None:
         if not span.context or not span.continuation:

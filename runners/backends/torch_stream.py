@@ -11,6 +11,7 @@ from leanboard.runners.backends.base import Span, SpanScore
 from leanboard.runners.backends.spans import fed_tokens
 from leanboard.runners.backends.torch_exactness import (
     ExactnessCheck,
+    RowKind,
     kind_of,
     reach_tokens,
     why_not_shared,
@@ -39,6 +40,7 @@ class SpanStream:
         model: torch.nn.Module,
         runner: RowRunner,
         spans: Sequence[Span],
+        exact: dict[RowKind, int],
         note: Callable[[str], None],
     ) -> None:
         """Take what is scored.
@@ -47,11 +49,13 @@ class SpanStream:
             model: says what its rows can share.
             runner: scores rows.
             spans: all of them.
+            exact: kinds of rows that were found exact, and up to which reach; grows.
             note: takes what a reader must know.
         """
         self._model = model
         self._runner = runner
         self._spans = spans
+        self._exact_reach = exact
         self._note = note
         self._why_whole: str | None = None
         self._shared = 0
@@ -82,7 +86,8 @@ class SpanStream:
         groups = plan_shared(self._spans)
         # What reaches furthest is tried first: it speaks for all that is shorter.
         groups.sort(key=lambda group: -reach_tokens(self._spans, group.rows))
-        check = ExactnessCheck(self._runner, self._spans, sum(group.tokens for group in groups))
+        fed = sum(group.tokens for group in groups)
+        check = ExactnessCheck(self._runner, self._spans, fed, self._exact_reach)
         batches = self._batches(groups)
         while (batch := self._next(batches, check)) is not None:
             group, rows, found = batch

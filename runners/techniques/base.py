@@ -51,6 +51,12 @@ class Target(Protocol):
     """What a technique counted of itself while it was applied (``weight_bits`` ...), by name."""
     notes: list[str]
     """What a reader of its scores must know of the techniques."""
+    no_likelihoods: str | None
+    """Why the likelihood of a text says nothing of the model as it answers; ``None`` where it does.
+
+    Likelihoods are then refused with this reason. Answers are generated all the same.
+    """
+
     made: Path | None
     """Folder that the technique being applied filled before (:class:`MadeTechnique`)."""
 
@@ -86,6 +92,10 @@ class Technique(Protocol):
         lossless: whether greedy output is the baseline's by construction, ties apart.
         calibrated: whether it reads calibration text, whose hash is then part of its identity.
         applied_knobs: knobs that only ``apply`` reads; what is made serves all their values.
+        expanded_by: whose code expands the weights to floats at every forward (``leanboard``,
+            ``hqq``), where no kernel computes with them as they are stored; else empty. The times
+            of such an arm are no measure of its format.
+        products: dtype of the matrix products where it is not that of the model (``int8``).
     """
 
     version: ClassVar[int]
@@ -98,6 +108,8 @@ class Technique(Protocol):
     lossless: ClassVar[bool]
     calibrated: ClassVar[bool]
     applied_knobs: ClassVar[frozenset[str]]
+    expanded_by: ClassVar[str]
+    products: ClassVar[str | None]
 
     def import_libraries(self) -> None:
         """Import what ``apply`` needs, so that a load is timed without it.
@@ -151,6 +163,8 @@ class TechniqueDefaults:
     lossless: ClassVar[bool] = False
     calibrated: ClassVar[bool] = False
     applied_knobs: ClassVar[frozenset[str]] = frozenset()
+    expanded_by: ClassVar[str] = ""
+    products: ClassVar[str | None] = None
 
     def import_libraries(self) -> None:
         """Import nothing: what the backend imports is enough."""

@@ -11,6 +11,9 @@ from leanboard.runners.techniques.base import Target
 
 Value = TypeVar("Value")
 
+BFLOAT16_LAYERS = "bfloat16_layers"
+"""Fact: linear layers that multiply in bfloat16 whatever the dtype of the model is."""
+
 
 @contextmanager
 def with_entries(held: dict[str, Value], entries: Mapping[str, Value]) -> Iterator[None]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from leanboard.results.errors import UnsupportedError
 from leanboard.runners.techniques.base import Target
+from leanboard.runners.techniques.replacing import is_plain_float
 
 if TYPE_CHECKING:
     import torch
@@ -41,10 +42,3 @@ def require_float(module: torch.nn.Module, name: str, what: str) -> None:
             f"The weights of {name} are packed: {what}. Name this technique before the one that "
             "quantises: technique=[a,b] applies them in this order."
         )
-
-
-def is_plain_float(parameter: Any) -> bool:
-    """Return whether a parameter is stored as floats, one for each weight."""
-    import torch
-
-    return type(parameter) is torch.nn.Parameter and bool(parameter.is_floating_point())

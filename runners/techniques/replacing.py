@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leanboard.results.errors import UnsupportedError
 
@@ -35,13 +35,19 @@ def body_linears(model: torch.nn.Module, *, output_head: bool = False) -> list[s
     if not names:
         raise UnsupportedError("The model has no linear layer that could be changed.")
     for name in names:
-        weight = model.get_submodule(name).weight
-        if not weight.is_floating_point() or hasattr(weight, "__tensor_flatten__"):
+        if not is_plain_float(model.get_submodule(name).weight):
             raise UnsupportedError(
                 f"The weights of {name} are quantised already: name what quantises after all that "
                 "changes weights."
             )
     return names
+
+
+def is_plain_float(parameter: Any) -> bool:
+    """Return whether a parameter is stored as floats, one for each weight."""
+    import torch
+
+    return type(parameter) is torch.nn.Parameter and bool(parameter.is_floating_point())
 
 
 @contextmanager

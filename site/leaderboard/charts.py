@@ -6,7 +6,7 @@ Pixels run right and down, as SVG's do. ``static/plot.js`` makes the same axes i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from leanboard.leaderboard.format import number
@@ -16,6 +16,8 @@ LEFT, RIGHT, TOP, BOTTOM = 72.0, 24.0, 20.0, 56.0
 _TICKS = 6
 _MARGIN = 0.06
 _LETTER, _RIM = 7.6, 4.0
+_WIDE, _FEW_DECADES = 5.0, 100.0
+"""Ratios of a logarithmic axis' ends: from which its marks are powers of ten, and those alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,37 @@ class Axis:
     @property
     def ticks(self) -> tuple[Tick, ...]:
         """Marks at round values."""
+        return tuple(Tick(self.at(value), text) for value, text in self._round_values())
+
+    def _round_values(self) -> Iterator[tuple[float, str]]:
+        """Yield the multiples of a round step between both ends, each with its text."""
         step = _round_step((self.high - self.low) / _TICKS)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         places = max(0, -math.floor(math.log10(step) + 1e-9))
+        return ((i * step, number(i * step, places)) for i in range(first, last + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class LogAxis(Axis):
+    """A logarithmic axis: both ends are above 0."""
+
+    def at(self, value: float) -> float:
+        """Return the pixel of a value above 0, to two decimals."""
+        share = math.log(value / self.low) / math.log(self.high / self.low)
+        return round(self.start + share * (self.end - self.start), 2)
+
+    @property
+    def ticks(self) -> tuple[Tick, ...]:
+        """Marks at powers of ten, over few decades at 2 and 5 times them too; else round values."""
+        if self.high / self.low < _WIDE:
+            return tuple(Tick(self.at(value), text) for value, text in self._round_values())
+        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        steps = (1,) if self.high / self.low > _FEW_DECADES else (1, 2, 5)
+        values = [(m * 10.0**e, max(0, -e)) for e in range(first, last + 1) for m in steps]
         return tuple(
-            Tick(self.at(i * step), number(i * step, places)) for i in range(first, last + 1)
+            Tick(self.at(value), number(value, places))
+            for value, places in values
+            if self.low <= value <= self.high
         )
 
 
@@ -163,6 +191,14 @@ def y_axis(
     """Return the vertical axis of a plot of ``height`` pixels over these values."""
     low, high = bounds(values, zero=zero)
     return Axis(title, low, high, height - BOTTOM, TOP)
+
+
+def logarithmic(axis: Axis, values: Iterable[float]) -> LogAxis:
+    """Return a logarithmic axis over values above 0, at least one, in the place of another."""
+    known = list(values)
+    low, high = min(known), max(known)
+    room = (high / low) ** _MARGIN if high > low else 2.0
+    return LogAxis(axis.title, low / room, high * room, axis.start, axis.end)
 
 
 def bounds(values: Iterable[float], *, zero: bool = False) -> tuple[float, float]:

@@ -8,15 +8,17 @@ from enum import StrEnum
 
 from leanboard.leaderboard.board import Board, BoardRow, baseline_of, runs_of
 from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS
+from leanboard.leaderboard.charts import Plot
 from leanboard.leaderboard.columns import label_of, meaning_of
 from leanboard.leaderboard.doubt import doubts_about
+from leanboard.leaderboard.finding_plot import finding_plot
 from leanboard.leaderboard.format import DASH, number
 from leanboard.leaderboard.run_tables import decimals_of, ends_of, measured_line
-from leanboard.metrics.metric import Role
+from leanboard.metrics.metric import Direction, Role, Verdict
 from leanboard.results.derived_columns import DerivedColumn
 from leanboard.results.finding import Evidence, Finding
 from leanboard.results.output_comparisons import LOSSLESS, UP_TO_TIES
-from leanboard.results.schema import Comparison, Measurement, Record
+from leanboard.results.schema import Comparison, Interval, Measurement, Record
 
 ABSENT = "no run of this cell is among these records"
 NOT_COMPARED = "the newest run of this cell does not compare it"
@@ -95,12 +97,13 @@ class EvidenceLine:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A finding with the lines behind it, and what they come to."""
+    """A finding with the lines behind it, what they come to, and its picture, if it has one."""
 
     finding: Finding
     standing: Standing
     css: str
     lines: tuple[EvidenceLine, ...]
+    plot: Plot | None
 
 
 def judged(findings: Sequence[Finding], board: Board) -> tuple[Judged, ...]:
@@ -110,7 +113,8 @@ def judged(findings: Sequence[Finding], board: Board) -> tuple[Judged, ...]:
     for finding in findings:
         lines = tuple(_line(evidence, rows, runs) for evidence in finding.evidence)
         standing = next(s for s in _WORST_FIRST if any(line.standing is s for line in lines))
-        found.append(Judged(finding, standing, _CSS[standing], lines))
+        plot = None if finding.picture is None else finding_plot(finding.picture, board)
+        found.append(Judged(finding, standing, _CSS[standing], lines, plot))
     return tuple(found)
 
 
@@ -127,7 +131,13 @@ def _line(
     if row is None:
         return _absent(evidence)
     comparison = row.row.comparison(evidence.metric)
-    standing, note = _standing(evidence, row, comparison)
+    other = None if evidence.than is None else rows.get((evidence.machine, evidence.than))
+    if evidence.than is None:
+        standing, note = _standing(evidence, row, comparison)
+    elif other is None:
+        standing, note = Standing.UNKNOWN, f"{evidence.than}: {ABSENT}"
+    else:
+        standing, note = _standing_beside(evidence, row, other)
     doubted = standing is Standing.DOUBTED
     baseline = baseline_of(row.row.record, runs)
     theirs = None if baseline is None else baseline.measurements.get(evidence.metric)
@@ -184,6 +194,37 @@ def _standing(
     meaning = meaning_of(evidence.metric)
     doubts = doubts_about(comparison, None if meaning is None else meaning.role, row.unrest)
     return (Standing.DOUBTED, "; ".join(doubts)) if doubts else (Standing.HOLDS, note)
+
+
+def _standing_beside(evidence: Evidence, row: BoardRow, other: BoardRow) -> tuple[Standing, str]:
+    """Return whether two rows differ as claimed: by intervals of the same statistic that are apart.
+
+    Both are compared with one baseline. Intervals that touch leave open which one is better.
+    """
+    if _of_quality(evidence.metric) and not (row.ranked and other.ranked):
+        return Standing.UNKNOWN, BARRED
+    mine, theirs = (each.row.comparison(evidence.metric) for each in (row, other))
+    meaning = meaning_of(evidence.metric)
+    if mine is None or theirs is None or meaning is None:
+        return Standing.BROKEN, NOT_COMPARED
+    if mine.baseline_run != theirs.baseline_run or mine.statistic != theirs.statistic:
+        return Standing.BROKEN, f"{other.label_text} was compared with another baseline"
+    note = f"beside {other.label_text}: {_compared(theirs).value} {_compared(theirs).interval}"
+    found = _apart(mine.interval, theirs.interval, meaning.direction)
+    if found is not evidence.verdict:
+        return Standing.BROKEN, note
+    unrest = row.unrest or other.unrest
+    doubts = [d for c in (mine, theirs) for d in doubts_about(c, meaning.role, unrest)]
+    return Standing.DOUBTED if doubts else Standing.HOLDS, "; ".join([note, *dict.fromkeys(doubts)])
+
+
+def _apart(mine: Interval | None, theirs: Interval | None, direction: Direction) -> Verdict:
+    if mine is None or theirs is None or direction is Direction.NEUTRAL:
+        return Verdict.UNDECIDED
+    lower, higher = mine.high < theirs.low, mine.low > theirs.high
+    if not (lower or higher):
+        return Verdict.NO_DIFFERENCE_SHOWN
+    return Verdict.BETTER if lower == (direction is Direction.LOWER) else Verdict.WORSE
 
 
 def _label(metric: str) -> str:

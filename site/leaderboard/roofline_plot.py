@@ -8,7 +8,6 @@ Roofline, CACM 2009.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,9 +19,9 @@ from leanboard.leaderboard.charts import (
     WIDTH,
     Axis,
     Line,
+    LogAxis,
     Mark,
     Plot,
-    Tick,
     polyline,
 )
 from leanboard.leaderboard.divergence import fact
@@ -34,29 +33,6 @@ _GIGA = 1e9
 _ROOM = 3.0
 _LARGEST = 1e21
 """A peak beyond it is a slip of the record: no machine is within a factor of a hundred of it."""
-_FEW_DECADES = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class LogAxis(Axis):
-    """A logarithmic axis: ``low`` is above 0."""
-
-    def at(self, value: float) -> float:
-        """Return the pixel of a value above 0, to two decimals."""
-        share = math.log(value / self.low) / math.log(self.high / self.low)
-        return round(self.start + share * (self.end - self.start), 2)
-
-    @property
-    def ticks(self) -> tuple[Tick, ...]:
-        """Marks at powers of ten, over few decades at 2 and 5 times them too."""
-        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-        steps = (1,) if self.high / self.low > _FEW_DECADES else (1, 2, 5)
-        values = [(m * 10.0**e, max(0, -e)) for e in range(first, last + 1) for m in steps]
-        return tuple(
-            Tick(self.at(value), number(value, places))
-            for value, places in values
-            if self.low <= value <= self.high
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,11 @@ def _technique_terms(subject: Subject, texts: Texts) -> Iterator[Term]:
             yield Term("only simulates", ", ".join(known.simulates))
         if known.calibrated:
             yield Term("calibrated", "yes: on text whose hash is part of its identity")
+        if known.expanded_by:
+            text = (
+                f"at every forward, by {known.expanded_by}: its times are no measure of the format"
+            )
+            yield Term("expands its weights", text)
         if known.limits:
             yield Term("limits", known.limits)
         yield Term("source", known.source or "none named")

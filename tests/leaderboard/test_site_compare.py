@@ -20,6 +20,7 @@ from record_factory import EPOCH, make_record, make_run, request_observation
 from leanboard.leaderboard.board import BoardRow, cell_href, run_place
 from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.cell_pages import cell_pages
+from leanboard.leaderboard.charts import LogAxis
 from leanboard.leaderboard.compare import MOST_RUNS, compare_href
 from leanboard.leaderboard.distribution import (
     MOST_POINTS,
@@ -28,7 +29,7 @@ from leanboard.leaderboard.distribution import (
     distributions_of,
 )
 from leanboard.leaderboard.format import DASH, number
-from leanboard.leaderboard.roofline_plot import LogAxis, positions, roofline_plot
+from leanboard.leaderboard.roofline_plot import positions, roofline_plot
 from leanboard.metrics.trace import AnswerObservation, RequestObservation
 from leanboard.metrics.unpaired import unpaired_interval
 from leanboard.results.schema import Record, Status

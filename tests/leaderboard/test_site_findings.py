@@ -10,11 +10,14 @@ from demo_store import Demo
 from leanboard.leaderboard.board import BoardRow, board_of
 from leanboard.leaderboard.finding_lines import ABSENT, BARRED, EvidenceLine, Standing, judged
 from leanboard.leaderboard.findings import findings
+from leanboard.leaderboard.findings_docs import PAGE, PICTURES, write
 from leanboard.leaderboard.pages import Site
 from leanboard.leaderboard.texts import Texts
 from leanboard.metrics.metric import Verdict
 from leanboard.results.finding import Evidence, Finding, load_findings
-from leanboard.results.published import findings_root, load_all
+from leanboard.results.published import findings_root, load_all, load_for_board
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def row(demo: Demo, label: str, workload: str = "chat") -> BoardRow:
@@ -117,3 +120,12 @@ def test_the_published_findings_are_borne_out_by_the_published_records(tmp_path:
     found = judged(load_findings(findings_root()), board)
     bad = {one.finding.name: one.standing for one in found if one.standing is not Standing.HOLDS}
     assert bad == {}, "mend the text, or name rows that bear it out: results/findings/"
+
+
+def test_the_page_of_docs_is_what_the_findings_and_records_say(tmp_path: Path) -> None:
+    write(tmp_path, board_of(load_for_board(tmp_path / "none")))
+    command = "write it again: python -m leanboard.leaderboard.findings_docs"
+    for made in (PAGE, *(f"{PICTURES}/{path.name}" for path in (tmp_path / PICTURES).iterdir())):
+        assert (DOCS / made).read_text() == (tmp_path / made).read_text(), command
+    kept = {path.name for path in (DOCS / PICTURES).glob("*")}
+    assert kept == {path.name for path in (tmp_path / PICTURES).iterdir()}, command

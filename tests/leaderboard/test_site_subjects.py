@@ -49,6 +49,7 @@ TEXT = TechniqueText(
     lossless=False,
     simulates=("weight_bytes",),
     calibrated=True,
+    expanded_by="leanboard",
     limits="Not on Mondays.",
     version=1,
 )
@@ -138,6 +139,7 @@ def test_a_technique_page_has_the_registrys_text_or_says_that_there_is_none(demo
     assert terms["lossless by construction"] == "no"
     assert terms["only simulates"] == "weight_bytes"
     assert terms["calibrated"].startswith("yes")
+    assert terms["expands its weights"].startswith("at every forward, by leanboard")
     assert terms["limits"] == "Not on Mondays."
     assert known.knobs == TEXT.knobs
     assert "not on the menu" in unknown.lede

@@ -7,9 +7,17 @@ from hardware_examples import CEILINGS, MODEL, observation, quantities, request
 
 from leanboard.metrics.metric import Missing, Samples
 from leanboard.metrics.registry import metric
-from leanboard.metrics.roofline import NO_PEAK, NOT_CALIBRATED, Bound, Model, bound_of, positions
+from leanboard.metrics.roofline import (
+    NO_PEAK,
+    NOT_CALIBRATED,
+    WORK_VARIES,
+    Bound,
+    Model,
+    bound_of,
+    positions,
+)
 from leanboard.metrics.summary import summarise
-from leanboard.metrics.trace import Provenance, RequestObservation, RequestTrace
+from leanboard.metrics.trace import Provenance, Quantity, RequestObservation, RequestTrace
 
 
 def drawn(name: str, seen: RequestObservation) -> Samples:
@@ -104,6 +112,17 @@ def test_without_a_peak_for_the_dtype_only_what_needs_it_is_missing() -> None:
     assert metric("mfu_prefill").reduce(seen) == NO_PEAK
     assert metric("roofline_share_prefill").reduce(seen) == NO_PEAK
     assert drawn("mbu_prefill", seen).values == (5.80,)
+
+
+def test_nothing_is_said_of_work_that_differs_from_token_to_token() -> None:
+    varies = {WORK_VARIES: Quantity(1.0, "1", Provenance.COUNTED)}
+    seen = RequestObservation(
+        requests=(request(0, 10, [3.0, 8.0]),), facts=MODEL | CEILINGS | varies
+    )
+    for name in ("mfu_decode", "mbu_decode", "roofline_share_prefill"):
+        found = metric(name).reduce(seen)
+        assert isinstance(found, Missing)
+        assert "unlike amounts of work" in found.reason
 
 
 @pytest.mark.parametrize("name", sorted(MODEL))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 import torch
 from random_models import random_model
+from transformers import Cache, DynamicCache, StaticCache
 
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, in_order
 from leanboard.runners.backends.torch_bytes import weight_bytes
 from leanboard.runners.backends.torch_loading import TorchTarget
 from leanboard.runners.backends.transformers import TransformersBackend
+from leanboard.runners.techniques.pruning.prune_width import PruneWidth
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
 from leanboard.runners.techniques.sparsity.contextual import ContextualSparsity
+from leanboard.runners.techniques.sparsity.sirius import Sirius
 
 CPU = Device(kind="cpu", threads=1, reference_dtype="float32")
 TEXT = "the rain in the main in the rain in the main"
@@ -104,12 +107,77 @@ def test_answers_are_those_of_a_dense_prompt_and_masked_gates(family: str):
     assert (found[1] - dense[1]).abs().max() > 0.1
 
 
+def two_steps(model: torch.nn.Module, cache: Cache | None, *, by_name: bool = True) -> list:
+    """Return the logits after a prompt of one token, and those after one more."""
+    found = []
+    for token in (7, 9):
+        ids = torch.tensor([[token]])
+        if by_name:
+            output = model(ids, past_key_values=cache, use_cache=True)
+        else:
+            output = model(ids, None, None, cache, use_cache=True)
+        cache = output.past_key_values
+        found.append(output.logits)
+    return found
+
+
+def no_cache(_: object) -> None: ...
+
+
+def dynamic(config: object) -> Cache:
+    return DynamicCache(config=config)
+
+
+def static(config: object) -> Cache:
+    return StaticCache(config=config, max_cache_len=32)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+@pytest.mark.parametrize("new_cache", [no_cache, dynamic, static])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_prompt_of_one_token_is_dense_and_the_token_after_it_sparse(
+    family: str, new_cache: Callable[[object], Cache | None], by_name: bool
+):
+    model = random_model(family)
+    with torch.no_grad():
+        dense = two_steps(model, None)
+        read = model(torch.tensor([[7]]), use_cache=True).past_key_values
+        with masked_gates(model, kept=38):
+            expected = model(torch.tensor([[9]]), past_key_values=read).logits
+        with ContextualSparsity(density=0.3).apply(target_of(model)):
+            for _ in range(2):
+                found = two_steps(model, new_cache(model.config), by_name=by_name)
+                torch.testing.assert_close(found[0], dense[0], atol=1e-3, rtol=1e-3)
+                torch.testing.assert_close(found[1], expected, atol=1e-3, rtol=1e-3)
+    assert (found[1] - dense[1]).abs().max() > 0.01
+
+
+def test_prompts_of_one_token_in_a_batch_are_dense():
+    model, prompts = random_model("llama"), torch.tensor([[7], [9], [11]])
+    with torch.no_grad():
+        dense = model(prompts).logits
+        with ContextualSparsity(density=0.1).apply(target_of(model)):
+            torch.testing.assert_close(model(prompts).logits, dense, atol=1e-3, rtol=1e-3)
+
+
+def test_the_first_token_of_a_text_is_read_by_the_dense_model(tiny_llama: ModelFiles):
+    # Perplexity scores a text after one token.
+    span = Span((1,), (70, 80, 90, 100))
+    with TransformersBackend().load(tiny_llama, [], CPU) as engine:
+        dense = engine.log_probabilities(span)
+    with TransformersBackend().load(tiny_llama, [ContextualSparsity(density=0.3)], CPU) as engine:
+        found = engine.log_probabilities(span)
+    assert abs(found[0] - dense[0]).max() < 1e-3
+    assert abs(found[1:] - dense[1:]).max() > 0.01
+
+
 def test_a_sparse_prompt_is_what_its_tokens_give_one_by_one():
     model, ids = random_model("llama"), torch.arange(3, 15)[None]
     target = target_of(model)
     with ContextualSparsity(density=0.3, prefill="sparse").apply(target), torch.no_grad():
         assert target.new_cache is None
         assert target.notes == []
+        assert not model._forward_pre_hooks, "its answers are given one after the other"
         whole = model(ids).logits
         cache, steps = None, []
         for token in ids[0]:
@@ -161,6 +229,7 @@ def test_shares_are_counted_and_all_weights_are_still_stored(tiny_llama: ModelFi
     assert facts["weight_bytes"] == plain
     assert facts["kept_share"].value == 0.25
     assert facts["active_ffn_share"].value == pytest.approx(0.5)
+    assert facts["work_varies"].value == 1
     assert trace.output_tokens == 8
 
 
@@ -178,6 +247,7 @@ def test_layout_notes_and_cache_are_put_back():
     assert down.is_contiguous()
     assert (target.new_cache, target.notes, target.facts) == (None, [], {})
     assert "forward" not in vars(model.model.layers[0].mlp)
+    assert not model._forward_pre_hooks
 
 
 def test_the_cache_of_an_earlier_technique_is_kept():
@@ -212,6 +282,25 @@ def test_quantised_rows_are_unsupported(tiny_llama: ModelFiles):
         TransformersBackend().load(tiny_llama, techniques, CPU),
     ):
         pytest.fail("it loaded")
+
+
+@pytest.mark.parametrize("technique", [ContextualSparsity(), Sirius()])
+def test_layers_that_are_narrowed_afterwards_are_unsupported(technique, tiny_llama: ModelFiles):
+    said = "has 96 neurons and had 128 .* Name contextual or sirius after what prunes"
+    with (
+        TransformersBackend().load(tiny_llama, [technique, PruneWidth(ratio=0.25)], CPU) as engine,
+        pytest.raises(UnsupportedError, match=said),
+    ):
+        engine.generate([Request("a", TEXT, 8)])
+
+
+def test_of_layers_that_were_narrowed_before_a_share_is_kept(tiny_llama: ModelFiles):
+    techniques = [PruneWidth(ratio=0.25), ContextualSparsity(density=0.5)]
+    with TransformersBackend().load(tiny_llama, techniques, CPU) as engine:
+        (trace,) = engine.generate([Request("a", TEXT, 8)])
+        layer = engine._target.model.model.layers[0].mlp
+        assert layer.forward._kept == 48
+    assert trace.output_tokens == 8
 
 
 def test_a_layer_that_computes_something_else_is_unsupported():

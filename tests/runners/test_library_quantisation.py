@@ -156,6 +156,10 @@ def test_the_fused_kernel_multiplies_the_same_weights_in_bfloat16_or_is_refused(
     target = one_layer(weight)
     with technique.apply(target):
         stored = target.facts["weight_bits"].value
+        assert target.facts["bfloat16_layers"].value == 1
+    assert target.facts == {}
+    with EXPANDED.apply(target):
+        assert "bfloat16_layers" not in target.facts
     # A bfloat16 a block, and a table of 16 float32.
     assert stored == 4 + 16 / 64 + 16 * 32 / weight.numel()
 

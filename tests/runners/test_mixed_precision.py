@@ -15,7 +15,11 @@ from leanboard.results.errors import ConfigError, MissingDependencyError, Unsupp
 from leanboard.runners.backends.base import ModelFiles
 from leanboard.runners.techniques.activations import grams
 from leanboard.runners.techniques.mixed_precision.bisection import fewest_bits
-from leanboard.runners.techniques.mixed_precision.curvature import curvature, random_signs
+from leanboard.runners.techniques.mixed_precision.curvature import (
+    curvature,
+    random_signs,
+    with_random_signs,
+)
 from leanboard.runners.techniques.mixed_precision.divergence import Predictions
 from leanboard.runners.techniques.mixed_precision.hessian import MixedHessian
 from leanboard.runners.techniques.mixed_precision.ilp import MixedIlp
@@ -146,6 +150,18 @@ def test_a_layer_that_few_bits_hold_exactly_is_measured_where_it_changes(tiny_ll
     assert none.costs == {2: 0.0, 3: 0.0}
 
 
+def test_a_layer_whose_cost_is_lost_in_rounding_is_measured_at_fewer_bits(
+    tiny_llama: ModelFiles, monkeypatch: pytest.MonkeyPatch
+):
+    measured = iter([0.0, 0.02])
+    monkeypatch.setattr(Predictions, "divergence", lambda *_: next(measured))
+    model = target_of(tiny_llama).model
+    ((_, found),) = sensitivities(model, [LATE], IDS, Grid(4, 64), (2, 3, 4))
+    assert (found.measured_bits, found.measured_kl) == (3, 0.02)
+    assert found.costs[2] > found.costs[3] == pytest.approx(0.02)
+    assert 0 < found.costs[4] < found.costs[3]
+
+
 # Curvature
 
 
@@ -200,6 +216,30 @@ def test_random_signs_estimate_the_trace():
     assert sum(found) / len(found) == pytest.approx(trace, rel=0.15)
 
 
+def test_layers_with_random_signs_estimate_their_own_terms(tiny_llama: ModelFiles):
+    model = target_of(tiny_llama).model
+    names = body_linears(model)[:4]
+    vectors = {}
+    for name in names:
+        weight = model.get_submodule(name).weight.detach()
+        vectors[name] = Grid(2, 64).rounded(name, weight) - weight
+    own = {name: curvature(model, {name: vectors[name]}, IDS)[name] for name in names}
+    generator = torch.Generator().manual_seed(0)
+    draws = [with_random_signs(vectors, generator) for _ in range(60)]
+    for name in names:
+        assert all(torch.equal(draw[name].abs(), vectors[name].abs()) for draw in draws)
+    found = [curvature(model, draw, IDS) for draw in draws]
+    together = curvature(model, vectors, IDS)
+    for name in names:
+        mean = sum(terms[name] for terms in found) / len(found)
+        assert abs(mean - own[name]) < max(0.35 * own[name], abs(together[name] - own[name]))
+
+
+def test_an_unknown_order_of_layers_is_refused():
+    with pytest.raises(ConfigError, match="choose trace, own, interlayer"):
+        MixedHessian(terms="fisher")
+
+
 # The search
 
 
@@ -247,13 +287,13 @@ def test_the_program_diverges_less_than_uniform_bits_at_no_more_bytes(
     assert len(set(plan_of(tmp_path / "ilp")["bits"].values())) > 1
 
 
-@pytest.mark.parametrize("interlayer", [False, True])
+@pytest.mark.parametrize("terms", ["trace", "own", "interlayer"])
 def test_the_search_keeps_its_floor_and_a_wider_one_takes_fewer_bits(
-    interlayer: bool, tiny_llama: ModelFiles, tmp_path: Path
+    terms: str, tiny_llama: ModelFiles, tmp_path: Path
 ):
     stored = []
     for max_kl in (0.1, 1.0):
-        technique = MixedHessian(max_kl=max_kl, interlayer=interlayer, samples=4, tokens=64)
+        technique = MixedHessian(max_kl=max_kl, terms=terms, samples=4, tokens=64)
         target = made_by(technique, tiny_llama, tmp_path / str(max_kl))
         plain = target_of(tiny_llama).model
         with technique.apply(target):

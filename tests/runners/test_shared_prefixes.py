@@ -14,7 +14,7 @@ import torch
 from random_models import FAMILIES, WINDOW, random_model
 
 from leanboard.results.errors import ArmError, OutOfMemoryError
-from leanboard.runners.backends import torch_prefix
+from leanboard.runners.backends import torch_exactness, torch_prefix
 from leanboard.runners.backends.base import Device, ModelFiles, Span, SpanScore, in_order
 from leanboard.runners.backends.spans import fed
 from leanboard.runners.backends.torch_batches import Room
@@ -220,7 +220,35 @@ def test_a_model_for_which_sharing_is_not_exact_is_found_out_and_scored_whole(sw
     )
 
 
-def test_each_list_of_spans_is_tried_by_itself_so_that_a_resumed_run_scores_as_it_would_have():
+def test_what_was_exact_is_tried_once_for_a_model_and_again_where_it_reaches_further():
+    ours = scorer(random_model("llama"))
+
+    def fed_for(spans: list[Span]) -> float:
+        before = ours.facts()["scored_tokens"].value if ours.facts() else 0
+        in_order(ours.scores(spans))
+        return ours.facts()["scored_tokens"].value - before
+
+    # The context once, and at first a span alone to check.
+    assert fed_for(choices(ids(50), 4, 4)) == 50 + 2 * 3 + 53
+    assert fed_for(choices(ids(50), 4, 4)) == 50 + 2 * 3
+    assert fed_for(choices(ids(40), 4, 4)) == 40 + 2 * 3
+    assert fed_for(choices(ids(60), 4, 4)) == 60 + 2 * 3 + 63
+    assert ours.notes() == ()
+
+
+def test_what_is_exact_only_up_to_rounding_is_tried_with_every_list(monkeypatch):
+    monkeypatch.setattr(torch_exactness, "LEAST_NATS", -1.0)
+    monkeypatch.setattr(torch_exactness, "TIMES_NOISE", 1e9)
+    ours = scorer(random_model("llama"))
+    fed_before = 0.0
+    for _ in range(2):
+        in_order(ours.scores(choices(ids(50), 4, 4)))
+        fed_now = ours.facts()["scored_tokens"].value
+        assert fed_now - fed_before > 50 + 2 * 3
+        fed_before = fed_now
+
+
+def test_a_list_after_one_that_was_not_exact_is_tried_by_itself():
     model = random_model("llama")
     ours = scorer(model)
     with changed(model, attention_mask=lambda _: None):

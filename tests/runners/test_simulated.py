@@ -1,4 +1,4 @@
-"""What a record says of an arm that only simulates a gain."""
+"""What a record says of an arm that only simulates a gain, or whose times are another's."""
 
 from __future__ import annotations
 
@@ -44,7 +44,15 @@ def test_a_requantised_arm_that_simulates_has_both_warnings() -> None:
     assert second.startswith("simulated: ")
 
 
-@pytest.mark.parametrize("name", ["fp8", "bf16", "contextual", "torch-compile"])
+@pytest.mark.parametrize(("name", "who"), [("fp8", "leanboard"), ("int8-weight-only", "torchao")])
+def test_an_arm_whose_weights_are_expanded_says_by_whom(name: str, who: str) -> None:
+    baseline, arm = arms(name)
+    assert baseline.expanded_by == ""
+    (warning,) = warnings_of(block_of("float"), arm)
+    assert warning.startswith(f"expanded: {who} expands")
+
+
+@pytest.mark.parametrize("name", ["int8-dynamic", "bf16", "contextual", "torch-compile"])
 def test_an_arm_that_really_does_it_has_no_such_warning(name: str) -> None:
     _, arm = arms(name)
     assert warnings_of(block_of("float"), arm) == ()

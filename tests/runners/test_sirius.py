@@ -13,6 +13,7 @@ from random_models import random_model
 from transformers import DynamicCache
 
 from leanboard.results.errors import ConfigError, UnsupportedError
+from leanboard.runners import wire, worker
 from leanboard.runners.backends.base import (
     Device,
     ModelFiles,
@@ -179,13 +180,45 @@ def test_a_token_that_ends_the_text_ends_the_period():
     assert cut[0, PROMPT.shape[1] :].tolist() == free[: free.index(end) + 1]
 
 
-def test_scores_are_those_of_the_sparse_model_and_say_so(tiny_llama: ModelFiles):
-    spans = [Span((5, 6, 7, 8), (9, 10, 11, 12)), Span((40, 41), (42,))]
-    with loaded(tiny_llama, ContextualSparsity(density=0.3)) as engine:
-        expected = in_order(engine.loglikelihood(spans))
+def test_likelihoods_are_refused_and_answers_still_given(tiny_llama: ModelFiles):
+    span = Span((5, 6, 7, 8), (9, 10, 11, 12))
     with loaded(tiny_llama, Sirius(density=0.3)) as engine:
-        assert in_order(engine.loglikelihood(spans)) == expected
-        assert any("scored without correction" in note for note in engine.notes())
+        with pytest.raises(UnsupportedError, match="technique=contextual for the sparse model"):
+            in_order(engine.loglikelihood([span]))
+        with pytest.raises(UnsupportedError, match=r"score generated answers \(gsm8k\)"):
+            engine.log_probabilities(span)
+        (answer,) = in_order(engine.generate_until([UntilRequest(span.context, 6, ())]))
+        assert engine.notes() == ()
+    assert answer.output_ids
+
+
+def test_a_refusal_ends_one_piece_of_work_of_a_process_and_not_the_next(tiny_llama: ModelFiles):
+    span = Span((5, 6, 7, 8), (9, 10))
+    scored = {"op": "loglikelihood", **wire.spans_to_wire([span])}
+    predicted = {"op": "predict", **wire.spans_to_wire([span]), "keep": None, "against": None}
+    answered = {"op": "generate_until", "requests": [[span.context, 6, []]]}
+    with loaded(tiny_llama, Sirius(density=0.3)) as engine:
+        session = worker.Session()
+        session._engine = engine
+        for refused in (scored, predicted):
+            assert worker.answer(session, refused)["ok"]
+            reply = worker.answer(session, {"op": "more"})
+            assert isinstance(wire.error_from(reply), UnsupportedError)
+        assert worker.answer(session, answered)["ok"]
+        reply = worker.answer(session, {"op": "more"})
+    assert reply["ok"]
+    assert len(reply["items"]) == 1
+
+
+def test_what_is_told_of_a_model_is_taken_back():
+    model = random_model("llama")
+    target = TorchTarget(model, lambda: model)
+    with Sirius().apply(target):
+        assert target.facts["work_varies"].value == 1
+        assert target.no_likelihoods is not None
+        assert target.new_cache is None
+    assert (target.no_likelihoods, target.facts, target.generation) == (None, {}, {})
+    assert not model._forward_pre_hooks
 
 
 def test_several_requests_together_are_unsupported(tiny_llama: ModelFiles):
@@ -221,7 +254,7 @@ def test_a_failure_in_a_dense_forward_leaves_decoding_sparse():
                 generation_config=SimpleNamespace(_eos_token_tensor=None),
                 past_key_values=cache,
             )
-        assert loop._sparse.applies_to(1)
+        assert not loop._sparse.paused
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,9 @@ def answers(model: ModelFiles, techniques: list, tokens: int = 24):
     with TransformersBackend().load(model, techniques, CPU) as engine:
         (trace,) = engine.generate([Request("a", TEXT, tokens)])
         ids = engine.encode(TEXT)
-        scores = in_order(engine.loglikelihood([Span(ids[:5], ids[5:]), Span(ids[:2], ids[2:4])]))
+        refused = engine._target.no_likelihoods is not None
+        spans = [Span(ids[:5], ids[5:]), Span(ids[:2], ids[2:4])]
+        scores = [] if refused else in_order(engine.loglikelihood(spans))
         return trace, scores, {name: fact.value for name, fact in engine.facts().items()}
 
 

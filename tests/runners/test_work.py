@@ -222,6 +222,13 @@ def told(**counts: float) -> dict[str, Quantity]:
     return {name: Quantity(count, "1", Provenance.COUNTED) for name, count in counts.items()}
 
 
+def test_layers_that_multiply_in_bfloat16_are_held_to_its_ceiling(tmp_path: Path) -> None:
+    model = files(folder(tmp_path, SMOLLM2))
+    here = calibration("bfloat16")
+    assert "peak_flops_per_s" not in roofline_facts(model, FLOAT32, here, {})
+    assert "peak_flops_per_s" in roofline_facts(model, FLOAT32, here, told(bfloat16_layers=210))
+
+
 def test_a_pruned_model_costs_what_is_left_of_it(tmp_path: Path) -> None:
     model = files(folder(tmp_path, SMOLLM2))
     # 512 of 1536 neurons out of 30 layers: three matrices, 576 wide.

@@ -37,6 +37,7 @@ class Float8(TechniqueDefaults):
 
     version: ClassVar[int] = 1
     quantises: ClassVar[bool] = True
+    expanded_by: ClassVar[str] = "leanboard"
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
 
     format: str = "e4m3fn"

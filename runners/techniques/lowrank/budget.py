@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leanboard.results.errors import ConfigError, UnsupportedError
+from leanboard.runners.techniques.replacing import is_plain_float
 
 if TYPE_CHECKING:
     import torch
@@ -55,13 +56,14 @@ def float_weight(name: str, module: torch.nn.Module) -> torch.Tensor:
     Raises:
         UnsupportedError: if it is no plain float matrix: it was quantised before.
     """
-    weight: torch.Tensor = module.get_parameter("weight").detach()
-    if hasattr(weight, "__tensor_flatten__") or not weight.is_floating_point():
+    weight = module.get_parameter("weight")
+    if not is_plain_float(weight):
         raise UnsupportedError(
             f"The weight of {name} is not stored as plain floats. Factorise before you quantise: "
             "name the techniques in that order."
         )
-    return weight
+    plain: torch.Tensor = weight.detach()
+    return plain
 
 
 def matrix_bytes(module: torch.nn.Module) -> int:

@@ -39,8 +39,9 @@ class CoSpaDi(TechniqueDefaults):
     coefficients take the given share of the bytes of the matrix. They are fitted to the layer's
     output on calibration text, whitened as in ``whitened-svd``.
 
-    The paper fits by K-SVD with orthogonal matching pursuit; this takes a scheme that needs
-    seconds a layer on two cores (:func:`~leanboard.runners.techniques.lowrank.dictionary.learn`).
+    This is not the paper's learner: there is no orthogonal matching pursuit and no K-SVD. Which
+    atoms an output uses is chosen while the atoms are orthonormal; then atoms and coefficients are
+    fitted freely, and the choice is not made again. That takes seconds a layer on two cores.
     A token alone goes through the sparse product (compressed rows), which with every second entry
     in use takes longer than a dense one; for many tokens at once the coefficients are written out
     first, which on a CPU is about as fast as the layer was.

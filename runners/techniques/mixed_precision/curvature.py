@@ -43,6 +43,22 @@ def curvature(
     }
 
 
+def with_random_signs(
+    vectors: Mapping[str, torch.Tensor], generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Return each layer's vector with a sign drawn for the whole of it.
+
+    Over draws, vᵢ · (H v)ᵢ is then the layer's own vᵢᵀ Hᵢᵢ vᵢ: terms between layers average out.
+    """
+    import torch
+
+    signs = 2 * torch.randint(0, 2, (len(vectors),), generator=generator) - 1
+    return {
+        name: vector * float(sign)
+        for (name, vector), sign in zip(vectors.items(), signs, strict=True)
+    }
+
+
 def random_signs(
     model: torch.nn.Module, names: list[str], generator: torch.Generator
 ) -> dict[str, torch.Tensor]:

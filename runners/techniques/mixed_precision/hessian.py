@@ -23,17 +23,21 @@ if TYPE_CHECKING:
     import torch
 
 
+TERMS = ("trace", "own", "interlayer")
+
+
 @dataclass(frozen=True, slots=True)
 class MixedHessian(TechniqueDefaults):
     """Take bits from the least sensitive layers first, while predictions stay within a floor.
 
     A layer's sensitivity is second order: half of the trace of its block of the Hessian times the
-    mean square of its rounding error ΔWᵢ. With ``interlayer`` the terms between layers are added,
-    half of the sum over j of ΔWᵢᵀ Hᵢⱼ ΔWⱼ: one Hessian-vector product with the rounding errors of
-    all layers gives them, together with the layer's own ΔWᵢᵀ Hᵢᵢ ΔWᵢ, of which the trace is an
-    estimate. The Hessian is that of the divergence from the model's own predictions. Ordered by
-    sensitivity per weight, layers are given fewer bits by bisection, as long as the measured
-    divergence stays below ``max_kl``.
+    mean square of its rounding error ΔWᵢ (``trace``), or what that estimates, the layer's own
+    half of ΔWᵢᵀ Hᵢᵢ ΔWᵢ (``own``), or that with the terms between layers, half of the sum over j
+    of ΔWᵢᵀ Hᵢⱼ ΔWⱼ, which one Hessian-vector product with the rounding errors of all layers gives
+    (``interlayer``). The Hessian is that of the divergence from the model's own predictions.
+    Ordered by sensitivity per weight, layers are given fewer bits by bisection, as long as the
+    measured divergence stays below ``max_kl``. Packed as ``rtn`` packs them, and expanded at every
+    forward: it saves memory, not time.
 
     Source: Schaefer et al., Augmenting Hessians with Inter-Layer Dependencies for Mixed-Precision
     Post-Training Quantization, arXiv:2306.04879. There the floor is one of accuracy.
@@ -41,23 +45,25 @@ class MixedHessian(TechniqueDefaults):
     Args:
         max_kl: the floor: mean KL divergence from the float model on the calibration text, in
             nats a token, above 0.
-        interlayer: order by the terms between layers too; no: by the trace alone.
+        terms: what layers are ordered by: ``trace``, ``own`` or ``interlayer``. Only between the
+            last two is the difference that of the terms between layers.
         lowest: fewest bits of a layer, 2 or more; sensitivity is taken at them.
         highest: most bits of a layer, up to 8.
         group: weights of a row that share a scale; it must divide every row. ``None``: the row.
         rounding: to the nearest (``rtn``), or as ``gptq`` does. The search rounds to the nearest.
         samples: pieces of calibration text.
         tokens: of a piece.
-        seed: draws the pieces, and the signs that estimate the traces.
+        seed: draws the pieces, and the signs that estimate the traces and the own terms.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
     quantises: ClassVar[bool] = True
+    expanded_by: ClassVar[str] = "leanboard"
     calibrated: ClassVar[bool] = True
 
     max_kl: float = 0.05
-    interlayer: bool = True
+    terms: str = "interlayer"
     lowest: int = 3
     highest: int = 8
     group: int | None = 64
@@ -72,6 +78,8 @@ class MixedHessian(TechniqueDefaults):
         check_calibration(self.rounding, self.samples, self.tokens)
         if self.max_kl <= 0:
             raise ConfigError(f"max_kl={self.max_kl} must be above 0.")
+        if self.terms not in TERMS:
+            raise ConfigError(f"terms={self.terms!r} is unknown; choose {', '.join(TERMS)}.")
 
     def make(self, target: Target, folder: Path) -> Iterator[str]:
         """Order the layers, search the bits, store the packed layers."""
@@ -110,20 +118,27 @@ class MixedHessian(TechniqueDefaults):
         """Yield each sample's second-order terms by layer."""
         import torch
 
-        from leanboard.runners.techniques.mixed_precision.curvature import curvature, random_signs
+        from leanboard.runners.techniques.mixed_precision.curvature import (
+            curvature,
+            random_signs,
+            with_random_signs,
+        )
 
         generator = torch.Generator().manual_seed(self.seed)
         grid = Grid(self.lowest, self.group)
         weights = {name: model.get_submodule(name).weight.detach() for name in names}
         errors = {name: grid.rounded(name, weight) - weight for name, weight in weights.items()}
         for sample in ids.to(next(model.parameters()).device).split(1):
-            if self.interlayer:
+            if self.terms == "interlayer":
                 yield curvature(model, errors, sample)
-                continue
-            traces = curvature(model, random_signs(model, names, generator), sample)
-            yield {
-                name: trace * float(errors[name].square().mean()) for name, trace in traces.items()
-            }
+            elif self.terms == "own":
+                yield curvature(model, with_random_signs(errors, generator), sample)
+            else:
+                traces = curvature(model, random_signs(model, names, generator), sample)
+                yield {
+                    name: trace * float(errors[name].square().mean())
+                    for name, trace in traces.items()
+                }
 
     def apply(self, target: Target) -> AbstractContextManager[None]:
         """Put the stored layers in place; read the weights from the checkpoint again on exit."""

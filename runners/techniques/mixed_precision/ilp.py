@@ -45,9 +45,10 @@ class MixedIlp(TechniqueDefaults):
         seed: draws the pieces.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
     quantises: ClassVar[bool] = True
+    expanded_by: ClassVar[str] = "leanboard"
     calibrated: ClassVar[bool] = True
 
     average_bits: float = 4.0

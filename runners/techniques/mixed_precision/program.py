@@ -13,8 +13,8 @@ def cheapest_bits(
     """Return the bits by layer that cost least in sum under a budget of bits.
 
     Minimise the sum of the layers' costs, one width a layer, the widths' mean over all weights at
-    most the budget (Yao et al., HAWQ-V3, arXiv:2011.10680, section 3.4). Scales and zero points
-    grow by the same factor as the bits, so that the budget is one of bytes too.
+    most the budget (Yao et al., HAWQ-V3, arXiv:2011.10680, section 3.4). Zero points have as many
+    bits as weights and scales always the same, so that the budget is one of bytes too.
 
     Args:
         costs: by layer and bits.

@@ -26,7 +26,7 @@ class Sensitivity:
     """What rounding a layer alone costs, in nats of KL a token.
 
     Args:
-        measured_bits: at which the cost was measured; ``None`` if no width changes the layer.
+        measured_bits: at which the cost was measured; ``None`` if no width shows any.
         measured_kl: the cost there.
         costs: by bits; the measured one, and those that follow from it by the output error.
     """
@@ -48,8 +48,9 @@ def sensitivities(
     The KL divergence from the untouched model is measured with one layer rounded. To second order
     it grows as the layer's squared output error tr(ΔW G ΔWᵀ), G the Gram matrix of its inputs:
     so the cost at the other widths is the measured one times the ratio of the two errors, taken
-    over some of the rows. A layer that the grid's bits do not change is measured at the next
-    narrower width that does.
+    over some of the rows. A layer that the grid's bits do not change, or by so little that the
+    divergence is lost in rounding, is measured at the next narrower width: or else all of its
+    widths would cost nothing.
 
     Args:
         model: a causal language model; it is as before whenever this yields.
@@ -102,13 +103,13 @@ class _Alone:
             bits: output_error(sampled, self._rounded(sampled, bits), self.gram)
             for bits in {*widths, self.grid.bits}
         }
-        changing = [bits for bits in errors if bits <= self.grid.bits and errors[bits] > 0]
-        if not changing:
-            return Sensitivity(None, 0.0, dict.fromkeys(widths, 0.0))
-        bits = max(changing)
-        measured = self._divergence(before, bits)
-        unit = measured / errors[bits]
-        return Sensitivity(bits, measured, {width: unit * errors[width] for width in widths})
+        changing = (bits for bits in errors if bits <= self.grid.bits and errors[bits] > 0)
+        for bits in sorted(changing, reverse=True):
+            measured = self._divergence(before, bits)
+            if measured > 0:
+                unit = measured / errors[bits]
+                return Sensitivity(bits, measured, {w: unit * errors[w] for w in widths})
+        return Sensitivity(None, 0.0, dict.fromkeys(widths, 0.0))
 
     def _divergence(self, before: Predictions, bits: int) -> float:
         layer = self.model.get_submodule(self.name)

@@ -148,7 +148,7 @@ def shared(importance: Sequence[float], left: int, whole: int, step: int) -> lis
     """Return how many neurons each layer keeps: in proportion, in steps, ``left`` on average.
 
     Where a layer would be given more than it has, all differences shrink alike until the largest
-    is whole (so does the released code). What rounding leaves over goes to who lost most by it.
+    is whole. What rounding leaves over goes to who lost most by it.
 
     Args:
         importance: of each layer.

@@ -45,6 +45,7 @@ class BnbInt8(TechniqueDefaults):
     version: ClassVar[int] = 1
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
     quantises: ClassVar[bool] = True
+    products: ClassVar[str | None] = "int8"
     shares_prefixes: ClassVar[bool] = False
 
     threshold: float = 6.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.base import WEIGHT_FORMAT, Target, TechniqueDefaults
+from leanboard.runners.techniques.facts import BFLOAT16_LAYERS, counted, noted
 from leanboard.runners.techniques.quantization.library_linears import (
     library_linears,
     register_stored,
@@ -32,6 +34,8 @@ class BnbNf4(TechniqueDefaults):
 
     On a CPU with AVX512-BF16 bitsandbytes has a fused kernel instead: it multiplies in bfloat16
     without expanding the weights first, and stores scales in bfloat16, quantised twice or not.
+    The fact ``bfloat16_layers`` counts the layers that do: beside a float32 baseline, bfloat16 has
+    its part in what such an arm gains and loses.
 
     A row must be whole blocks: bitsandbytes' kernel for CPUs with AVX-512 takes the scales of
     other blocks where it is not, without a word.
@@ -67,10 +71,17 @@ class BnbNf4(TechniqueDefaults):
         """Import bitsandbytes."""
         require("bitsandbytes")
 
-    def apply(self, target: Target) -> AbstractContextManager[None]:
+    @contextmanager
+    def apply(self, target: Target) -> Iterator[None]:
         """Put bitsandbytes' layers in place; read the weights again on exit."""
         self.import_libraries()
-        return library_linears(target, self._layer, output_head=self.lm_head)
+        with library_linears(target, self._layer, output_head=self.lm_head):
+            fused = sum(
+                getattr(module, "support_avx512bf16_for_cpu", False)
+                for module in target.model.modules()
+            )
+            with noted(target, {BFLOAT16_LAYERS: counted(fused)} if fused else {}):
+                yield
 
     def _layer(self, name: str, linear: Any) -> torch.nn.Module:
         from bitsandbytes.nn import Linear4bit, Params4bit

@@ -26,8 +26,10 @@ class Gptq(TechniqueDefaults):
     """Round the weights of the linear layers so that the layers' outputs change little.
 
     The columns of a matrix are rounded one after another, and those not yet rounded take up the
-    error as the inverse Hessian of the layer's squared output error says. Layers are calibrated
-    in the order of the model, each on what the quantised ones before it give. Made once; stored
+    error as the inverse Hessian of the layer's squared output error says. Decoder layers are
+    calibrated in the order of the model, each on what the quantised ones before it give; the
+    matrices of one all at once, on its inputs as they are before any of them is rounded, as the
+    authors' code does unless it is told to be true sequential. Made once; stored
     packed, as ``rtn`` stores it, and expanded at every forward: it saves memory, not time.
 
     Source: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
@@ -44,9 +46,10 @@ class Gptq(TechniqueDefaults):
         seed: draws the pieces.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
     quantises: ClassVar[bool] = True
+    expanded_by: ClassVar[str] = "leanboard"
     calibrated: ClassVar[bool] = True
 
     bits: int = 4

@@ -47,6 +47,7 @@ class Hqq(TechniqueDefaults):
     version: ClassVar[int] = 1
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
     quantises: ClassVar[bool] = True
+    expanded_by: ClassVar[str] = "hqq"
 
     bits: int = 4
     group_size: int = 64

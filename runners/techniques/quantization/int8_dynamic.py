@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from leanboard.runners.techniques.base import WEIGHT_FORMAT, Target, TechniqueDefaults
+from leanboard.runners.techniques.facts import counted, noted
 from leanboard.runners.techniques.quantization.torchao import quantised_linears, require_torchao
 
 
@@ -15,7 +17,8 @@ class Int8Dynamic(TechniqueDefaults):
     """Multiply int8 by int8: weights per output row, activations per token as they come.
 
     Symmetric, rounding to the nearest, no calibration (torchao's
-    ``Int8DynamicActivationInt8WeightConfig``, version 2, ``PerRow``).
+    ``Int8DynamicActivationInt8WeightConfig``, version 2, ``PerRow``). The fact ``product_bits``
+    says how many bits of both are used.
 
     Source: torchao, https://github.com/pytorch/ao; Yao et al., ZeroQuant, arXiv:2206.01861.
 
@@ -29,11 +32,13 @@ class Int8Dynamic(TechniqueDefaults):
     version: ClassVar[int] = 1
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
     quantises: ClassVar[bool] = True
+    products: ClassVar[str | None] = "int8"
 
     lm_head: bool = False
     reduce_range: bool | None = None
 
-    def apply(self, target: Target) -> AbstractContextManager[None]:
+    @contextmanager
+    def apply(self, target: Target) -> Iterator[None]:
         """Quantise in place; read the weights from the checkpoint again on exit."""
         require_torchao()
         from torchao.quantization import (
@@ -54,4 +59,9 @@ class Int8Dynamic(TechniqueDefaults):
             version=2,
             reduce_range=reduce_range,
         )
-        return quantised_linears(target, config, output_head=self.lm_head)
+        bits = counted(7 if reduce_range else 8, "bit")
+        with (
+            quantised_linears(target, config, output_head=self.lm_head),
+            noted(target, {"product_bits": bits}),
+        ):
+            yield

@@ -28,6 +28,7 @@ class Int8WeightOnly(TechniqueDefaults):
     version: ClassVar[int] = 1
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
     quantises: ClassVar[bool] = True
+    expanded_by: ClassVar[str] = "torchao"
 
     lm_head: bool = False
 

@@ -42,6 +42,7 @@ class Quanto(TechniqueDefaults):
     version: ClassVar[int] = 1
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
     quantises: ClassVar[bool] = True
+    expanded_by: ClassVar[str] = "quanto"
 
     bits: int = 8
     lm_head: bool = False

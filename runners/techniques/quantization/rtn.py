@@ -35,6 +35,7 @@ class Rtn(TechniqueDefaults):
     version: ClassVar[int] = 1
     exclusive: ClassVar[str | None] = WEIGHT_FORMAT
     quantises: ClassVar[bool] = True
+    expanded_by: ClassVar[str] = "leanboard"
 
     bits: int = 4
     group: int | None = 64

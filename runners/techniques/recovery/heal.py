@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from leanboard.results.errors import ArmError, ConfigError, UnsupportedError
 from leanboard.runners.techniques.base import Target, TechniqueDefaults
 from leanboard.runners.techniques.facts import counted, noted
-from leanboard.runners.techniques.kept import is_plain_float
 from leanboard.runners.techniques.recovery.masters import Masters
+from leanboard.runners.techniques.replacing import is_plain_float
 
 if TYPE_CHECKING:
     import torch

@@ -28,22 +28,24 @@ class ContextualSparsity(TechniqueDefaults):
     density d a share (1 + 2d) / 3 of the feed-forward weights is read. The
     choice is exact (top k, as the source's fine-grained sparsity), no predictor guesses it.
 
-    Prompts are computed by the dense model, as in the source, or as sparsely as the rest. A dense
-    prompt makes scoring slow: answers are fed token by token, as they are served, and only what
-    follows the first token of an answer is predicted by the sparse model.
+    Prompts, those of one token too, are computed by the dense model, as in the source, or as
+    sparsely as the rest. A dense prompt makes scoring slow: answers are fed token by token, as they
+    are served, and only what follows the first token of an answer is predicted by the sparse model.
+    Name it after what prunes.
 
     Source: Zhou et al., Sirius: Contextual Sparsity with Correction for Efficient LLMs,
     arXiv:2409.03856; Lee et al., CATS, arXiv:2404.08763.
 
     Limits: All weights stay in memory. Of tokens that are decoded together in a batch, each has its
-    own neurons: these are masked, and no time is saved. MFU and MBU count every weight as read.
+    own neurons: these are masked, and no time is saved. MFU and MBU are not given: how much is
+    computed and read differs from forward to forward.
 
     Args:
         density: share of the neurons that a token keeps, above 0 and at most 1.
         prefill: ``dense`` or ``sparse``: how prompts, and forwards of several tokens, are computed.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     conflicts: ClassVar[frozenset[str]] = frozenset({"prompt-lookup", "sirius"})
 
     density: float = 0.5

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from leanboard.metrics.roofline import WORK_VARIES
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.facts import counted, noted
+from leanboard.runners.techniques.replacing import is_plain_float
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from leanboard.runners.techniques.base import Target
 
 PARTS = ("gate_proj", "up_proj", "down_proj")
-_FACTS = ("kept_share", "active_ffn_share")
 
 
 @dataclass(slots=True)
@@ -24,16 +25,22 @@ class Sparse:
     """What the layers of a model share.
 
     Args:
-        everywhere: whether forwards of several positions are sparse too, and not only decoding.
+        everywhere: whether prompts and forwards of several positions are sparse too, and not only
+            decoding.
         paused: whether every forward is dense at present.
+        reads_prompt: whether the model's present forward began with an empty cache: what it reads
+            is a prompt then, be it one token.
     """
 
     everywhere: bool
     paused: bool = False
+    reads_prompt: bool = False
 
     def applies_to(self, positions: int) -> bool:
         """Whether a forward of so many positions is sparse."""
-        return not self.paused and (self.everywhere or positions == 1)
+        if self.paused:
+            return False
+        return self.everywhere or (positions == 1 and not self.reads_prompt)
 
 
 class SparseFeedForward:
@@ -51,13 +58,21 @@ class SparseFeedForward:
     def __init__(self, layer: torch.nn.Module, kept: int, sparse: Sparse) -> None:
         """Take a layer."""
         self._layer = layer
+        self._neurons = int(layer.gate_proj.out_features)
         self._kept = kept
         self._sparse = sparse
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the layer's output, (sequences, positions, hidden)."""
+        """Return the layer's output, (sequences, positions, hidden).
+
+        Raises:
+            UnsupportedError: if the layer was made narrower since a share of it was taken.
+        """
         layer = self._layer
         gate = layer.act_fn(layer.gate_proj(x))
+        # Beside the product above this costs nothing, and what is applied later cannot evade it.
+        if gate.shape[-1] != self._neurons:
+            raise _narrower(gate.shape[-1], self._neurons)
         if not self._sparse.applies_to(x.shape[-2]):
             return layer.down_proj(gate * layer.up_proj(x))
         neurons = gate.abs().topk(self._kept, dim=-1, sorted=False).indices
@@ -87,28 +102,64 @@ def sparse_feed_forward(
     Args:
         target: whose model is changed.
         density: share of the neurons that a token keeps; one at least.
-        everywhere: whether forwards of several positions are sparse too.
+        everywhere: whether prompts and forwards of several positions are sparse too.
 
     Raises:
-        UnsupportedError: if the model has no such layers, or their weights are not plain floats.
+        UnsupportedError: if the model has no such layers, or their weights are not plain floats;
+            from a forward, if the layers were made narrower since.
     """
     layers = [_checked(name, layer) for name, layer in _gated(target.model)]
     kept = [max(1, round(density * layer.gate_proj.out_features)) for layer in layers]
     neurons = sum(layer.gate_proj.out_features for layer in layers)
     share = sum(kept) / neurons
+    facts = {
+        "kept_share": counted(share),
+        "active_ffn_share": counted((1 + 2 * share) / 3),
+        WORK_VARIES: counted(1),
+    }
     sparse = Sparse(everywhere)
+    told: AbstractContextManager[None] = nullcontext()
+    if not everywhere:
+        # Only where it is needed: a model with hooks answers one request after the other.
+        told = _told_of_prompts(target.model, sparse)
     try:
         for layer, count in zip(layers, kept, strict=True):
             down = layer.down_proj.weight
             down.data = down.data.t().contiguous().t()
             layer.forward = SparseFeedForward(layer, count, sparse)
-        shares = map(counted, (share, (1 + 2 * share) / 3))
-        with noted(target, dict(zip(_FACTS, shares, strict=True))):
+        with noted(target, facts), told:
             yield sparse
     finally:
         for layer in layers:
             layer.__dict__.pop("forward", None)
             layer.down_proj.weight.data = layer.down_proj.weight.data.contiguous()
+
+
+@contextmanager
+def _told_of_prompts(model: torch.nn.Module, sparse: Sparse) -> Iterator[None]:
+    """Tell the layers before each forward of a model whether its cache is empty, until exit.
+
+    A cache is known by its type, however it is passed. Where there is none, nothing was read.
+    """
+    from transformers import Cache
+
+    def look(_: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        caches = [value for value in (*given, *named.values()) if isinstance(value, Cache)]
+        sparse.reads_prompt = all(int(cache.get_seq_length()) == 0 for cache in caches)
+
+    handle = model.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _narrower(neurons: int, before: int) -> UnsupportedError:
+    return UnsupportedError(
+        f"A feed-forward layer has {neurons} neurons and had {before} when contextual sparsity "
+        "took its share of them: the density would not be the one that was asked for. Name "
+        "contextual or sirius after what prunes: technique=[prune-width,contextual]."
+    )
 
 
 def check_density(density: float) -> None:
@@ -142,8 +193,7 @@ def _is_plain(linear: torch.nn.Module) -> bool:
 
     if type(linear) is not torch.nn.Linear or linear.bias is not None:
         return False
-    weight = linear.weight.data
-    return type(weight) is torch.Tensor and weight.is_floating_point()
+    return is_plain_float(linear.weight)
 
 
 def _checked(name: str, layer: torch.nn.Module) -> torch.nn.Module:

@@ -11,11 +11,10 @@ from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.base import Target, TechniqueDefaults
 from leanboard.runners.techniques.facts import generation_options
 from leanboard.runners.techniques.sparsity.feed_forward import check_density, sparse_feed_forward
-from leanboard.runners.techniques.sparsity.serving import scored_as_served
 
-_NOTE = (
-    "likelihoods are scored without correction: the sparse model's alone, after a prompt that the "
-    "dense one computed; generated answers are corrected"
+_NO_LIKELIHOODS = (
+    "Sirius corrects tokens that were generated; a likelihood would be the sparse model's alone: "
+    "score generated answers (gsm8k), or technique=contextual for the sparse model"
 )
 
 
@@ -37,7 +36,9 @@ class Sirius(TechniqueDefaults):
     arXiv:2409.03856.
 
     Limits: One request at a time. A period is one chain: the source's trees of several candidates
-    are left out. MFU and MBU know of the dense forwards alone.
+    are left out. Only generated answers can be scored: tasks of likelihoods, and perplexity, are
+    unsupported. MFU and MBU are not given: how much is computed and read differs from forward to
+    forward.
 
     Args:
         density: share of the neurons that a token keeps, above 0 and at most 1.
@@ -46,7 +47,7 @@ class Sirius(TechniqueDefaults):
         threshold: least probability of a sparse token that is kept, 0 to 1.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     conflicts: ClassVar[frozenset[str]] = frozenset({"contextual", "prompt-lookup", "static-cache"})
 
     density: float = 0.5
@@ -70,7 +71,18 @@ class Sirius(TechniqueDefaults):
             raise UnsupportedError("Sirius has its own way to generate; prompt lookup has another.")
         if target.generation.get("cache_implementation") == "static":
             raise UnsupportedError("Sirius rolls its cache back, which a static one cannot.")
-        with sparse_feed_forward(target, self.density) as sparse, scored_as_served(target, _NOTE):
+        with sparse_feed_forward(target, self.density) as sparse, _likelihoods_refused(target):
             loop = CorrectedDecoding(sparse, self.period, self.threshold)
             with generation_options(target, custom_generate=loop):
                 yield
+
+
+@contextmanager
+def _likelihoods_refused(target: Target) -> Iterator[None]:
+    """Let a target refuse likelihoods, which the loop has no part in, until exit."""
+    before = target.no_likelihoods
+    target.no_likelihoods = _NO_LIKELIHOODS
+    try:
+        yield
+    finally:
+        target.no_likelihoods = before

@@ -1,0 +1,169 @@
+"""The picture of a finding: curves of techniques over a trade-off, read from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from leanboard.leaderboard.board import Board, BoardRow
+from leanboard.leaderboard.charts import (
+    Axis,
+    Line,
+    Mark,
+    Plot,
+    logarithmic,
+    polyline,
+    x_axis,
+    y_axis,
+)
+from leanboard.leaderboard.columns import Column
+from leanboard.leaderboard.format import number
+from leanboard.leaderboard.labels import with_labels
+from leanboard.results.finding import Picture, PictureAxis, PictureSeries
+from leanboard.results.schema import Comparison, Measurement, Status
+
+STYLES = 8
+"""Colours that there are for series; the ninth has the first one's again."""
+_EVEN = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A number on an axis and its interval, in the axis' scale; the ends are equal without one."""
+
+    middle: float
+    low: float
+    high: float
+
+    @property
+    def text(self) -> str:
+        """The number with its interval."""
+        ends = f" [{number(self.low)}, {number(self.high)}]" if self.low < self.high else ""
+        return number(self.middle) + ends
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    row: BoardRow
+    x: Value
+    y: Value
+
+
+def finding_plot(picture: Picture, board: Board) -> Plot | None:
+    """Return the picture that these records give; ``None`` where no row has both values."""
+    columns = {column.name: column for column in board.columns}
+    if not {picture.x.metric, picture.y.metric} <= columns.keys():
+        return None
+    x, y = columns[picture.x.metric], columns[picture.y.metric]
+    found = {series.name: _points(series, picture, board, (x, y)) for series in picture.series}
+    points = [point for series in found.values() for point in series]
+    if not points:
+        return None
+    across = _axis(x_axis, _title(x, picture.x), [point.x for point in points], picture.x)
+    down = _axis(y_axis, _title(y, picture.y), [point.y for point in points], picture.y)
+    marks: list[Mark] = []
+    lines = list(_even(picture, across, down))
+    for place, (name, series) in enumerate(found.items()):
+        drawn = [_mark(point, name, place, (across, down)) for point in series]
+        if len(drawn) > 1:
+            path = polyline([(mark.x, mark.y) for mark in drawn])
+            lines.append(Line(path, f"series-line series-{place % STYLES}", name))
+        marks += [*drawn[:-1], *(replace(last, label=name) for last in drawn[-1:])]
+    words = f"{_title(x, picture.x)} against {_title(y, picture.y)}: {', '.join(found)}"
+    return with_labels(Plot(across, down, words, tuple(marks), tuple(lines)))
+
+
+def _points(
+    series: PictureSeries, picture: Picture, board: Board, columns: tuple[Column, Column]
+) -> list[_Point]:
+    """Return what is drawn of a series, from left to right."""
+    found = []
+    for row in board.lines:
+        if not _belongs(row, series, picture):
+            continue
+        x, y = (
+            _value(row, column, axis)
+            for column, axis in zip(columns, (picture.x, picture.y), strict=True)
+        )
+        if x is not None and y is not None:
+            found.append(_Point(row, x, y))
+    return sorted(found, key=lambda point: (point.x.middle, point.y.middle))
+
+
+def _belongs(row: BoardRow, series: PictureSeries, picture: Picture) -> bool:
+    wanted = (picture.machine, picture.model, picture.workload, series.backend)
+    if (row.machine, row.model, row.workload, row.backend) != wanted or row.status is not Status.OK:
+        return False
+    if not fnmatchcase(row.label, series.technique):
+        return False
+    knobs = {
+        f"{technique.name}.{name}": value
+        for technique in row.row.cell.techniques
+        for name, value in technique.params.items()
+    }
+    return all(knobs.get(name) == value for name, value in series.knobs.items())
+
+
+def _value(row: BoardRow, column: Column, axis: PictureAxis) -> Value | None:
+    found: Comparison | Measurement | None
+    if axis.ratio:
+        found, factor = row.row.comparison(axis.metric, "ratio"), 1.0
+    else:
+        found, factor = row.row.measurements.get(axis.metric), column.scale.factor
+    if found is None or found.value is None or (column.quality and not row.ranked):
+        return None
+    value = found.value * factor
+    if axis.log and value <= 0:
+        return None
+    if found.interval is None:
+        return Value(value, value, value)
+    low, high = found.interval.low * factor, found.interval.high * factor
+    return Value(value, value if axis.log and low <= 0 else low, high)
+
+
+def _title(column: Column, axis: PictureAxis) -> str:
+    if axis.ratio:
+        return f"{column.label}, candidate / baseline"
+    suffix = f" ({column.scale.suffix})" if column.scale.suffix else ""
+    return f"{column.label}{suffix}"
+
+
+def _axis(
+    make: Callable[[str, Sequence[float]], Axis],
+    title: str,
+    values: Sequence[Value],
+    asked: PictureAxis,
+) -> Axis:
+    ends = [end for value in values for end in (value.low, value.high)]
+    ends += [_EVEN] if asked.ratio else []
+    linear = make(title, ends)
+    return logarithmic(linear, ends) if asked.log else linear
+
+
+def _even(picture: Picture, across: Axis, down: Axis) -> Iterator[Line]:
+    """Yield the lines on which a ratio is 1: the baseline."""
+    if picture.x.ratio:
+        at = across.at(_EVEN)
+        yield Line(polyline([(at, down.start), (at, down.end)]), "launch-line", "the baseline")
+    if picture.y.ratio:
+        at = down.at(_EVEN)
+        yield Line(polyline([(across.start, at), (across.end, at)]), "launch-line", "the baseline")
+
+
+def _mark(point: _Point, name: str, place: int, axes: tuple[Axis, Axis]) -> Mark:
+    across, down = axes
+    return Mark(
+        across.at(point.x.middle),
+        down.at(point.y.middle),
+        f"point series-{place % STYLES}",
+        f"{name}: {point.row.label_text}; {across.title}: {point.x.text}; "
+        f"{down.title}: {point.y.text}",
+        href=point.row.href,
+        bar_x=_bar(across, point.x),
+        bar_y=_bar(down, point.y),
+    )
+
+
+def _bar(axis: Axis, value: Value) -> tuple[float, float] | None:
+    return (axis.at(value.low), axis.at(value.high)) if value.low < value.high else None
