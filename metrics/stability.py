@@ -24,6 +24,10 @@ from leanboard.metrics.trace import RequestObservation, RequestTrace, RoundTrace
 MIN_ROUNDS = 5
 """Fewest timed rounds by which a run without a cause is called stable."""
 
+FROM_SAMPLES = frozenset({"spread", "drift", "launches"})
+"""Kinds of cause that a run's own samples show. A paired ratio over several launches holds them in
+its interval: what drifts is in both arms of a round, and what launches differ by widens it."""
+
 ASKED_FOR = frozenset({"applications-clocks-setting"})
 """Reasons for a low GPU clock that are a setting, and no throttling."""
 

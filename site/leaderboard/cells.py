@@ -187,7 +187,7 @@ def gain_of(
         comparison: the comparison, if there is one.
         direction: which way of its metric is better.
         role: what its metric is about.
-        unrest: which run behind it is unstable; empty where none is.
+        unrest: which run behind it was disturbed; empty where none was.
     """
     if comparison is None or comparison.value is None or comparison.statistic != "ratio":
         return None
@@ -213,7 +213,7 @@ def cell_of(row: Row, column: Column, unrest: str) -> BoardCell:
     Args:
         row: the row.
         column: which of its measurements.
-        unrest: which of its run and that of its baseline is unstable; empty where neither is.
+        unrest: which of its run and that of its baseline was disturbed; empty where neither was.
     """
     measured = row.measurements.get(column.name)
     if measured is None or measured.value is None:

@@ -1,9 +1,14 @@
-"""Why a verdict is shown in doubt: a run behind it is unstable, or each arm had one process."""
+"""Why a verdict is shown in doubt: a run behind it was disturbed, or each arm had one process.
+
+A run that is unstable by its own samples alone (their spread, drift, or launches of different
+speeds) puts no paired ratio in doubt: rounds alternate between the arms in random order, so what
+drifts is in both, and the interval is taken over launches, so what these differ by is in it.
+"""
 
 from __future__ import annotations
 
 from leanboard.metrics.metric import Role, Verdict
-from leanboard.results.reliability import Reliability, reliability_of
+from leanboard.metrics.stability import FROM_SAMPLES
 from leanboard.results.schema import Comparison, Record
 
 ONE_PROCESS = "one process an arm: what differs between processes is not in this interval"
@@ -25,12 +30,17 @@ def in_one_process(comparison: Comparison) -> bool:
 
 
 def unrest_of(record: Record, baseline: Record | None) -> str:
-    """Return which of the two timed runs is unstable, in words; empty where neither is."""
-    if reliability_of(record) is Reliability.UNSTABLE:
-        return "this run is unstable"
-    if baseline is not None and reliability_of(baseline) is Reliability.UNSTABLE:
-        return "the run of its baseline is unstable"
+    """Return which of the two timed runs was disturbed, in words; empty where neither was."""
+    if _disturbed(record):
+        return "this run was disturbed"
+    if baseline is not None and _disturbed(baseline):
+        return "the run of its baseline was disturbed"
     return ""
+
+
+def _disturbed(record: Record) -> bool:
+    judged = record.stability
+    return judged is not None and any(cause.kind not in FROM_SAMPLES for cause in judged.causes)
 
 
 def doubts_about(comparison: Comparison, role: Role | None, unrest: str) -> tuple[str, ...]:
@@ -42,7 +52,7 @@ def doubts_about(comparison: Comparison, role: Role | None, unrest: str) -> tupl
     Args:
         comparison: the comparison.
         role: what its metric is about; ``None`` where the registry does not have it.
-        unrest: which run behind it is unstable; empty where none is.
+        unrest: which run behind it was disturbed; empty where none was.
     """
     untouched = role is Role.QUALITY or comparison.statistic != "ratio"
     if untouched or comparison.verdict is Verdict.UNDECIDED:

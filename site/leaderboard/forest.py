@@ -41,7 +41,7 @@ class Rows(Axis):
 def forest(lines: Sequence[BoardRow], column: Column) -> Plot | None:
     """Return the ratios of these rows to their baselines on a metric; ``None`` if there are none.
 
-    Hollow points are in doubt: a run behind them is unstable, or each arm had one process.
+    Hollow points are in doubt: a run behind them was disturbed, or each arm had one process.
     """
     found = [(line, gain) for line in lines if (gain := line.cell(column).gain) is not None]
     if not found:

@@ -96,7 +96,7 @@ def compared(record: Record, unrest: str) -> tuple[Compared, ...]:
 
     Args:
         record: the record.
-        unrest: which of its run and that of its baseline is unstable; empty where neither is.
+        unrest: which of its run and that of its baseline was disturbed; empty where neither was.
     """
     return tuple(_compared(comparison, unrest) for comparison in record.comparisons)
 

@@ -61,10 +61,10 @@ def test_a_claim_that_the_records_contradict_no_longer_holds(demo: Demo) -> None
     assert line.claimed == "worse"
 
 
-def test_a_claim_about_an_unstable_run_is_in_doubt(demo: Demo) -> None:
+def test_a_claim_about_a_disturbed_run_is_in_doubt(demo: Demo) -> None:
     line = only_line(demo, claim(row(demo, "gguf-q4_1"), "tpot_s", Verdict.BETTER))
     assert line.standing is Standing.DOUBTED
-    assert "unstable" in line.note
+    assert "disturbed" in line.note
     assert line.verdict.endswith("?")
 
 

@@ -76,13 +76,25 @@ def test_the_gain_of_an_unstable_run_is_in_doubt_and_its_scores_are_not(demo: De
     gain = tpot_gain(demo.board, rows["gguf-q4_1"])
     assert gain.text.endswith("\u00d7 ?")
     assert gain.css == "doubted"
-    assert gain.title.startswith("in doubt (this run is unstable): better than the baseline: ")
+    assert gain.title.startswith("in doubt (this run was disturbed): better than the baseline: ")
     scores = [gain_of(ratio(0.5), Direction.LOWER, Role.QUALITY, why) for why in ("x", "")]
     assert scores[0] == scores[1]
     assert tpot_gain(demo.board, rows["gguf-q8_0"]).css == "better"
 
 
-def test_a_gain_over_an_unstable_baseline_is_in_doubt_too() -> None:
+def test_what_a_run_shows_by_its_own_samples_puts_no_ratio_in_doubt() -> None:
+    spread = Cause(kind="spread", message="spread of the time per token over rounds: 23.0%")
+    baseline = make_run(causes=[spread], procedure=FRESH)
+    candidate = make_run(
+        techniques=["bf16"], speed=2.0, baseline=baseline, causes=[spread], procedure=FRESH
+    )
+    board = of(baseline.record, candidate.record)
+    row = next(row for row in board.lines if row.label == "bf16")
+    assert row.unstable != ""
+    assert tpot_gain(board, row).css == "better"
+
+
+def test_a_gain_over_a_disturbed_baseline_is_in_doubt_too() -> None:
     baseline = make_run(causes=[CAUSE], procedure=FRESH)
     candidate = make_run(techniques=["bf16"], speed=2.0, baseline=baseline, procedure=FRESH)
     board = of(baseline.record, candidate.record)
@@ -90,7 +102,7 @@ def test_a_gain_over_an_unstable_baseline_is_in_doubt_too() -> None:
     gain = tpot_gain(board, row)
     assert row.unstable == ""
     assert gain.css == "doubted"
-    assert gain.title.startswith("in doubt (the run of its baseline is unstable): ")
+    assert gain.title.startswith("in doubt (the run of its baseline was disturbed): ")
 
 
 @pytest.mark.parametrize("launches", [0, 1])
