@@ -6,17 +6,21 @@ import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from leanboard.results.errors import ArmError, OutOfMemoryError
 from leanboard.runners import wire
 from leanboard.runners.machine.allocator import with_huge_pages
+
+if TYPE_CHECKING:
+    from leanboard.runners.forkserver import Forked, ForkServer
 
 _READ_BYTES = 1 << 16
 _SAME_NUMBERS = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
@@ -30,11 +34,20 @@ class Worker:
     Args:
         label: name of the arm, for messages.
         log: file that receives everything the process prints.
+        server: of whose process it is a copy; ``None`` for one that is started from nothing.
+        control: socket that it is to read; makes it a fork server.
     """
 
-    def __init__(self, label: str, log: Path) -> None:
+    def __init__(
+        self,
+        label: str,
+        log: Path,
+        server: ForkServer | None = None,
+        control: socket.socket | None = None,
+    ) -> None:
         self.label = label
         self._log = log
+        self._server, self._control = server, control
         self._buffer = b""
 
     def __enter__(self) -> Self:
@@ -46,11 +59,15 @@ class Worker:
         self._selector.register(self._process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
         return self
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> subprocess.Popen[bytes] | Forked:
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        control = () if self._control is None else (self._control.fileno(),)
         with self._log.open("ab") as log:
+            if self._server is not None:
+                return self._server.start(log)
+            parent, *numbers = map(str, (os.getpid(), *control))
             return subprocess.Popen(
-                [sys.executable, "-m", "leanboard.runners.worker", str(os.getpid())],
+                [sys.executable, "-m", "leanboard.runners.worker", parent, *numbers],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -58,6 +75,7 @@ class Worker:
                 env=with_huge_pages(os.environ) | _SAME_NUMBERS,
                 # Ctrl-C is for the parent, which then ends its workers in order.
                 start_new_session=True,
+                pass_fds=control,
             )
 
     def __exit__(

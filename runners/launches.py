@@ -20,6 +20,7 @@ from leanboard.runners.arms import RunningArm
 from leanboard.runners.backends.base import Vocabulary
 from leanboard.runners.block import Arm, Block
 from leanboard.runners.code import code_hash
+from leanboard.runners.forkserver import ForkServer
 from leanboard.runners.isolate import Worker
 from leanboard.runners.machine import memory
 from leanboard.runners.techniques.base import Technique
@@ -37,9 +38,10 @@ def launched(
 ) -> Iterator[tuple[RunningArm, ...]]:
     """Give each arm a process with its model loaded, stopped until it is woken.
 
-    Libraries are imported by all at once, models are loaded one after the other, so that a load is
-    timed alone. An arm that cannot be loaded notes why; the others go on. All processes are ended
-    on leaving, whatever happened.
+    What all arms import is imported once, in a process that theirs are copies of, where the backend
+    allows that; what only techniques need is imported by all at once. Models are loaded one after
+    the other, so that a load is timed alone. An arm that cannot be loaded notes why; the others go
+    on. All processes are ended on leaving, whatever happened.
 
     Args:
         block: the block that the arms belong to.
@@ -54,10 +56,11 @@ def launched(
     able = [arm for arm in arms if arm.error is None and _allowed(block, arm)]
     try:
         with ExitStack() as stack:
+            server = _fork_server(block, able, logs / f"{launch}.log", stack)
             for arm in able:
                 log = logs / f"{launch}-{block.arms.index(arm.arm)}.log"
                 with _noted(arm):
-                    arm.process = stack.enter_context(Worker(arm.label, log))
+                    arm.process = stack.enter_context(Worker(arm.label, log, server))
             _import_libraries(block, able)
             for arm in able:
                 _load(block, arm)
@@ -142,6 +145,25 @@ def _allowed(block: Block, running: RunningArm) -> bool:
     except LeanboardError as error:
         running.fail(error)
     return running.error is None
+
+
+def _fork_server(
+    block: Block, arms: Sequence[RunningArm], log: Path, stack: ExitStack
+) -> ForkServer | None:
+    """Return a process with the backend imported; ``None`` where arms start from nothing.
+
+    One arm alone has nothing to share, and what a GPU's driver begins no copy can go on with.
+    """
+    forks = block.spec.build_backend().forks_after_import
+    if not forks or len(arms) < 2 or block.spec.device.kind != "cpu":
+        return None
+    server = stack.enter_context(ForkServer(log))
+    try:
+        server.import_libraries(dict(block.spec.backend), block.spec.procedure.timeout_s)
+    except LeanboardError:
+        # Each arm meets the same, and says it for itself.
+        return None
+    return server
 
 
 def _import_libraries(block: Block, arms: Sequence[RunningArm]) -> None:

@@ -1,6 +1,7 @@
 """The process that holds one arm: loads it, runs it, and dies with its parent.
 
-Started by ``leanboard.runners.isolate`` as ``python -m leanboard.runners.worker PARENT_PID``.
+Started by ``leanboard.runners.isolate`` as ``python -m leanboard.runners.worker PARENT_PID``, or
+copied from a fork server, which is a worker too, with the number of a socket as second argument.
 It reads one JSON message a line from standard input and answers each with one line. Whatever
 libraries print goes to standard error, which the parent keeps as the arm's log.
 """
@@ -14,7 +15,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import IO, Any
@@ -24,6 +25,7 @@ from leanboard.results.errors import ArmError
 from leanboard.runners import wire
 from leanboard.runners.backends.base import Device, Engine, Request
 from leanboard.runners.code import code_hash
+from leanboard.runners.forked import Forker
 from leanboard.runners.machine import memory
 from leanboard.runners.machine.allocator import keep_freed_memory, release_free_memory
 from leanboard.runners.machine.libraries import library_facts, thread_pools
@@ -212,7 +214,9 @@ def _memory() -> wire.Message | None:
     return None if reading is None else asdict(reading)
 
 
-_OPERATIONS: dict[str, Callable[[Session, wire.Message], wire.Message]] = {
+Operation = Callable[[Session, wire.Message], wire.Message]
+
+_OPERATIONS: dict[str, Operation] = {
     "import_libraries": Session.import_libraries,
     "load": Session.load,
     "make": Session.make,
@@ -231,10 +235,12 @@ _OPERATIONS: dict[str, Callable[[Session, wire.Message], wire.Message]] = {
 }
 
 
-def answer(session: Session, message: wire.Message) -> wire.Message:
+def answer(
+    session: Session, message: wire.Message, operations: Mapping[str, Operation] = _OPERATIONS
+) -> wire.Message:
     """Carry out one message; an error becomes an answer."""
     try:
-        return {"ok": True, **_OPERATIONS[message["op"]](session, message)}
+        return {"ok": True, **operations[message["op"]](session, message)}
     except Exception as error:  # noqa: BLE001  the parent decides what an error means
         import traceback
 
@@ -253,16 +259,31 @@ def private_stdout() -> Iterator[IO[bytes]]:
         yield channel
 
 
+def serve(
+    asked: IO[bytes], answers: IO[bytes], operations: Mapping[str, Operation] = _OPERATIONS
+) -> None:
+    """Answer messages until there are no more."""
+    session = Session()
+    for line in asked:
+        message: dict[str, Any] = json.loads(line)
+        answers.write(wire.encode(answer(session, message, operations)))
+        answers.flush()
+
+
 def main(argv: list[str]) -> None:
     """Serve messages until standard input ends."""
     die_with_parent(int(argv[1]))
     keep_freed_memory()
-    session = Session()
+    operations = _OPERATIONS
+    if len(argv) > 2:
+        forker = Forker(int(argv[2]), serve)
+        operations = {
+            "import_libraries": Session.import_libraries,
+            "fork": lambda _, message: forker.fork(message),
+            "reap": lambda _, message: forker.reap(message),
+        }
     with private_stdout() as channel:
-        for line in sys.stdin.buffer:
-            message: dict[str, Any] = json.loads(line)
-            channel.write(wire.encode(answer(session, message)))
-            channel.flush()
+        serve(sys.stdin.buffer, channel, operations)
 
 
 if __name__ == "__main__":

@@ -254,6 +254,8 @@ class Backend(Protocol):
 
     name: ClassVar[str]
     version: ClassVar[int]
+    forks_after_import: ClassVar[bool]
+    """Whether a process that has imported the libraries can be copied, on a CPU: no threads yet."""
 
     def prepare(
         self,

@@ -30,6 +30,7 @@ class LlamaCppBackend:
 
     name: ClassVar[str] = "llamacpp"
     version: ClassVar[int] = 1
+    forks_after_import: ClassVar[bool] = False
 
     flash_attention: str = "auto"
 

@@ -32,6 +32,7 @@ class OpenVinoBackend:
 
     name: ClassVar[str] = "openvino"
     version: ClassVar[int] = 1
+    forks_after_import: ClassVar[bool] = False
 
     def reference_dtype(self, device: Device) -> str:  # noqa: ARG002
         """Return the dtype of this backend's baseline."""

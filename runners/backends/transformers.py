@@ -45,6 +45,7 @@ class TransformersBackend:
 
     name: ClassVar[str] = "transformers"
     version: ClassVar[int] = 1
+    forks_after_import: ClassVar[bool] = True
 
     attention: str = "sdpa"
 
