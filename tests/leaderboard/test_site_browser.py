@@ -297,7 +297,7 @@ def test_a_long_table_has_pages_with_and_without_javascript(
     hrefs: list[list[str]] = [[], []]
     for number, expected in enumerate((50, 50, 50, 50, 4), start=1):
         for found, shown in zip(hrefs, (plain, page), strict=True):
-            links = shown.locator("#board tbody th a").all()
+            links = settled(shown).locator("#board tbody th a").all()
             assert len(links) == expected
             found += [shown.evaluate("a => a.href", link.element_handle()) for link in links]
         if number < 5:

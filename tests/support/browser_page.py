@@ -9,6 +9,6 @@ if TYPE_CHECKING:
 
 
 def settled(page: Page) -> Page:
-    """The page once it has loaded and drawn what was asked for last."""
-    page.locator("main[aria-busy]").wait_for(state="detached")
+    """The page once it has loaded what was asked for last and drawn all of it."""
+    page.locator("[aria-busy]").first.wait_for(state="detached")
     return page

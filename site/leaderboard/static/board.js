@@ -8,7 +8,7 @@ const TEXT_COLUMNS = [
 const NO_RANKS = "Choose one hardware and one workload for ranks: other rows cannot be compared.";
 
 // Whether the rows are still those that the server drew: they need not be drawn again.
-const view = { form: null, table: null, pager: null, state: {}, page: 0, served: true };
+const view = { form: null, table: null, fill: null, pager: null, state: {}, page: 0, served: true };
 const drawLoaded = drawsWhenLoaded(tell);
 
 function shownMetrics(state) {
@@ -81,10 +81,13 @@ function drawNow() {
   const sorted = metricPlace(state.sort);
   const ranked = sorted >= 0 && rows.length > 0 && comparableRows(rows);
   const ranks = ranked ? rankBands(rows, sorted) : new Map();
+  const widths = columnWidths(view.table);
+  // Set before anything changes: the frame after shows the first rows.
+  view.table.closest(".scroller").scrollTop = 0;
   drawAround(metrics, rows.length, hidden);
   const { pageRows } = LEANBOARD;
   const page = rows.slice(view.page * pageRows, (view.page + 1) * pageRows);
-  view.table.tBodies[0].replaceChildren(...page.map((row) => drawRow(row, metrics, ranks)));
+  view.fill(page, (row) => drawRow(row, metrics, ranks), widths);
   if (!rows.length) view.table.tBodies[0].append(emptyRow(metrics.length + TEXT_COLUMNS.length + 1));
   document.getElementById("no-ranks").textContent = sorted >= 0 && rows.length && !ranked ? NO_RANKS : "";
 }
@@ -204,6 +207,7 @@ function startBoard() {
   view.form = document.getElementById("filters");
   view.table = document.getElementById("board");
   if (!view.table) return;
+  view.fill = fillsInSteps(view.table);
   view.pager = document.getElementById("pager");
   view.form.hidden = false;
   for (const id of ["others", "pages"]) document.getElementById(id)?.remove();
