@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from leanboard.leaderboard.cells import BoardCell, cell_of
 from leanboard.leaderboard.columns import Column, columns_of
-from leanboard.leaderboard.doubt import in_one_process, unrest_of
+from leanboard.leaderboard.doubt import Unrest, in_one_process, unrest_of
 from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.gate_marks import FAILED_GATE, GateMark, gate_mark
 from leanboard.leaderboard.sizes import SIZES, size_of
@@ -42,7 +42,7 @@ class BoardRow:
     ``label``, ``workload`` and ``backend`` are plain names, for filters; where a name stands for
     more than one thing, the ``_text`` beside it says which. ``joules`` is the provenance of its
     energy. ``unstable`` holds the causes, and is empty for a run that is not known to be unstable;
-    ``unrest`` says which of it and its baseline is. ``one_process`` tells that it is compared with
+    ``unrest`` is what disturbed it or its baseline. ``one_process`` tells that it is compared with
     its baseline by intervals that were taken within one process an arm. ``gate`` stands beside its
     accuracy.
     """
@@ -67,7 +67,7 @@ class BoardRow:
     ranked: bool
     stability: Reliability
     unstable: str
-    unrest: str
+    unrest: Unrest
     one_process: bool
     joules: str
     gate: GateMark
@@ -160,12 +160,12 @@ def runs_of(loaded: Loaded) -> dict[Place, Record]:
     return {(e.record.machine_id, e.record.run_id): e.record for e in loaded.entries}
 
 
-def _unrests(loaded: Loaded, rows: Sequence[Row]) -> list[str]:
+def _unrests(loaded: Loaded, rows: Sequence[Row]) -> list[Unrest]:
     runs = runs_of(loaded)
     return [unrest_of(row.record, baseline_of(row.record, runs)) for row in rows]
 
 
-def _line(row: Row, variant: Variant, unrest: str, *, one_page: bool) -> BoardRow:
+def _line(row: Row, variant: Variant, unrest: Unrest, *, one_page: bool) -> BoardRow:
     record, error, model = row.record, row.record.error, row.cell.model
     unstable = row.stability is Reliability.UNSTABLE
     return BoardRow(

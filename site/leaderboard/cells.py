@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from leanboard.leaderboard.columns import KL, Column, comparable
 from leanboard.leaderboard.divergence import bounds
-from leanboard.leaderboard.doubt import doubts_about, launches_of
+from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of
 from leanboard.leaderboard.format import DASH, number, percent, plural, rounded, span
 from leanboard.leaderboard.gate_marks import gate_mark
 from leanboard.metrics.metric import Direction, Role, Verdict
@@ -179,7 +179,7 @@ class BoardCell:
 
 
 def gain_of(
-    comparison: Comparison | None, direction: Direction, role: Role, unrest: str
+    comparison: Comparison | None, direction: Direction, role: Role, unrest: Unrest
 ) -> Gain | None:
     """Return how much better a candidate is, from a ratio with a better direction.
 
@@ -187,7 +187,7 @@ def gain_of(
         comparison: the comparison, if there is one.
         direction: which way of its metric is better.
         role: what its metric is about.
-        unrest: which run behind it was disturbed; empty where none was.
+        unrest: what disturbed the runs behind it.
     """
     if comparison is None or comparison.value is None or comparison.statistic != "ratio":
         return None
@@ -207,13 +207,13 @@ def gain_of(
     )
 
 
-def cell_of(row: Row, column: Column, unrest: str) -> BoardCell:
+def cell_of(row: Row, column: Column, unrest: Unrest) -> BoardCell:
     """Return one value of a row, or the dash that stands for it.
 
     Args:
         row: the row.
         column: which of its measurements.
-        unrest: which of its run and that of its baseline was disturbed; empty where neither was.
+        unrest: what disturbed its run and that of its baseline.
     """
     measured = row.measurements.get(column.name)
     if measured is None or measured.value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +11,7 @@ from leanboard.leaderboard.board import Board, BoardRow, baseline_of, runs_of
 from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS
 from leanboard.leaderboard.charts import Plot
 from leanboard.leaderboard.columns import label_of, meaning_of
-from leanboard.leaderboard.doubt import doubts_about
+from leanboard.leaderboard.doubt import Unrest, doubts_about
 from leanboard.leaderboard.finding_plot import finding_plot
 from leanboard.leaderboard.format import DASH, number
 from leanboard.leaderboard.run_tables import decimals_of, ends_of, measured_line
@@ -213,7 +214,9 @@ def _standing_beside(evidence: Evidence, row: BoardRow, other: BoardRow) -> tupl
     found = _apart(mine.interval, theirs.interval, meaning.direction)
     if found is not evidence.verdict:
         return Standing.BROKEN, note
-    unrest = row.unrest or other.unrest
+    moved = row.unrest.words or other.unrest.words
+    # Between two candidates no reach is known: any disturbance leaves a doubt.
+    unrest = Unrest(moved, math.inf if moved else 1.0)
     doubts = [d for c in (mine, theirs) for d in doubts_about(c, meaning.role, unrest)]
     return Standing.DOUBTED if doubts else Standing.HOLDS, "; ".join([note, *dict.fromkeys(doubts)])
 

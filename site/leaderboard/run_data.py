@@ -11,7 +11,7 @@ from leanboard.leaderboard.columns import comparable, meaning_of, of_quality, pl
 from leanboard.leaderboard.data import Json
 from leanboard.leaderboard.describe import Section, Term, configuration, surroundings
 from leanboard.leaderboard.distribution import Distribution
-from leanboard.leaderboard.doubt import doubts_about, launches_of, unrest_of
+from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of, unrest_of
 from leanboard.leaderboard.format import moment, plural, rounded
 from leanboard.leaderboard.remembered import Remembered
 from leanboard.leaderboard.run_tables import NO_REASON
@@ -103,7 +103,7 @@ def _asked(record: Record) -> str:
     return f"{cell.task.name} ({limit}, data {cell.task.data_hash[:8]})"
 
 
-def _measurements(record: Record, row: Row | None, unrest: str) -> list[Json]:
+def _measurements(record: Record, row: Row | None, unrest: Unrest) -> list[Json]:
     measured = record.measurements if row is None else row.measurements
     if record.status is not Status.OK:
         return []
@@ -114,7 +114,7 @@ def _measurements(record: Record, row: Row | None, unrest: str) -> list[Json]:
 
 
 def _measurement(
-    name: str, measurement: Measurement, comparison: Comparison | None, unrest: str
+    name: str, measurement: Measurement, comparison: Comparison | None, unrest: Unrest
 ) -> Json:
     """Return one measurement; what it does not have is left out."""
     if measurement.value is None:
@@ -166,7 +166,7 @@ def _comparison(record: Record, row: Row | None, name: str) -> Comparison | None
     return next((found[kind] for kind in _STATISTICS if kind in found), None)
 
 
-def _against(name: str, comparison: Comparison | None, unrest: str) -> Json | None:
+def _against(name: str, comparison: Comparison | None, unrest: Unrest) -> Json | None:
     """Return what the record itself says of a metric beside its baseline's."""
     if comparison is None or comparison.value is None or comparison.statistic not in _STATISTICS:
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS
 from leanboard.leaderboard.columns import BETTER, label_of, meaning_of, place_of, scale_of
-from leanboard.leaderboard.doubt import doubts_about, launches_of
+from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of
 from leanboard.leaderboard.format import DASH, Scale, number, quantity, span
 from leanboard.metrics.metric import Metric, Role
 from leanboard.metrics.registry import METRICS
@@ -91,12 +91,12 @@ def missed(record: Record) -> tuple[Missed, ...]:
     return tuple(Missed(name, label_of(name), reason or NO_REASON) for name, reason in gaps)
 
 
-def compared(record: Record, unrest: str) -> tuple[Compared, ...]:
+def compared(record: Record, unrest: Unrest) -> tuple[Compared, ...]:
     """Return the comparisons of a record.
 
     Args:
         record: the record.
-        unrest: which of its run and that of its baseline was disturbed; empty where neither was.
+        unrest: what disturbed its run and that of its baseline.
     """
     return tuple(_compared(comparison, unrest) for comparison in record.comparisons)
 
@@ -124,7 +124,7 @@ def _no_interval(measurement: Measurement) -> str:
     return measurement.reason or (ONE_VALUE if measurement.n == 1 else TOO_FEW)
 
 
-def _compared(comparison: Comparison, unrest: str) -> Compared:
+def _compared(comparison: Comparison, unrest: Unrest) -> Compared:
     metric, interval = _metric(comparison.metric), comparison.interval
     doubts = doubts_about(comparison, None if metric is None else metric.role, unrest)
     launches = launches_of(comparison)

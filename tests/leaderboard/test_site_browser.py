@@ -207,7 +207,7 @@ def shaky(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("shaky")
     store = Store(root / "records", "local")
     baseline = make_run(arms=("none", "shaky"))
-    cause = Cause(kind="steal", message="9.0% of the CPU's time, the limit is 2.0%")
+    cause = Cause(kind="faults", message="30,000 page faults a second, the limit is 10,000")
     run = make_run(
         techniques=["shaky"], arms=("none", "shaky"), baseline=baseline, speed=2.0, causes=[cause]
     )
@@ -232,7 +232,7 @@ def test_an_unstable_row_says_so_and_unfolds_its_causes_by_keyboard(
     assert row.locator(".gain.doubted").first.inner_text().endswith("?")
     mark.locator("summary").focus()
     page.keyboard.press("Enter")
-    assert "steal: 9.0% of the CPU's time" in mark.inner_text()
+    assert "faults: 30,000 page faults a second" in mark.inner_text()
     context.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from record_factory import make_procedure, make_run
 from leanboard.leaderboard.board import Board, BoardRow, board_of
 from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.cells import Gain, gain_of
-from leanboard.leaderboard.doubt import ONE_PROCESS
+from leanboard.leaderboard.doubt import ONE_PROCESS, Unrest, unrest_of
 from leanboard.leaderboard.format import DASH
 from leanboard.leaderboard.pages import Site, leaderboard
 from leanboard.leaderboard.run_tables import compared
@@ -21,7 +22,7 @@ from leanboard.results.schema import Cause, Comparison, Interval, Record
 from leanboard.results.store import Entry, Loaded, Store
 
 FRESH = make_procedure(rounds_per_launch=1)
-CAUSE = Cause(kind="steal", message="CPU time stolen by the hypervisor: 9.0%, the limit is 2.0%")
+CAUSE = Cause(kind="faults", message="page faults a second: 30,000, the limit is 10,000")
 
 
 def ratio(
@@ -53,7 +54,7 @@ def tpot_gain(board: Board, row: BoardRow) -> Gain:
 
 def test_a_smaller_time_is_a_gain_above_one_and_a_smaller_rate_is_not() -> None:
     lower, higher = (
-        gain_of(ratio(0.5), direction, Role.LATENCY, "")
+        gain_of(ratio(0.5), direction, Role.LATENCY, Unrest())
         for direction in (Direction.LOWER, Direction.HIGHER)
     )
     assert lower is not None
@@ -68,7 +69,7 @@ def test_a_smaller_time_is_a_gain_above_one_and_a_smaller_rate_is_not() -> None:
 
 @pytest.mark.parametrize("comparison", [None, ratio(None), ratio(0.0)])
 def test_there_is_no_gain_where_nothing_was_compared(comparison: Comparison | None) -> None:
-    assert gain_of(comparison, Direction.LOWER, Role.LATENCY, "") is None
+    assert gain_of(comparison, Direction.LOWER, Role.LATENCY, Unrest()) is None
 
 
 def test_the_gain_of_an_unstable_run_is_in_doubt_and_its_scores_are_not(demo: Demo) -> None:
@@ -77,7 +78,10 @@ def test_the_gain_of_an_unstable_run_is_in_doubt_and_its_scores_are_not(demo: De
     assert gain.text.endswith("\u00d7 ?")
     assert gain.css == "doubted"
     assert gain.title.startswith("in doubt (this run was disturbed): better than the baseline: ")
-    scores = [gain_of(ratio(0.5), Direction.LOWER, Role.QUALITY, why) for why in ("x", "")]
+    scores = [
+        gain_of(ratio(0.5), Direction.LOWER, Role.QUALITY, why)
+        for why in (Unrest("x", math.inf), Unrest())
+    ]
     assert scores[0] == scores[1]
     assert tpot_gain(demo.board, rows["gguf-q8_0"]).css == "better"
 
@@ -105,23 +109,58 @@ def test_a_gain_over_a_disturbed_baseline_is_in_doubt_too() -> None:
     assert gain.title.startswith("in doubt (the run of its baseline was disturbed): ")
 
 
+@pytest.mark.parametrize(
+    ("load", "stolen", "reach"),
+    [(0.2, 0.0, 1.25), (0.1, 0.05, 1.25), (1.5, 0.0, math.inf), (None, 0.1, math.inf)],
+)
+def test_load_and_stolen_time_reach_as_far_as_what_they_took_of_one_core(
+    load: float | None, stolen: float, reach: float
+) -> None:
+    record = make_run(causes=[Cause(kind="load", message="too much")]).record
+    assert record.stability is not None
+    cpu = record.environment.cpu.model_copy(update={"logical_cores": 2})
+    seen = record.stability.model_copy(
+        update={"figures": {"other_cores": load, "steal_share": stolen}}
+    )
+    disturbed = record.model_copy(
+        update={
+            "stability": seen,
+            "environment": record.environment.model_copy(update={"cpu": cpu}),
+        }
+    )
+    assert unrest_of(disturbed, None).reach == pytest.approx(reach)
+    assert unrest_of(disturbed, disturbed).reach == pytest.approx(reach * reach)
+
+
+@pytest.mark.parametrize(("reach", "doubted"), [(1.0, False), (1.6, False), (1.7, True)])
+def test_a_disturbance_that_cannot_turn_a_verdict_leaves_no_doubt(
+    reach: float, *, doubted: bool
+) -> None:
+    # The interval ends at 0.6: with a factor of 1.67 it reaches 1.
+    gain = gain_of(ratio(0.5), Direction.LOWER, Role.LATENCY, Unrest("it shook", reach))
+    assert gain is not None
+    assert (gain.css == "doubted") == doubted
+
+
 @pytest.mark.parametrize("launches", [0, 1])
 def test_a_verdict_from_one_process_an_arm_is_in_doubt_as_those_of_older_records_are(
     launches: int,
 ) -> None:
-    gain = gain_of(ratio(0.5, launches=launches), Direction.LOWER, Role.LATENCY, "")
+    gain = gain_of(ratio(0.5, launches=launches), Direction.LOWER, Role.LATENCY, Unrest())
     assert gain is not None
     assert (gain.text, gain.css) == ("\u25b2 2.00\u00d7 ?", "doubted")
     assert gain.title.startswith(f"in doubt ({ONE_PROCESS}): better than the baseline: ")
     assert gain.title.endswith("n = 8 in 1 launch, 95 % interval (t)")
-    both = gain_of(ratio(0.5, launches=launches), Direction.LOWER, Role.LATENCY, "it shook")
+    both = gain_of(
+        ratio(0.5, launches=launches), Direction.LOWER, Role.LATENCY, Unrest("it shook", 3)
+    )
     assert both is not None
     assert both.title.startswith(f"in doubt (it shook; {ONE_PROCESS}): ")
 
 
 def test_a_ratio_without_an_interval_has_no_verdict_to_doubt() -> None:
     bare = ratio(0.5, Verdict.UNDECIDED, launches=0).model_copy(update={"interval": None})
-    gain = gain_of(bare, Direction.LOWER, Role.MEMORY, "this run is unstable")
+    gain = gain_of(bare, Direction.LOWER, Role.MEMORY, Unrest("this run was disturbed", math.inf))
     assert gain is not None
     assert (gain.css, gain.doubts) == ("undecided", ())
     assert gain.title.endswith(": candidate / baseline = 0.500, \u221250.0 %, n = 8")
@@ -148,13 +187,18 @@ def test_a_doubt_touches_times_and_leaves_the_agreement_of_outputs_alone() -> No
     assert lines["tpot_s"].verdict == "\u25b2 better ?"
     assert lines["tpot_s"].css == "doubted"
     assert "?" not in lines["lossless"].verdict
-    assert {line.css for line in compared(record, "")} <= {"better", "worse", "same", "undecided"}
+    assert {line.css for line in compared(record, Unrest())} <= {
+        "better",
+        "worse",
+        "same",
+        "undecided",
+    }
 
 
 def test_a_comparison_tells_its_launches_and_how_its_interval_was_made() -> None:
     baseline = make_run(procedure=FRESH)
     fresh = make_run(techniques=["bf16"], speed=2.0, baseline=baseline, procedure=FRESH).record
-    lines = {line.name: line for line in compared(fresh, "")}
+    lines = {line.name: line for line in compared(fresh, Unrest())}
     assert (lines["tpot_s"].launches, lines["tpot_s"].doubts) == ("8", ())
     assert lines["tpot_s"].method == "signed ranks of log ratios, 8 launches"
     assert (lines["lossless"].launches, lines["lossless"].method) == (DASH, "")
@@ -166,7 +210,7 @@ def test_verdicts_within_one_process_an_arm_are_in_doubt_on_the_page_too(*, told
     if not told:
         older = [c.model_copy(update={"launches": 0}) for c in record.comparisons]
         record = record.model_copy(update={"comparisons": tuple(older)})
-    lines = {line.name: line for line in compared(record, "")}
+    lines = {line.name: line for line in compared(record, Unrest())}
     tpot = lines["tpot_s"]
     assert (tpot.verdict, tpot.css) == ("\u25b2 better ?", "doubted")
     assert (tpot.launches, tpot.doubts) == ("1", (ONE_PROCESS,))

@@ -142,7 +142,9 @@ def _observation(arm: str, workload: str, speed: float, seed: int) -> RequestObs
     )
     if not odd:
         return seen
-    return replace(seen, rounds=tuple(replace(around, steal_share=0.05) for around in seen.rounds))
+    return replace(
+        seen, rounds=tuple(replace(around, minor_faults=100_000) for around in seen.rounds)
+    )
 
 
 def _scores(backend: str, arms: Sequence[str]) -> Iterator[Run]:
