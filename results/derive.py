@@ -21,7 +21,8 @@ from leanboard.results.task_scores import TaskScore, task_of
 
 NEVER_COMPARED = "joules that were not measured are shown, never compared"
 _NO_INTERVAL = "no interval: derived from two measurements"
-_FIDELITY = ("kl_to_baseline", "top1_agreement", "greedy_agreement", "output_length_ratio")
+FIDELITY = ("kl_to_baseline", "top1_agreement", "greedy_agreement", "output_length_ratio")
+"""What compares an arm's answers with those of its baseline, and so is measured of both."""
 _BRITTLENESS = ("dsi", "generalization_gap", "transfer_ratio")
 
 
@@ -52,7 +53,7 @@ def derived_columns(joined: Joined) -> dict[str, Measurement]:
         "accuracy_difference": macro.difference,
         "accuracy_ratio": macro.ratio,
         "accuracy_above_chance": macro.above_chance,
-        **{name: _fidelity(joined, name) for name in _FIDELITY},
+        **{name: _fidelity(joined, name) for name in FIDELITY},
         "ipw": _cost(joined, "ipw", "mean_power_w", formulas.intelligence_per_watt),
         "ipj": _cost(joined, "ipj", "energy_per_request_j", formulas.intelligence_per_joule),
         "energy_per_correct_j": _cost(

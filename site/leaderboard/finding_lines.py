@@ -16,6 +16,7 @@ from leanboard.leaderboard.finding_plot import finding_plot
 from leanboard.leaderboard.format import DASH, number
 from leanboard.leaderboard.run_tables import decimals_of, ends_of, measured_line
 from leanboard.metrics.metric import Direction, Role, Verdict
+from leanboard.results.derive import FIDELITY
 from leanboard.results.derived_columns import DerivedColumn
 from leanboard.results.finding import Evidence, Finding
 from leanboard.results.output_comparisons import LOSSLESS, UP_TO_TIES
@@ -204,8 +205,10 @@ def _standing_beside(evidence: Evidence, row: BoardRow, other: BoardRow) -> tupl
     """
     if _of_quality(evidence.metric) and not (row.ranked and other.ranked):
         return Standing.UNKNOWN, BARRED
-    mine, theirs = (each.row.comparison(evidence.metric) for each in (row, other))
     meaning = meaning_of(evidence.metric)
+    if evidence.metric in FIDELITY and meaning is not None:
+        return _standing_nearer(evidence, row, other, meaning.direction)
+    mine, theirs = (each.row.comparison(evidence.metric) for each in (row, other))
     if mine is None or theirs is None or meaning is None:
         return Standing.BROKEN, NOT_COMPARED
     if mine.baseline_run != theirs.baseline_run or mine.statistic != theirs.statistic:
@@ -219,6 +222,26 @@ def _standing_beside(evidence: Evidence, row: BoardRow, other: BoardRow) -> tupl
     unrest = Unrest(moved, math.inf if moved else 1.0)
     doubts = [d for c in (mine, theirs) for d in doubts_about(c, meaning.role, unrest)]
     return Standing.DOUBTED if doubts else Standing.HOLDS, "; ".join([note, *dict.fromkeys(doubts)])
+
+
+def _standing_nearer(
+    evidence: Evidence, row: BoardRow, other: BoardRow, direction: Direction
+) -> tuple[Standing, str]:
+    """Return whether one of two rows is nearer to their baseline: the measure is a comparison."""
+    mine, theirs = (each.row.measurements.get(evidence.metric) for each in (row, other))
+    if mine is None or theirs is None:
+        return Standing.BROKEN, NOT_COMPARED
+    if _blocks(row) != _blocks(other):
+        return Standing.BROKEN, f"{other.label_text} was compared with another baseline"
+    shown = _measured(evidence.metric, theirs)
+    note = f"beside {other.label_text}: {shown.value} {shown.interval}"
+    found = _apart(mine.interval, theirs.interval, direction)
+    return Standing.HOLDS if found is evidence.verdict else Standing.BROKEN, note
+
+
+def _blocks(row: BoardRow) -> set[str]:
+    """Return the baselines that a row's run was compared with."""
+    return {comparison.baseline_run for comparison in row.row.record.comparisons}
 
 
 def _apart(mine: Interval | None, theirs: Interval | None, direction: Direction) -> Verdict:
