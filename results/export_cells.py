@@ -20,6 +20,9 @@ Chunk = dict[str, list[Any]]
 
 CHUNK_ROWS = 50_000
 
+_ORDERED = (*(metric.name for metric in METRICS), *DERIVED)
+_PLACES = {name: place for place, name in enumerate(_ORDERED)}
+
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 IDENTITY: dict[str, pa.DataType] = {
     "run_id": TEXT,
@@ -122,6 +125,4 @@ def chunks_of(columns: Iterable[str], rows: Iterable[Cells]) -> Iterator[Chunk]:
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Return the names in the registry's order, what is derived, then the others by name."""
-    ordered = [*(metric.name for metric in METRICS), *DERIVED]
-    known = {name: place for place, name in enumerate(ordered)}
-    return sorted(names, key=lambda name: (known.get(name, len(known)), name))
+    return sorted(names, key=lambda name: (_PLACES.get(name, len(_PLACES)), name))

@@ -7,7 +7,7 @@ and texts that thousands of records have in common. A lean one is a ``Record`` l
   set one by one share their names with all objects of the class (PEP 412), which is a class of its
   own, as pydantic's objects do not;
 - equal texts are one object, and so are parts that many runs have in common: a technique, a
-  procedure, a processor, the reason for a gap;
+  procedure, the environment of a block, the reason for a gap;
 - ``samples``, ``weights`` and ``pairs`` are ``None``. They are in the record's file.
 """
 
@@ -46,7 +46,21 @@ from leanboard.results.schema import (
 
 Part = TypeVar("Part", bound=BaseModel)
 
-_COMMON = (Component, Cpu, DeviceProfile, Gpu, ModelIdentity, Procedure, Sampling, Task, Workload)
+_COMMON = frozenset(
+    {
+        Component,
+        Cpu,
+        DeviceProfile,
+        Environment,
+        Gpu,
+        ModelIdentity,
+        Procedure,
+        Sampling,
+        Task,
+        Workload,
+    }
+)
+_PLAIN = frozenset({bool, float, int, type(None)})
 _LEFT_OUT = frozenset({"samples", "weights", "pairs"})
 _set = object.__setattr__
 
@@ -56,10 +70,6 @@ class _Block(BlockRef):
 
 
 class _Comparison(Comparison):
-    pass
-
-
-class _Environment(Environment):
     pass
 
 
@@ -90,7 +100,6 @@ class _TraceFile(TraceFile):
 _OWN: Mapping[type, Any] = {
     BlockRef: _Block,
     Comparison: _Comparison,
-    Environment: _Environment,
     Interval: _Interval,
     Measurement: _Measurement,
     Record: _Record,
@@ -121,6 +130,7 @@ class Lean:
         self._names: dict[frozenset[str], set[str]] = {}
         self._tuples: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._parts: dict[tuple[type, str], Any] = {}
+        self._gaps: dict[tuple[Any, ...], Measurement] = {}
         self._mappings: dict[bytes, Any] = {}
 
     def record(self, record: Record) -> Record:
@@ -151,7 +161,7 @@ class Lean:
             elif name in changes:
                 _set(copy, name, changes[name])
             else:
-                _set(copy, name, value if type(value) is float else self._value(value))
+                _set(copy, name, value if type(value) in _PLAIN else self._value(value))
         names = frozenset(part.model_fields_set)
         if names not in self._names:
             self._names[names] = set(names)
@@ -161,15 +171,17 @@ class Lean:
         return copy
 
     def _value(self, value: Any) -> Any:
-        if value is None:
-            return None
-        if type(value) is str:
+        kind = type(value)
+        if kind is str:
             return self._text(value)
-        if isinstance(value, BaseModel):
-            return self._common(value) if isinstance(value, _COMMON) else self._copy(value)
-        if isinstance(value, tuple):
+        if kind is tuple:
             return self._tuple(value)
-        return self._mapping(value) if isinstance(value, dict) else value
+        if kind is dict:
+            return self._mapping(value)
+        if kind in _COMMON:
+            return self._common(value)
+        # Asking every number for its base classes would take longer than all the rest.
+        return value if kind in _PLAIN or not isinstance(value, BaseModel) else self._copy(value)
 
     def _text(self, text: str) -> str:
         return self._texts.setdefault(text, text)
@@ -201,8 +213,7 @@ class Lean:
         return found
 
     def _gap(self, gap: Measurement) -> Measurement:
-        key = Measurement, gap.model_dump_json(exclude=set(_LEFT_OUT))
-        if key not in self._parts:
-            self._parts[key] = self._copy(gap)
-        found: Measurement = self._parts[key]
-        return found
+        key = tuple(value for name, value in gap.__dict__.items() if name not in _LEFT_OUT)
+        if key not in self._gaps:
+            self._gaps[key] = self._copy(gap)
+        return self._gaps[key]

@@ -153,10 +153,22 @@ def _templates(pages: Sequence[Page], board: Board) -> Environment:
         pages=pages,
         published=origins.count("published"),
         local=origins.count("local"),
-        # The same markup for the same terms, which the pages of many runs have in common.
-        known_terms=Remembered(vars(environment.get_template("terms.html").module)["terms"]),
+        # The same markup for the same parts, which the pages of many runs have in common.
+        known_terms=_remembered(environment, "terms.html", "terms"),
+        known_environment=_remembered(environment, "terms.html", "environment"),
+        known_scores=_remembered(environment, "quality.html", "scores"),
     )
     return environment
+
+
+def _remembered(environment: Environment, template: str, macro: str) -> Remembered[object, str]:
+    """Return a macro of one argument that is called once for each object."""
+
+    def markup(given: object) -> str:
+        made: str = vars(environment.get_template(template).module)[macro](given)
+        return made
+
+    return Remembered(markup)
 
 
 def _data_tasks(board: Board, folder: Path) -> list[partial[list[Problem]]]:

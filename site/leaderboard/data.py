@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from leanboard.leaderboard.board import FILTERS, MOST_ROWS, ON_DEMAND, Board
 from leanboard.leaderboard.cells import BAR_WIDTH, CLASSES, DOUBT, GLYPHS, MARK_WIDTH, BoardCell
@@ -32,28 +33,43 @@ _ESCAPED = "|".join(json.dumps(character)[2:-1] for character in sorted(REPLACED
 _ESCAPES = re.compile(rf"\\(?:(\\)|{_ESCAPED})")
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A value of a run's data as the text that :func:`literal` makes of it.
+
+    What many runs have in common is written once, and put into the data of each.
+    """
+
+    text: str
+
+
 def board_script(board: Board) -> str:
     """Return a classic script that declares the constant ``LEANBOARD``: rows and metrics.
 
     The values of each metric come as a script of their own (:func:`metric_script`), so that a page
     loads what it shows and no more.
     """
-    return f"const LEANBOARD = {_literal(_rows(board))};\n"
+    return f"const LEANBOARD = {literal(_rows(board))};\n"
 
 
 def metric_script(board: Board, place: int) -> str:
     """Return the script that adds the values of the metric at ``place`` to ``LEANBOARD``."""
     column = board.columns[place]
     cells = _cells([line.cell(column) for line in board.lines])
-    return f"LEANBOARD.cells[{place}] = {_literal(cells)};\n"
+    return f"LEANBOARD.cells[{place}] = {literal(cells)};\n"
 
 
 def run_script(place: str, run: Json) -> str:
     """Return the statement that adds the run at ``place`` to ``LEANBOARD_RUNS``."""
-    return f"LEANBOARD_RUNS[{json.dumps(place)}] = {_literal(run)};\n"
+    texts = {
+        name: value.text if isinstance(value, Written) else literal(value)
+        for name, value in run.items()
+    }
+    fields = ",".join(f"{json.dumps(name)}:{texts[name]}" for name in sorted(texts))
+    return f"LEANBOARD_RUNS[{json.dumps(place)}] = {{{fields}}};\n"
 
 
-def _literal(data: Json) -> str:
+def literal(data: object) -> str:
     """Return data as JSON that is also JavaScript, inert wherever it lands.
 
     Strings are ASCII with ``<``, ``>`` and ``&`` escaped, and what a page shows as a replacement

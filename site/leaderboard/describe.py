@@ -70,7 +70,11 @@ def configuration(record: Record) -> tuple[Section, ...]:
 
 
 def surroundings(environment: Environment) -> tuple[Section, ...]:
-    """Return the machine and the software around the run."""
+    """Return the machine and the software around the run; of equal runs it is one object."""
+    return _environment(environment)
+
+
+def _surroundings(environment: Environment) -> tuple[Section, ...]:
     parts = {name: getattr(environment, name) for name in type(environment).model_fields}
     plain = {n: v for n, v in parts.items() if not isinstance(v, dict | tuple | BaseModel)}
     machine = {name: value for name, value in plain.items() if name not in _SYSTEM}
@@ -184,4 +188,5 @@ _part = Remembered(_terms)
 _component = Remembered(_component_terms)
 _procedure = Remembered(_procedure_terms)
 _device = Remembered(_device_terms)
+_environment = Remembered(_surroundings)
 _shared = Remembered(_mapping)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from leanboard.leaderboard.board import Place
 from leanboard.leaderboard.columns import label_of
 from leanboard.leaderboard.describe import Section, Term
 from leanboard.leaderboard.divergence import fact
 from leanboard.leaderboard.format import number, quantity
 from leanboard.leaderboard.gate_marks import gate_mark
+from leanboard.leaderboard.remembered import Remembered
 from leanboard.leaderboard.run_tables import NO_REASON, Measured, Missed, measured_line
 from leanboard.leaderboard.score_tables import (
     NearLine,
@@ -18,7 +18,6 @@ from leanboard.leaderboard.score_tables import (
     TaskLines,
     average_line,
     near_lines,
-    task_lines,
 )
 from leanboard.results.derived_columns import ACCURACY, DERIVED
 from leanboard.results.output_comparisons import LOSSLESS, UP_TO_TIES
@@ -62,36 +61,38 @@ class Quality:
     scoring: tuple[Section, ...] = ()
 
 
-def scored_quality(record: Record, runs: Mapping[Place, Record]) -> Quality | None:
+def scored_quality(record: Record, scores: Callable[[Record], TaskLines]) -> Quality | None:
     """Return what a scoring run says of its arm; ``None`` where it failed.
 
     Args:
         record: the run.
-        runs: all runs, to find the baseline's.
+        scores: returns the scores of a scoring run.
     """
     if record.status is not Status.OK:
         return None
     return Quality(
-        tasks=(task_lines(record, runs),),
+        tasks=(scores(record),),
         nearness=near_lines([record], {}),
         scoring=(_how(record),),
     )
 
 
-def timed_quality(record: Record, row: Row | None, runs: Mapping[Place, Record]) -> Quality | None:
+def timed_quality(
+    record: Record, row: Row | None, scores: Callable[[Record], TaskLines]
+) -> Quality | None:
     """Return what is known of the quality of a timed run's arm; ``None`` where nothing is.
 
     Args:
         record: the timed run.
         row: its row of the board; ``None`` for one that a later run has taken the place of.
-        runs: all runs, to find the baseline's.
+        scores: returns the scores of a scoring run.
     """
     same = sameness(record)
     if record.status is not Status.OK or (row is None and same is None):
         return None
     if row is None:
         return Quality(tasks=(), sameness=same)
-    lines = [task_lines(scored, runs) for scored in row.accuracy_records]
+    lines = [scores(scored) for scored in row.accuracy_records]
     near = near_lines(row.accuracy_records, row.measurements)
     elsewhere = {*_IN_THE_AVERAGE, *(line.name for line in near)}
     others = {name: row.measurements[name] for name in DERIVED if name not in elsewhere}
@@ -127,7 +128,7 @@ def sameness(record: Record) -> Sameness | None:
     return Sameness(answer, css, exact.reason or NO_REASON)
 
 
-def _how(record: Record) -> Section:
+def _scoring(record: Record) -> Section:
     """Return how a task was scored."""
     task = task_of(record)
     shown = (
@@ -176,3 +177,7 @@ def _peak_memory(record: Record) -> str:
     """Return the peak of the whole task; answers from an earlier run leave it unknown."""
     found = fact(record.facts, "scoring_peak_memory_bytes")
     return NOT_NOTED if found is None else quantity(found, "B")
+
+
+# A scoring run stands on its own page and on those of all timed runs of its arm.
+_how = Remembered(_scoring)

@@ -8,7 +8,7 @@ from datetime import UTC
 from leanboard.leaderboard.board import NO_CAUSE, baseline_of, run_place
 from leanboard.leaderboard.cells import made_of
 from leanboard.leaderboard.columns import comparable, meaning_of, of_quality, place_of
-from leanboard.leaderboard.data import Json
+from leanboard.leaderboard.data import Json, Written, literal
 from leanboard.leaderboard.describe import Section, Term, configuration, surroundings
 from leanboard.leaderboard.distribution import Distribution
 from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of, unrest_of
@@ -64,7 +64,7 @@ def run_data(entry: Entry, neighbours: Neighbours, latencies: Sequence[Distribut
         "alike": _alike(record),
         "measurements": _measurements(record, row, unrest_of(record, baseline)),
         "configuration": _sections(s for s in configuration(record) if s.title != _BLOCK),
-        "environment": _sections(surroundings(record.environment)),
+        "environment": _environment(surroundings(record.environment)),
         "samples": {latency.name: _latency(latency) for latency in latencies},
     }
 
@@ -186,16 +186,19 @@ def _against(name: str, comparison: Comparison | None, unrest: Unrest) -> Json |
     }
 
 
-def _sections(sections: Iterable[Section]) -> list[object]:
-    return [[section.title, _terms(section.terms)] for section in sections]
+def _sections(sections: Iterable[Section]) -> Written:
+    """Return the pairs of a title and the terms below it."""
+    pairs = (f"[{literal(section.title)},{_terms(section.terms)}]" for section in sections)
+    return Written(f"[{','.join(pairs)}]")
 
 
-def _pairs(terms: tuple[Term, ...]) -> list[list[str]]:
-    return [[term.name, term.text] for term in terms]
+def _pairs(terms: tuple[Term, ...]) -> str:
+    return literal([[term.name, term.text] for term in terms])
 
 
-# Of what many runs have in common the terms are one object.
+# Of what many runs have in common the terms are one object, and so are equal environments.
 _terms = Remembered(_pairs)
+_environment = Remembered[tuple[Section, ...], Written](_sections)
 
 
 def _latency(latency: Distribution) -> Json:

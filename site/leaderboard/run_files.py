@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from shutil import copyfile
 from urllib.parse import quote
 
 from jinja2 import Environment
@@ -105,7 +104,7 @@ class RunFiles:
         """Copy a file of a run to the downloads; return the link to it."""
         target = self.draft / f"downloads/records/{run_place(entry.record)}{ending}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        copyfile(source, target)
+        target.write_bytes(source.read_bytes())
         return Link(text, quote(str(target.relative_to(self.draft))))
 
 

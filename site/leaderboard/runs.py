@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
 
 from leanboard.leaderboard.board import (
     Board,
@@ -28,6 +29,7 @@ from leanboard.leaderboard.describe import (
 from leanboard.leaderboard.doubt import unrest_of
 from leanboard.leaderboard.format import moment, plural, quantity
 from leanboard.leaderboard.quality import Quality, scored_quality, timed_quality
+from leanboard.leaderboard.remembered import Remembered
 from leanboard.leaderboard.roofline import PhaseLine, phase_lines
 from leanboard.leaderboard.roofline_plot import roofline_plot
 from leanboard.leaderboard.run_tables import (
@@ -39,6 +41,7 @@ from leanboard.leaderboard.run_tables import (
     missed,
 )
 from leanboard.leaderboard.sampling import Sampled, Steadiness, sampled, steadiness
+from leanboard.leaderboard.score_tables import TaskLines, task_lines
 from leanboard.results.command import reproduce_command, run_command
 from leanboard.results.reliability import Reliability, reliability_of
 from leanboard.results.schema import PerformanceCell, Record
@@ -102,12 +105,14 @@ class Neighbours:
         runs: machine and run id to the record.
         rows: place of a timed run to its row of the board.
         scored: place of a scoring run to the rows that it was joined to.
+        scores: returns the scores of a scoring run, which the pages of several runs show.
     """
 
     hrefs: Mapping[Place, str]
     runs: Mapping[Place, Record]
     rows: Mapping[str, Row]
     scored: Mapping[str, tuple[Row, ...]]
+    scores: Callable[[Record], TaskLines]
 
 
 def run_page(
@@ -180,6 +185,7 @@ def neighbours_of(board: Board) -> Neighbours:
         runs=runs,
         rows={run_place(row.record): row for row in board.rows},
         scored={place: tuple(joined) for place, joined in scored.items()},
+        scores=Remembered(partial(task_lines, runs=runs)),
     )
 
 
@@ -215,8 +221,8 @@ def _took(record: Record) -> tuple[Term, ...]:
 def _quality(record: Record, neighbours: Neighbours) -> Quality | None:
     if isinstance(record.cell, PerformanceCell):
         row = neighbours.rows.get(run_place(record))
-        return timed_quality(record, row, neighbours.runs)
-    return scored_quality(record, neighbours.runs)
+        return timed_quality(record, row, neighbours.scores)
+    return scored_quality(record, neighbours.scores)
 
 
 def _baseline(record: Record, neighbours: Neighbours) -> Link | None:

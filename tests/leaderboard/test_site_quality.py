@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,9 @@ from leanboard.results.schema import AccuracyCell, Record
 from leanboard.results.store import Entry, Loaded
 from leanboard.results.table import Row
 
+ALONE = partial(task_lines, runs={})
+"""The scores of a scoring run, the record of whose baseline is not at hand."""
+
 
 def demo_run(demo: Demo, arm: str, *, task: str | None = None) -> Record:
     """Return an arm's published run on torch: on a task, or else the timed one on ``chat``."""
@@ -50,7 +54,7 @@ def asked_of(record: Record) -> str:
 def timed_quality(demo: Demo, arm: str) -> Quality:
     record = demo_run(demo, arm)
     row = next(row for row in demo.board.rows if row.record == record)
-    found = timed(record, row, runs_of(demo.loaded))
+    found = timed(record, row, partial(task_lines, runs=runs_of(demo.loaded)))
     assert found is not None
     return found
 
@@ -169,7 +173,7 @@ def test_what_is_derived_stands_with_its_value_or_its_reason(demo: Demo) -> None
 def test_an_arm_without_scores_says_why_it_has_no_accuracy() -> None:
     run = make_run()
     row = only_row(run.record)
-    found = timed(run.record, row, places(run))
+    found = timed(run.record, row, partial(task_lines, runs=places(run)))
     assert found is not None
     assert (found.tasks, found.average, found.derived, found.scoring) == ((), None, (), ())
     reasons = {line.name: line.reason for line in found.missed}
@@ -233,13 +237,13 @@ def test_sameness_is_not_known_where_outputs_could_not_be_compared() -> None:
 def test_a_run_that_a_later_one_replaced_keeps_its_sameness_only() -> None:
     baseline = make_run()
     record = make_run(techniques=["bf16"], baseline=baseline).record
-    found = timed(record, None, {})
+    found = timed(record, None, ALONE)
     assert found is not None
     assert found == Quality(tasks=(), sameness=sameness(record))
-    assert timed(baseline.record, None, {}) is None
+    assert timed(baseline.record, None, ALONE) is None
     failed = make_run(status="failed").record
-    assert timed(failed, only_row(failed), {}) is None
-    assert scored_quality(make_run(kind="accuracy", status="failed").record, {}) is None
+    assert timed(failed, only_row(failed), ALONE) is None
+    assert scored_quality(make_run(kind="accuracy", status="failed").record, ALONE) is None
 
 
 def scored(arm: str = "bf16", **options: object) -> tuple[Run, Run]:
@@ -266,7 +270,7 @@ def test_a_small_p_is_said_to_be_small(accuracy: float, p_value: str) -> None:
 
 def test_a_scoring_run_that_was_not_compared_has_gaps_with_a_reason() -> None:
     record = make_run(kind="accuracy", techniques=["bf16"]).record
-    found = scored_quality(record, {})
+    found = scored_quality(record, ALONE)
     assert found is not None
     line = lines_of(found)["arc_easy.acc_norm"]
     assert (line.difference.value, line.difference.title) == (DASH, "nothing was compared")
@@ -284,7 +288,7 @@ def test_no_score_of_requantised_weights_is_judged() -> None:
 
 
 def test_how_a_task_was_scored_is_told_with_its_notes(demo: Demo) -> None:
-    found = scored_quality(demo_run(demo, "static-cache", task="arc_easy"), {})
+    found = scored_quality(demo_run(demo, "static-cache", task="arc_easy"), ALONE)
     assert found is not None
     (section,) = found.scoring
     told = {term.name: term.text for term in section.terms}
@@ -301,7 +305,7 @@ def test_how_a_task_was_scored_is_told_with_its_notes(demo: Demo) -> None:
 
 def test_what_an_older_scoring_run_did_not_note_is_said_to_be_so() -> None:
     task = make_task().model_copy(update={"limit": None, "settings": {"chat_template": "ab12"}})
-    found = scored_quality(make_run(kind="accuracy", task=task).record, {})
+    found = scored_quality(make_run(kind="accuracy", task=task).record, ALONE)
     assert found is not None
     told = {term.name: (term.text, term.code) for term in found.scoring[0].terms}
     assert told["answers"] == told["tokens fed"] == told["peak memory"] == (NOT_NOTED, False)
@@ -312,7 +316,7 @@ def test_what_an_older_scoring_run_did_not_note_is_said_to_be_so() -> None:
 def test_facts_of_one_kind_without_the_other_are_not_guessed() -> None:
     facts = {"answers_scored": Quantity(5, "1", Provenance.COUNTED)}
     seen = replace(answer_observation(), facts=facts)
-    found = scored_quality(make_run(kind="accuracy", observation=seen).record, {})
+    found = scored_quality(make_run(kind="accuracy", observation=seen).record, ALONE)
     assert found is not None
     assert {term.text for term in found.scoring[0].terms if term.name == "answers"} == {NOT_NOTED}
 

@@ -57,12 +57,20 @@ def test_runs_share_what_they_have_in_common() -> None:
     first, second = (lean.record(make_record(techniques=["bf16"], number=n)) for n in (1, 2))
     assert first.cell.model is second.cell.model
     assert first.cell.techniques[0] is second.cell.techniques[0]
-    assert first.environment.cpu is second.environment.cpu
-    assert first.environment.packages is second.environment.packages
+    assert first.environment is second.environment
     assert first.machine_id is second.machine_id
     gaps = [name for name, m in first.measurements.items() if m.value is None]
     assert gaps
     assert all(first.measurements[name] is second.measurements[name] for name in gaps)
+
+
+def test_runs_that_differ_in_their_surroundings_share_the_rest_of_them() -> None:
+    lean, plain = Lean(), make_environment()
+    noisy = plain.model_copy(update={"swap_used_bytes": 1})
+    first, second = (lean.record(make_record(environment=one)) for one in (plain, noisy))
+    assert (first.environment, second.environment) == (plain, noisy)
+    assert first.environment.cpu is second.environment.cpu
+    assert first.environment.packages is second.environment.packages
 
 
 def test_runs_of_different_things_share_nothing_that_differs() -> None:
