@@ -232,11 +232,16 @@ def counted(
 
 
 def ceilings(calibration: Calibration, dtype: str) -> dict[str, Quantity]:
-    """Return the peak of a dtype and the memory bandwidth, as far as they were measured."""
+    """Return the peak of a dtype and the memory bandwidth, as far as they were measured.
+
+    Values of fewer bits can be widened before they are multiplied: where torch has no kernel for a
+    dtype and is slower at it than at float32, float32 is what the machine can do.
+    """
     facts: dict[str, Quantity] = {}
-    peak, bandwidth = calibration.flops_per_s.get(dtype), calibration.bytes_per_s
-    if peak is not None:
-        facts["peak_flops_per_s"] = Quantity(peak.per_s, "FLOP/s", Provenance.MEASURED)
+    known, bandwidth = calibration.flops_per_s, calibration.bytes_per_s
+    if dtype in known:
+        peak = max(known[name].per_s for name in (dtype, "float32") if name in known)
+        facts["peak_flops_per_s"] = Quantity(peak, "FLOP/s", Provenance.MEASURED)
     if bandwidth is not None:
         facts["peak_bytes_per_s"] = Quantity(bandwidth.per_s, "B/s", Provenance.MEASURED)
     return facts

@@ -18,6 +18,7 @@ from leanboard.runners.machine.disturbance import Disturbance
 from leanboard.runners.work import (
     Architecture,
     arithmetic_of,
+    ceilings,
     counted,
     embedding_width,
     read_architecture,
@@ -204,6 +205,14 @@ def test_the_ceilings_are_those_of_the_arm_s_dtype(tmp_path: Path) -> None:
     other = roofline_facts(model, half, calibration("float32"), {})
     assert "peak_flops_per_s" not in other
     assert "peak_bytes_per_s" in other
+
+
+@pytest.mark.parametrize(("narrow", "expected"), [(5e9, 2e11), (4e11, 4e11)])
+def test_a_dtype_that_torch_has_no_kernel_for_is_widened(narrow: float, expected: float) -> None:
+    found = calibration("float32")
+    slow = found.flops_per_s["float32"].model_copy(update={"per_s": narrow})
+    both = found.model_copy(update={"flops_per_s": {**found.flops_per_s, "int8": slow}})
+    assert ceilings(both, "int8")["peak_flops_per_s"].value == expected
 
 
 def test_without_a_calibration_there_are_shapes_and_no_ceilings(tmp_path: Path) -> None:
