@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from demo_store import Demo
 
-from leanboard.leaderboard.board import BoardRow, board_of
+from leanboard.leaderboard.board import Board, BoardRow, board_of
 from leanboard.leaderboard.finding_lines import ABSENT, BARRED, EvidenceLine, Standing, judged
 from leanboard.leaderboard.findings import findings
 from leanboard.leaderboard.findings_docs import PAGE, PICTURES, write
@@ -129,3 +129,33 @@ def test_the_page_of_docs_is_what_the_findings_and_records_say(tmp_path: Path) -
         assert (DOCS / made).read_text() == (tmp_path / made).read_text(), command
     kept = {path.name for path in (DOCS / PICTURES).glob("*")}
     assert kept == {path.name for path in (tmp_path / PICTURES).iterdir()}, command
+
+
+@pytest.mark.parametrize(
+    ("nearer", "than", "standing"),
+    [
+        ("52a430aaddc4c948", "16990a0313e57d7a", Standing.HOLDS),
+        ("16990a0313e57d7a", "52a430aaddc4c948", Standing.BROKEN),
+        # Scored in a block of its own.
+        ("52a430aaddc4c948", "48dfb39645a2a387", Standing.BROKEN),
+        ("52a430aaddc4c948", "0000000000000000", Standing.UNKNOWN),
+    ],
+    ids=["nearer", "farther", "another baseline", "absent"],
+)
+def test_of_two_rows_of_one_baseline_one_is_nearer_to_it(
+    published: Board, nearer: str, than: str, standing: Standing
+) -> None:
+    evidence = Evidence(
+        machine="amd-epyc-2c-24gib-d488b457",
+        cell=nearer,
+        metric="kl_to_baseline",
+        verdict=Verdict.BETTER,
+        than=than,
+    )
+    ((line,),) = [one.lines for one in judged([finding(evidence)], published)]
+    assert line.standing is standing
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    return board_of(load_for_board(tmp_path_factory.mktemp("none")))

@@ -183,7 +183,7 @@ def test_the_legend_counts_the_rows_that_are_compared_within_one_process() -> No
 def test_a_doubt_touches_times_and_leaves_the_agreement_of_outputs_alone() -> None:
     baseline = make_run(procedure=FRESH)
     record = make_run(techniques=["bf16"], speed=2.0, baseline=baseline, procedure=FRESH).record
-    lines = {line.name: line for line in compared(record, "this run is unstable")}
+    lines = {line.name: line for line in compared(record, Unrest("it shook", math.inf))}
     assert lines["tpot_s"].verdict == "\u25b2 better ?"
     assert lines["tpot_s"].css == "doubted"
     assert "?" not in lines["lossless"].verdict
@@ -215,8 +215,8 @@ def test_verdicts_within_one_process_an_arm_are_in_doubt_on_the_page_too(*, told
     assert (tpot.verdict, tpot.css) == ("\u25b2 better ?", "doubted")
     assert (tpot.launches, tpot.doubts) == ("1", (ONE_PROCESS,))
     assert lines["lossless"].doubts == ()
-    both = {line.name: line for line in compared(record, "this run is unstable")}["tpot_s"]
-    assert both.doubts == ("this run is unstable", ONE_PROCESS)
+    both = {line.name: line for line in compared(record, Unrest("it shook", math.inf))}["tpot_s"]
+    assert both.doubts == ("it shook", ONE_PROCESS)
 
 
 def test_the_page_says_why_its_verdicts_are_in_doubt_and_what_is_not_known_of_the_baseline(
