@@ -18,6 +18,7 @@ _MARGIN = 0.06
 _LETTER, _RIM = 7.6, 4.0
 _WIDE, _FEW_DECADES = 5.0, 100.0
 """Ratios of a logarithmic axis' ends: from which its marks are powers of ten, and those alone."""
+_MOST_PLACES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,19 @@ class LogAxis(Axis):
             return tuple(Tick(self.at(value), text) for value, text in self._round_values())
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
         steps = (1,) if self.high / self.low > _FEW_DECADES else (1, 2, 5)
-        values = [(m * 10.0**e, max(0, -e)) for e in range(first, last + 1) for m in steps]
+        values = [(m * 10.0**e, m, e) for e in range(first, last + 1) for m in steps]
         return tuple(
-            Tick(self.at(value), number(value, places))
-            for value, places in values
+            Tick(self.at(value), _power_text(value, m, e))
+            for value, m, e in values
             if self.low <= value <= self.high
         )
+
+
+def _power_text(value: float, factor: int, exponent: int) -> str:
+    """Write ``factor`` times a power of ten in as little room as an axis has beside its title."""
+    if exponent < -_MOST_PLACES:
+        return f"{factor}e\u2212{-exponent}"
+    return number(value, max(0, -exponent))
 
 
 @dataclass(frozen=True, slots=True)

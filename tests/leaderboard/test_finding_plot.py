@@ -111,6 +111,7 @@ def test_the_last_point_of_a_series_carries_its_name(demo: Demo) -> None:
         (0.9, 30.0, ["1", "2", "5", "10", "20"]),
         (0.5, 90_000.0, ["1", "10", "100", "1,000", "10,000"]),
         (0.98, 1.13, ["1.00", "1.05", "1.10"]),
+        (1e-6, 0.02, ["1e\u22125", "1e\u22124", "0.001", "0.01"]),
     ],
 )
 def test_a_logarithmic_axis_has_round_marks(low: float, high: float, texts: list[str]) -> None:
