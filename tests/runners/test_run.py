@@ -82,11 +82,14 @@ def _by_kind(records: tuple[Record, ...]) -> tuple[list[Record], list[Record]]:
 
 
 def _workers() -> list[psutil.Process]:
-    return [
+    """Return the arms' processes: a fork server is not one, but the parent of some."""
+    found = [
         child
-        for child in psutil.Process().children()
+        for child in psutil.Process().children(recursive=True)
         if "leanboard.runners.worker" in child.cmdline()
     ]
+    parents = {child.ppid() for child in found}
+    return [child for child in found if child.pid not in parents]
 
 
 def test_records_of_an_arm_that_only_simulates_say_so_and_are_verified(
