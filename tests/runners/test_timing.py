@@ -50,6 +50,7 @@ def _block(workloads: Sequence[str] = ("chat",), **changes: object) -> Any:
         device=SimpleNamespace(kind="cpu", memory_cap_bytes=None),
         backend={},
         backend_name="fake",
+        build_backend=lambda: SimpleNamespace(forks_after_import=False),
     )
     arms = tuple(SimpleNamespace(label=x, spec=SimpleNamespace(techniques=())) for x in LABELS)
     return SimpleNamespace(

@@ -31,7 +31,7 @@ class FakeWorker:
     breaks: ClassVar[Callable[[str, str], None]] = lambda op, label: None
     pid = 1
 
-    def __init__(self, label: str, log: Path) -> None:
+    def __init__(self, label: str, log: Path, server: None = None) -> None:
         self.label, self.log = label, log
         self.running = True
         self._batches = 0
