@@ -75,7 +75,7 @@ class ExactnessCheck:
     and yet no more than by rounding is tried anew with every list of spans, since rounding follows
     from the text too (activations in few bits).
 
-    What rounding does is measured: whole spans alone, and in a padded batch of two.
+    What rounding does is measured: whole spans alone, and in pairs padded on the left.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,16 @@ if TYPE_CHECKING:
     from transformers import Cache
 
 _NOTHING_READ = Positions((0,), (0,))
+
+_SHIFT = 3
+"""Columns of padding before the longest row: no multiple of a block of any kernel."""
+
+
+def _moved(row: Row, columns: int) -> Row:
+    """Return a whole row behind some columns of padding."""
+    reads = tuple(replace(r, nodes=tuple(node + columns for node in r.nodes)) for r in row.reads)
+    tail = (0,) * columns + row.tail
+    return Row((), tail, tuple(range(-1, len(tail) - 1)), reads)
 
 
 class RowRunner:
@@ -77,12 +88,18 @@ class RowRunner:
                     break
 
     def padded(self, rows: Sequence[Row]) -> dict[int, SpanScore]:
-        """Return the scores of whole rows as one batch, with the model's own mask for padding.
+        """Return the scores of whole rows as one batch, padded on the left.
 
         Nothing is shared, so that only rounding tells them from the scores of each row alone.
-        Empty if the batch does not fit into memory.
+        Every row, the longest too, begins some columns later than alone: a kernel that goes over
+        keys in blocks adds up all of them in another order, where padding on the right would
+        leave the order as it is.  Empty if the batch does not fit into memory.
         """
-        return self._try(rows, lambda: self._padding_mask(rows)) or {}
+        columns = max(len(row.tail) for row in rows) + _SHIFT
+        moved = [_moved(row, columns - len(row.tail)) for row in rows]
+        found = self._try(moved, lambda: self._left_padding(rows, columns))
+        self.fed_tokens -= sum(columns - len(row.tail) for row in rows) if found else 0
+        return found or {}
 
     def table(self, span: Span) -> NDArray[np.float32]:
         """Return the log-probabilities (nats) at each token of a span: (tokens, vocabulary)."""
@@ -159,9 +176,16 @@ class RowRunner:
             inputs["attention_mask"] = torch_prefix.tail_mask(self._model, rows, trunk_tokens)
         return inputs
 
-    def _padding_mask(self, rows: Sequence[Row]) -> dict[str, Any]:
-        mask = self._padded([[1] * len(row.tail) for row in rows])
-        return {"attention_mask": mask, "use_cache": False}
+    def _left_padding(self, rows: Sequence[Row], columns: int) -> dict[str, Any]:
+        import torch
+
+        starts = torch.tensor([[columns - len(row.tail)] for row in rows], device=self._device)
+        positions = torch.arange(columns, device=self._device) - starts
+        return {
+            "attention_mask": (positions >= 0).long(),
+            "position_ids": positions.clamp(min=0),
+            "use_cache": False,
+        }
 
     def _feed_trunk(self, trunk: Sequence[int]) -> Cache | None:
         if not trunk:
