@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import IO, Any
 
+from leanboard.runners.child import die_with_parent
 from leanboard.runners.machine.mapped import mapped_pages, touch
 
 _PIPES = 3
@@ -50,8 +51,6 @@ class Forker:
 
     def _begin(self, parent: int, pipes: list[int], pages: list[tuple[int, int]]) -> None:
         """Be the arm's process, and never return."""
-        from leanboard.runners.worker import die_with_parent
-
         code = 1
         try:
             die_with_parent(parent)

@@ -16,7 +16,6 @@ import select
 import signal
 import socket
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from leanboard.results.errors import LeanboardError
@@ -41,13 +40,8 @@ class ForkServer:
         self._theirs.close()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._worker.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._worker.__exit__(*error)
         self._ours.close()
 
     def import_libraries(self, backend: dict[str, Any], timeout_s: float) -> None:

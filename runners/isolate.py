@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from leanboard.results.errors import ArmError, OutOfMemoryError
@@ -78,12 +77,7 @@ class Worker:
                 pass_fds=control,
             )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.kill()
         self._selector.close()
         for pipe in (self._process.stdin, self._process.stdout):

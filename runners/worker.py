@@ -8,15 +8,12 @@ libraries print goes to standard error, which the parent keeps as the arm's log.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import resource
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -24,6 +21,7 @@ from leanboard.metrics.metric import Missing
 from leanboard.results.errors import ArmError
 from leanboard.runners import wire
 from leanboard.runners.backends.base import Device, Engine, Request
+from leanboard.runners.child import die_with_parent, private_stdout
 from leanboard.runners.code import code_hash
 from leanboard.runners.forked import Forker
 from leanboard.runners.machine import memory
@@ -31,16 +29,8 @@ from leanboard.runners.machine.allocator import keep_freed_memory, release_free_
 from leanboard.runners.machine.libraries import library_facts, thread_pools
 from leanboard.runners.techniques.base import Technique
 
-_PR_SET_PDEATHSIG = 1
 # How long a worker gathers results before it tells them.
 _MOMENT_S = 1.0
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process as soon as the parent is gone, however it went."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
-        sys.exit("leanboard worker: the parent is gone")
 
 
 class Session:
@@ -249,14 +239,6 @@ def answer(
         if not isinstance(error, wire.EXPECTED):
             text = f"{type(error).__name__}: {text}"
         return {"ok": False, "kind": wire.error_kind(error), "message": text}
-
-
-@contextmanager
-def private_stdout() -> Iterator[IO[bytes]]:
-    """Give the protocol the real standard output, and point file descriptor 1 at the log."""
-    with os.fdopen(os.dup(1), "wb") as channel:
-        os.dup2(2, 1)
-        yield channel
 
 
 def serve(

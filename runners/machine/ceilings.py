@@ -20,12 +20,12 @@ from statistics import median, quantiles
 from typing import Any
 
 from leanboard.runners import wire
+from leanboard.runners.child import die_with_parent, private_stdout
 from leanboard.runners.machine import memory
 from leanboard.runners.machine.allocator import keep_freed_memory
 from leanboard.runners.machine.conditions import Watch, watch_for
 from leanboard.runners.machine.cpu import read_text
 from leanboard.runners.machine.disturbance import disturbance
-from leanboard.runners.worker import die_with_parent, private_stdout
 
 Clock = Callable[[], float]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from orphans import gone_with_its_parent
 
 from leanboard.results.errors import ArmError, OutOfMemoryError
 from leanboard.runners import config
@@ -107,17 +106,7 @@ with ForkServer(folder / "s.log") as server, Worker("copy", folder / "c.log", se
 
 
 def test_no_copy_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as parent:
-        assert parent.stdout is not None
-        orphan = psutil.Process(int(parent.stdout.readline()))
-        parent.kill()
-    orphan.wait(timeout=10)
-    assert not orphan.is_running()
+    assert gone_with_its_parent(_PARENT, tmp_path)
 
 
 def test_where_the_system_hides_pages_none_are_given_back(tmp_path: Path) -> None:

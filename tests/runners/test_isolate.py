@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from orphans import gone_with_its_parent
 
 from leanboard.results.errors import ArmError, OutOfMemoryError
 from leanboard.runners.isolate import Worker
@@ -67,10 +68,10 @@ def test_leaving_the_context_ends_the_worker(tmp_path: Path) -> None:
 
 
 _PARENT = """
-import sys, time
+import sys
 from pathlib import Path
 from leanboard.runners.isolate import Worker
-with Worker("arm", Path(sys.argv[1])) as worker:
+with Worker("arm", Path(sys.argv[1]) / "arm.log") as worker:
     worker.call("read_memory", 60)
     worker.pause()
     print(worker.pid, flush=True)
@@ -79,17 +80,7 @@ with Worker("arm", Path(sys.argv[1])) as worker:
 
 
 def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(tmp_path / "arm.log")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as parent:
-        assert parent.stdout is not None
-        orphan = psutil.Process(int(parent.stdout.readline()))
-        parent.kill()
-    orphan.wait(timeout=10)
-    assert not orphan.is_running()
+    assert gone_with_its_parent(_PARENT, tmp_path)
 
 
 def test_what_libraries_print_goes_to_the_log_and_not_into_the_protocol() -> None:
