@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that share the tests. Waiting threads of one must not take the cores of another.
+TESTERS ?= 2
 PARTS := metrics results runners suites leaderboard
 
 .DEFAULT_GOAL := help
@@ -33,7 +35,7 @@ benchmarks: setup ## Test the benchmark itself and the site, on a quiet machine 
 
 test: setup ## Run every test, with a real model and a real browser
 	@bash .ci/browser.sh
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check .

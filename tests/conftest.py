@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chromium import HOW_TO_INSTALL, find_chromium
@@ -25,6 +26,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in browser]
     config.hook.pytest_deselected(items=browser)
     config.stash[_BROWSER_TESTS_LEFT_OUT] = len(browser)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["browser_tests_left_out"] = len(browser)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process of pytest-xdist left out; each of them collects every test."""
+    count = getattr(node, "workeroutput", {}).get("browser_tests_left_out")
+    if count:
+        node.config.stash[_BROWSER_TESTS_LEFT_OUT] = count
 
 
 def pytest_terminal_summary(
