@@ -10,7 +10,7 @@ until the page has all of its rows stands beside it. The first load is everythin
 leaderboard asks for, compressed by gzip.
 
     python -m benchmarks.site_scale                         10,000 records
-    python -m benchmarks.site_scale --timed                 10,000 timed runs: as many rows
+    python -m benchmarks.site_scale --timed                 10,000 timed runs: nearly as many rows
     python -m benchmarks.site_scale --records 100000        ten times as many
 """
 
