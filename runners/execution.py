@@ -92,7 +92,6 @@ class Execution:
             if self._to_score.get(arm.label):
                 with launched(self._block, [arm], self._logs, "scoring", self._loaded):
                     self._score(arm)
-        self._scoring.close()
         # What was done before, was not wanted any more or could not be done is no work to come.
         block_s = self._estimate.block_s(self._block.spec)
         self._context.progress.add(self._told_s - block_s)

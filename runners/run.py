@@ -22,6 +22,7 @@ from leanboard.runners.machine.calibration import Calibration, Resources, ensure
 from leanboard.runners.machine.environment import snapshot
 from leanboard.runners.prepare import prepare
 from leanboard.runners.progress import Progress
+from leanboard.runners.scoring import predictions_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def run(specs: Sequence[BlockSpec], progress: Progress) -> Outcome:
         if journal.finished:
             progress.say(f"Resuming: {len(journal.finished)} cells of this run are done.")
         records = _run(specs, store, journal, progress)
+        for location in journal.finished.values():
+            predictions_file(store.root, Path(location).stem).unlink(missing_ok=True)
         journal.close()
     return Outcome(tuple(records), time.perf_counter() - started_s)
 

@@ -31,6 +31,15 @@ PEAK = "scoring_peak_memory_bytes"
 _COUNTED = ("scored_tokens", "scored_tokens_plain")
 
 
+def predictions_file(store: Path, run_id: str) -> Path:
+    """Return the file of what a run of a baseline predicted, beside the store.
+
+    It stays until the command is done, as a later block may share the baseline, and so may the
+    same command when it goes on after an interruption.
+    """
+    return store.parent / "predictions" / f"{run_id}.npz"
+
+
 @dataclass(slots=True)
 class Scoring:
     """Scores arms, one task after the other.
@@ -86,11 +95,6 @@ class Scoring:
             self._baseline[task.identity.name] = run_id, found
         return finished
 
-    def close(self) -> None:
-        """Forget the baseline's predictions: all arms of the block have been compared with them."""
-        for run_id, _ in self._baseline.values():
-            self._predictions(run_id).unlink(missing_ok=True)
-
     def _answers(
         self,
         arm: RunningArm,
@@ -125,8 +129,7 @@ class Scoring:
         return KeptScores.open(folder, score_key(cell, environment), self.say)
 
     def _predictions(self, run_id: str) -> Path:
-        """Return the file of what a run of the baseline predicted."""
-        return self.store.parent / "predictions" / f"{run_id}.npz"
+        return predictions_file(self.store, run_id)
 
     def _reference(self, task: PreparedTask) -> tuple[str, AnswerObservation] | None:
         """Return the baseline's run on a task and its answers; ``None`` if it has none."""

@@ -231,7 +231,7 @@ def _standing_nearer(
     mine, theirs = (each.row.measurements.get(evidence.metric) for each in (row, other))
     if mine is None or theirs is None:
         return Standing.BROKEN, NOT_COMPARED
-    if _blocks(row) != _blocks(other):
+    if _beside(row, evidence.metric) != _beside(other, evidence.metric):
         return Standing.BROKEN, f"{other.label_text} was compared with another baseline"
     shown = _measured(evidence.metric, theirs)
     note = f"beside {other.label_text}: {shown.value} {shown.interval}"
@@ -239,9 +239,11 @@ def _standing_nearer(
     return Standing.HOLDS if found is evidence.verdict else Standing.BROKEN, note
 
 
-def _blocks(row: BoardRow) -> set[str]:
-    """Return the baselines that a row's run was compared with."""
-    return {comparison.baseline_run for comparison in row.row.record.comparisons}
+def _beside(row: BoardRow, metric: str) -> set[str]:
+    """Return the runs of the baseline that a row's outputs or predictions were compared with."""
+    records = (row.row.record, *row.row.accuracy_records)
+    compared = (comparison for record in records for comparison in record.comparisons)
+    return {comparison.baseline_run for comparison in compared if comparison.metric == metric}
 
 
 def _apart(mine: Interval | None, theirs: Interval | None, direction: Direction) -> Verdict:

@@ -126,6 +126,20 @@ def test_a_run_leaves_verified_records_of_every_arm(command: list[str], tmp_path
     assert not _workers()
 
 
+def test_a_baseline_that_two_blocks_share_is_scored_once_and_compared_in_both(
+    command: list[str], tmp_path: Path
+) -> None:
+    specs = [spec for name in ("bf16", "rtn") for spec in blocks([*command, f"technique={name}"])]
+    _, scored = _by_kind(run(specs, Watch()).records)
+    assert [r.block.arm for r in scored] == ["none", "bf16", "rtn"]
+    for record in scored[1:]:
+        nearness = next(c for c in record.comparisons if c.metric == "kl_to_baseline")
+        assert nearness.value is not None
+        assert nearness.baseline_run == scored[0].run_id
+        assert record.warnings == ()
+    assert not list((tmp_path / "predictions").iterdir()), "a finished run keeps no predictions"
+
+
 def test_at_the_end_no_work_is_announced_that_was_not_done(command: list[str]) -> None:
     watch = Watch()
     run(blocks([*command, "technique=gguf-q8_0"]), watch)  # which torch cannot do
