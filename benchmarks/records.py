@@ -6,7 +6,7 @@ verdicts still follow from their intervals, and candidates keep their baselines.
 hashes are right. The same number gives the same bytes. The copies have no trace files.
 
     python -m benchmarks.records FOLDER --count 10000
-    python -m benchmarks.records FOLDER --count 10000 --timed       no scoring runs: a row each
+    python -m benchmarks.records FOLDER --count 10000 --timed       no scoring runs: nearly a row each
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def write_records(folder: Path, count: int, *, timed: bool = False) -> None:
     Args:
         folder: root of the store.
         count: how many.
-        timed: leave scoring runs out, so that every record is a row of the board.
+        timed: leave scoring runs out, so that every record is a row of the board, but for older
+            runs of a baseline.
     """
     sources = [path.read_bytes() for path in newest_runs(published_root(), timed=timed)]
     copies = -(-count // len(sources))
