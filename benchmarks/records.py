@@ -6,7 +6,7 @@ verdicts still follow from their intervals, and candidates keep their baselines.
 hashes are right. The same number gives the same bytes. The copies have no trace files.
 
     python -m benchmarks.records FOLDER --count 10000
-    python -m benchmarks.records FOLDER --count 10000 --timed       no scoring runs: nearly a row each
+    python -m benchmarks.records FOLDER --count 10000 --timed    no scoring runs: a row each, nearly
 """
 
 from __future__ import annotations
