@@ -74,7 +74,11 @@ def test_lm_evals_own_cleaning_gives_the_text_that_hellaswag_was_rebuilt_from() 
     assert (cleaned["gold"], cleaned["label"]) == (3, "3")
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"{}\n"), gzip.compress(b"x\n")])
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b"{}\n"), gzip.compress(b"x\n")],
+    ids=["no gzip", "no request", "no JSON"],
+)
 def test_a_file_that_is_something_else_is_no_data(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "r.gz"
     path.write_bytes(content)
