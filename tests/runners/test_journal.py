@@ -1,9 +1,8 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from record_factory import make_record
+from scripts import running
 
 from leanboard.results.errors import LeanboardError
 from leanboard.runners.journal import Journal
@@ -60,14 +59,8 @@ def test_a_second_equal_command_waits_for_the_first(tmp_path: Path) -> None:
         "with Journal.opened(Path(sys.argv[1]), 'key', print): print('open', flush=True); "
         "sys.stdin.read()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "open\n"
+    with running(hold, tmp_path) as (first, line):
+        assert line == "open\n"
         said: list[str] = []
 
         def say(text: str) -> None:

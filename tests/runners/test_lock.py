@@ -1,9 +1,8 @@
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import running
 
 from leanboard.results.errors import LeanboardError
 from leanboard.runners.lock import lock_path, measuring
@@ -26,14 +25,8 @@ def test_the_lock_names_its_owner(tmp_path: Path) -> None:
 def test_a_second_run_says_that_it_waits_and_goes_on_when_the_first_is_killed(
     tmp_path: Path,
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+    with running(_HOLD, tmp_path) as (holder, line):
+        assert line == "held\n"
         said: list[str] = []
 
         def say(text: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
+from scripts import running
 
 
 def gone_with_its_parent(script: str, folder: Path) -> bool:
@@ -19,14 +18,8 @@ def gone_with_its_parent(script: str, folder: Path) -> bool:
     Returns:
         Whether the process ended within ten seconds of the script.
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as parent:
-        assert parent.stdout is not None
-        orphan = psutil.Process(int(parent.stdout.readline()))
+    with running(script, folder) as (parent, line):
+        orphan = psutil.Process(int(line))
         parent.kill()
     try:
         orphan.wait(timeout=10)
