@@ -20,7 +20,7 @@ from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.compare import compare_href
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Response
+    from playwright.sync_api import Page, Request, Response
 
 pytestmark = pytest.mark.browser
 
@@ -71,8 +71,13 @@ class Heard:
         page.on("console", lambda message: self.wrong.append(message.text))
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("request", lambda request: self.asked.append(request.url))
-        page.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
+        page.on("requestfailed", self._failed)
         page.on("response", self._answered)
+
+    def _failed(self, request: Request) -> None:
+        # The browser itself gives up what it still asks for (an icon) when a page is left.
+        if request.failure != "net::ERR_ABORTED":
+            self.wrong.append(f"{request.failure}: {request.url}")
 
     def _answered(self, response: Response) -> None:
         if response.status >= 400:
