@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from leanboard.leaderboard.board import BoardRow
@@ -13,10 +14,13 @@ from leanboard.leaderboard.families import code_of
 from leanboard.results.schema import Component, Status
 from leanboard.results.table import Row
 
+_CHANCE = "seed"
+"""A knob of numbers that are no more or less of anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Runs of one technique that differ in nothing but the value of one knob.
+    """Runs of one technique that differ in nothing but how far one knob is turned.
 
     Args:
         rows: places of two or more among the board's rows, in the order of the knob.
@@ -44,7 +48,8 @@ def curves_of(lines: Sequence[BoardRow]) -> tuple[Curve, ...]:
     """Return every curve of the board, in the order of their first rows.
 
     Names that stand for the same code (``gguf-q8_0``, ``gguf-q4_1``) are one technique. A run with
-    several knobs is on a curve for each of them.
+    several knobs is on a curve for each of them that has an order: numbers, and texts that hold
+    one. A line between two criteria, or two seeds, would show a way where there is none.
     """
     groups: dict[Hashable, list[_Setting]] = {}
     for place, line in enumerate(lines):
@@ -100,7 +105,7 @@ def _settings(place: int, row: Row) -> Iterator[tuple[Hashable, _Setting]]:
         return
     shared = _scope(row)
     for number, technique in enumerate(techniques):
-        for knob in technique.params:
+        for knob in filter(partial(_has_order, technique), technique.params):
             parts = [
                 _identity(other, without=knob if i == number else None)
                 for i, other in enumerate(techniques)
@@ -123,17 +128,18 @@ def _curve(group: Sequence[_Setting]) -> Curve:
     return Curve(tuple(setting.place for setting in ordered), title)
 
 
-def _order(value: Any) -> tuple[int, Any]:
-    """Return a key by which values of a knob sort: nothing, switches, numbers, texts, the rest."""
-    if value is None:
-        return 0, 0
-    if isinstance(value, bool):
-        return 1, value
-    if isinstance(value, int | float):
-        return 2, value
+def _has_order(technique: Component, knob: str) -> bool:
+    """Tell whether a run stands further along a knob, or less far, than another."""
+    value = technique.params[knob]
     if isinstance(value, str):
-        return 3, _natural(value)
-    return 4, _text(value)
+        return any(sign.isdecimal() for sign in value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and knob != _CHANCE
+
+
+def _order(value: Any) -> tuple[bool, Any]:
+    """Return a key by which values of a knob sort: numbers, then texts by the numbers in them."""
+    return isinstance(value, str), _natural(value) if isinstance(value, str) else value
 
 
 def _natural(text: str) -> tuple[Any, ...]:
