@@ -92,7 +92,7 @@ class Row:
 
     @property
     def stability(self) -> Reliability:
-        """Whether the timed run was stable; an unstable one is shown, and is on no front."""
+        """Whether the timed run was stable; an unstable one competes by its intervals, if at all."""
         return reliability_of(self.record)
 
     @property

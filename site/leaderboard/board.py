@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 
 from leanboard.leaderboard.cells import BoardCell, cell_of
 from leanboard.leaderboard.columns import Column, columns_of
-from leanboard.leaderboard.doubt import Unrest, in_one_process, unrest_of
-from leanboard.leaderboard.format import plural
+from leanboard.leaderboard.doubt import Unrest, in_one_process, reach_of, unrest_of
+from leanboard.leaderboard.format import plural, rounded
 from leanboard.leaderboard.gate_marks import FAILED_GATE, GateMark, gate_mark
 from leanboard.leaderboard.sizes import SIZES, size_of
 from leanboard.leaderboard.variants import Variant, variants
@@ -42,7 +42,8 @@ class BoardRow:
     ``label``, ``workload`` and ``backend`` are plain names, for filters; where a name stands for
     more than one thing, the ``_text`` beside it says which. ``joules`` is the provenance of its
     energy. ``unstable`` holds the causes, and is empty for a run that is not known to be unstable;
-    ``unrest`` is what disturbed it or its baseline. ``one_process`` tells that it is compared with
+    ``reach`` is the factor by which others can have lengthened its times, at most; ``unrest`` is
+    what disturbed it or its baseline. ``one_process`` tells that it is compared with
     its baseline by intervals that were taken within one process an arm. ``gate`` stands beside its
     accuracy.
     """
@@ -67,6 +68,7 @@ class BoardRow:
     ranked: bool
     stability: Reliability
     unstable: str
+    reach: float
     unrest: Unrest
     one_process: bool
     joules: str
@@ -189,6 +191,7 @@ def _line(row: Row, variant: Variant, unrest: Unrest, *, one_page: bool) -> Boar
         ranked=row.quality_ranked,
         stability=row.stability,
         unstable=(row.causes or NO_CAUSE) if unstable else "",
+        reach=rounded(reach_of(record)),
         unrest=unrest,
         one_process=any(in_one_process(comparison) for comparison in record.comparisons),
         joules=_joules(row),

@@ -26,6 +26,7 @@ _PLACES |= {name: (_PLACES["acc"][0], place - len(DERIVED)) for place, name in e
 _LAST = len(METRICS), 0
 _ESTIMATES = (Provenance.MODELLED, Provenance.SIMULATED)
 KL = "kl_to_baseline"
+_TIMED = frozenset({Role.LATENCY, Role.THROUGHPUT, Role.ENERGY, Role.HARDWARE, Role.SETUP})
 _HEADLINES = (ACCURACY, KL, "top1_agreement")
 # The baseline's less likely tokens are taken as one outcome: that never makes the KL larger.
 _AT_LEAST = ", at least"
@@ -74,6 +75,11 @@ class Column:
     largest: float
     axis: bool
     gated: bool
+
+    @property
+    def timed(self) -> bool:
+        """Whether times are in its values, which what else runs on the machine can lengthen."""
+        return self.role in _TIMED
 
 
 def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,6 +125,7 @@ def _rows(board: Board) -> Json:
         "href": [line.href for line in lines],
         "baseline": [int(line.baseline) for line in lines],
         "ranked": [int(line.ranked) for line in lines],
+        "reach": [None if math.isinf(line.reach) else line.reach for line in lines],
         "against": list(baselines_of(lines)),
         "curves": [{"rows": c.rows, "title": c.title} for c in curves_of(lines)],
         "texts": {name: _dictionary(values) for name, values in texts.items()},
@@ -144,6 +146,7 @@ def _metric(column: Column) -> Json:
         "arrow": ARROWS[column.direction],
         "better": BETTER[column.direction],
         "quality": int(column.quality),
+        "timed": int(column.timed),
         "shown": int(column.shown),
         "axis": int(column.axis),
         "gated": int(column.gated),

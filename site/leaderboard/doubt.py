@@ -56,16 +56,17 @@ class Unrest:
 
 def unrest_of(record: Record, baseline: Record | None) -> Unrest:
     """Return what disturbed a timed run, or else that of its baseline."""
-    reach, theirs = _reach(record), 1.0 if baseline is None else _reach(baseline)
+    reach, theirs = reach_of(record), 1.0 if baseline is None else reach_of(baseline)
     if reach > 1:
         return Unrest("this run was disturbed", reach * theirs)
     return Unrest("the run of its baseline was disturbed", theirs) if theirs > 1 else Unrest()
 
 
-def _reach(record: Record) -> float:
-    """Return the factor by which what disturbed a run can have lengthened its times; 1 if nothing.
+def reach_of(record: Record) -> float:
+    """Return the factor by which what disturbed a run can have lengthened its times, at most.
 
-    Arms wait for the slowest of their threads: what others take of one core is taken of all.
+    It is 1 where nothing did, and infinite where it is not known how much. Arms wait for the
+    slowest of their threads: what others take of one core is taken of all.
     """
     judged = record.stability
     kinds = set() if judged is None else {cause.kind for cause in judged.causes} - FROM_SAMPLES

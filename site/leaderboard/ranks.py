@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from leanboard.leaderboard.board import BoardRow
 from leanboard.leaderboard.cells import BoardCell
+from leanboard.leaderboard.competing import competing
+from leanboard.metrics.front_membership import Uncertain
 from leanboard.metrics.metric import Direction
 from leanboard.metrics.trace import Provenance
 
@@ -29,13 +31,14 @@ class Standing:
         value: what was measured.
         low: lower end of its interval.
         high: upper end.
-        unstable: whether its run is unstable: it then has no rank, but keeps a medal from others.
+        barred: whether its run is unstable, and nobody knows by how much: it then has no rank, but
+            keeps a medal from others.
     """
 
     value: float
     low: float
     high: float
-    unstable: bool = False
+    barred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +90,12 @@ def standing_of(line: BoardRow, cell: BoardCell) -> Standing | None:
     """
     if cell.value is None or not _competes(line, cell):
         return None
-    unstable = bool(line.unstable)
-    if cell.low is not None and cell.high is not None:
-        return Standing(cell.value, cell.low, cell.high, unstable)
+    found = competing(line, cell)
+    known = Uncertain(cell.value, cell.low, cell.high) if found is None else found
+    if known.low is not None and known.high is not None:
+        return Standing(cell.value, known.low, known.high, barred=found is None)
     if cell.provenance == Provenance.COUNTED.value:
-        return Standing(cell.value, cell.value, cell.value, unstable)
+        return Standing(cell.value, cell.value, cell.value, barred=found is None)
     return None
 
 
@@ -107,7 +111,7 @@ def rank_bands(
 
     Rows are taken from the best value on. A row whose interval meets that of the band's first row
     shares its rank; else it begins a band. A medal goes only to a row whose interval meets no
-    other, not that of an unstable run either. Without a better direction nobody has a rank.
+    other, not that of a barred one either. Without a better direction nobody has a rank.
 
     Args:
         standings: one a row; ``None`` for a value that cannot be ranked.
@@ -117,8 +121,8 @@ def rank_bands(
         return (None,) * len(standings)
     known = {place: found for place, found in enumerate(standings) if found is not None}
     sign = 1 if direction is Direction.LOWER else -1
-    stable = (place for place, found in known.items() if not found.unstable)
-    ordered = sorted(stable, key=lambda place: (sign * known[place].value, place))
+    allowed = (place for place, found in known.items() if not found.barred)
+    ordered = sorted(allowed, key=lambda place: (sign * known[place].value, place))
     ranks = _bands(known, ordered)
     for medal, place in zip(MEDALS, ordered if len(ordered) > 1 else (), strict=False):
         others = (found for other, found in known.items() if other != place)
@@ -165,13 +169,13 @@ def best_first(cells: Sequence[BoardCell], direction: Direction) -> list[int]:
 def winner_of(peers: Sequence[Peer], direction: Direction) -> Winner | None:
     """Return the best of the rows and those that it cannot be told from; ``None`` if none can be.
 
-    Unstable runs, those that failed the gate, estimates and qualities that are not ranked are never
-    the best. One that has an interval goes before one that has none, however good its value: nobody
-    knows how good it is.
+    Runs that are unstable by nobody knows how much, those that failed the gate, estimates and
+    qualities that are not ranked are never the best. One that has an interval goes before one that
+    has none, however good its value: nobody knows how good it is.
     """
     solid = [peer for peer in peers if _competes(*peer)]
-    stable = [peer for peer in solid if not peer[0].unstable]
-    ranked = [peer for peer in stable if standing_of(*peer) is not None] or stable
+    held = [peer for peer in solid if competing(*peer) is not None]
+    ranked = [peer for peer in held if standing_of(*peer) is not None] or held
     if not ranked:
         return None
     best = ranked[best_first([cell for _, cell in ranked], direction)[0]]

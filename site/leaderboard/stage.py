@@ -14,6 +14,7 @@ from typing import TypeVar
 from leanboard.leaderboard.board import Board, BoardRow, choices_of
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.columns import Column
+from leanboard.leaderboard.competing import competing
 from leanboard.leaderboard.format import plural, share
 from leanboard.leaderboard.gate_marks import ANSWERS
 from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN, Uncertain, membership
@@ -21,7 +22,7 @@ from leanboard.metrics.pareto import pareto_front
 from leanboard.results.schema import Status
 
 UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked"
-UNSTABLE = "the run is unstable: shown, on no front"
+UNSTABLE = "the run is unstable, nobody knows by how much: shown, on no front"
 ESTIMATE = "values are shown, never compared"
 LEAST_CHANCE = 0.05
 """Share of draws from which a point that is beaten is listed as one that may be on the front."""
@@ -81,12 +82,9 @@ class Point:
 
     @property
     def uncertain(self) -> list[Uncertain]:
-        """Its values with their intervals."""
-        return [
-            Uncertain(cell.value, cell.low, cell.high)
-            for cell in self.cells
-            if cell.value is not None
-        ]
+        """Its values with the ends by which they compete; those that cannot are left out."""
+        found = (competing(self.line, cell) for cell in self.cells)
+        return [each for each in found if each is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +174,7 @@ def staged(board: Board, hardware: str, workload: str, columns: Sequence[Column]
             continue
         point = Point(line, tuple(line.cell(column) for column in columns))
         missing = next(filter(None, map(_why_not, point.cells)), "")
-        reason = missing or _why_hollow(line, columns)
+        reason = missing or _why_hollow(point)
         if reason:
             left_out.append(Left(line, reason))
         if not missing:
@@ -234,12 +232,12 @@ def _why_not(cell: BoardCell) -> str:
     return f"{cell.column.label}: {cell.estimate} {ESTIMATE}" if cell.estimate else ""
 
 
-def _why_hollow(line: BoardRow, columns: Sequence[Column]) -> str:
+def _why_hollow(point: Point) -> str:
     """Return why a run is shown without competing; empty where it competes for the front."""
-    if line.unstable:
-        return f"{UNSTABLE} ({line.unstable})"
-    quality = any(column.quality for column in columns)
-    return UNRANKED if quality and not line.ranked else ""
+    if len(point.uncertain) < len(point.cells):
+        return f"{UNSTABLE} ({point.line.unstable})"
+    quality = any(cell.column.quality for cell in point.cells)
+    return UNRANKED if quality and not point.line.ranked else ""
 
 
 def offers(board: Board) -> Mapping[str, object]:

@@ -99,6 +99,7 @@ RANKS = """([direction, ends]) => {
   const marked = (text, mark) =>
     ({ texts: ["", text], rows: ends.map((e) => (e && e[2] === mark ? 1 : 0)) });
   LEANBOARD.texts.unstable = marked("it shook", "unstable");
+  LEANBOARD.reach = ends.map(() => null);
   LEANBOARD.texts.gate = marked("fail", "failed");
   LEANBOARD.texts.status = texts("ok");
   LEANBOARD.metrics[place].direction = direction;
@@ -125,7 +126,8 @@ RANKS = """([direction, ends]) => {
         ("lower", [[1, 2], [3, 5], [4, 6]], ["1 gold", "2=", "2="]),
         ("lower", [[1, 2], None, [3, 4]], ["1 gold", "", "2 silver"]),
         ("lower", [None, [1, 2]], ["", "1"]),
-        # An unstable run has no rank, and keeps the medal from whom it cannot be told apart.
+        # A run unstable by nobody knows how much has no rank, and keeps the medal from those whose
+        # interval meets its own.
         ("lower", [[1, 2, "unstable"], [1.5, 3], [4, 5]], ["", "1", "2 silver"]),
         # A row that failed the gate has none either, and keeps nothing from others.
         ("lower", [[1, 2, "failed"], [1.5, 3], [4, 5]], ["", "1 gold", "2 silver"]),

@@ -34,7 +34,7 @@ def standing(ends: tuple[float, ...] | None) -> Standing | None:
     if ends is None:
         return None
     low, high = ends[:2]
-    return Standing((low + high) / 2, low, high, unstable=len(ends) == 3)
+    return Standing((low + high) / 2, low, high, barred=len(ends) == 3)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def standing(ends: tuple[float, ...] | None) -> Standing | None:
         (LOWER, [(1, 2), None, (3, 4)], ["1 gold", "", "2 silver"]),
         (LOWER, [None, (1, 2)], ["", "1"]),
         (LOWER, [(1, 1), (1, 1)], ["1=", "1="]),
-        # An unstable run has no rank, and keeps the medal from whom it cannot be told apart.
+        # A barred run has no rank, and keeps the medal from whom it cannot be told apart.
         (LOWER, [(1, 2, 1), (1.5, 3), (4, 5)], ["", "1", "2 silver"]),
         (NEUTRAL, [(1, 2), (3, 4)], ["", ""]),
         (LOWER, [], []),

@@ -135,7 +135,7 @@ def test_the_page_of_an_unstable_run_says_so_at_its_head_with_causes_and_figures
     assert "<h2>This run is unstable</h2>" in head
     section = text[text.index('<section id="stability">') :]
     assert "<h2>Stability: unstable</h2>" in section
-    assert "are shown, but are on no front" in section
+    assert "compete by their intervals" in section
     assert "ranked" not in head + section
     assert "<strong>launches</strong>: gap between" in section
     assert "<dt>gap between the times per token of slower and faster launches</dt>" in section

@@ -84,5 +84,5 @@ def test_the_dictionary_describes_these_columns(tmp_path: Path) -> None:
         described = {row["metric"]: row["doc"] for row in csv.DictReader(file)}
     assert all(described[name] for name in COLUMNS)
     assert described["stability"] == DOCS["stability"]
-    assert "An unstable run is on no front." in described["stability"]
-    assert "the verdicts on its timings are in doubt" in described["stability"]
+    assert "An unstable run competes by its intervals" in described["stability"]
+    assert "verdicts on them are in doubt" in described["stability"]

@@ -1,6 +1,6 @@
-// Ranks by intervals: who cannot be told from the best of a band shares its rank. Unstable runs have
-// none. A medal goes only to a row whose interval meets no other, not that of an unstable run either. A
-// row that failed the gate is out of the competition, unless a page puts another limit in its place.
+// Ranks by intervals: who cannot be told from the best of a band shares its rank. A run that is unstable
+// by nobody knows how much has none, and keeps a medal from those whose interval meets its own. A row
+// that failed the gate is out of the competition, unless a page puts another limit in its place.
 // The same rules as ranks.py.
 "use strict";
 
@@ -11,14 +11,15 @@ const MEDALS = ["gold", "silver", "bronze"];
 function intervalOf(place, row) {
   const cells = LEANBOARD.cells[place];
   const value = cells.value[row];
-  const barred = value === null || textOf(cells.estimate, row) || cells.unranked[row]
+  const absent = value === null || textOf(cells.estimate, row) || cells.unranked[row]
     || textOf(LEANBOARD.texts.status, row) !== "ok";
-  if (barred) return null;
-  const unstable = textOf(LEANBOARD.texts.unstable, row) !== "";
-  const [low, high] = [cells.low[row], cells.high[row]];
-  if (low !== null && high !== null) return { row, value, low, high, unstable };
+  if (absent) return null;
+  const found = competingOf(place, row);
+  const barred = found === null;
+  const { low, high } = found ?? { low: cells.low[row], high: cells.high[row] };
+  if (low !== null && high !== null) return { row, value, low, high, barred };
   const counted = textOf(cells.provenance, row) === "counted";
-  return counted ? { row, value, low: value, high: value, unstable } : null;
+  return counted ? { row, value, low: value, high: value, barred } : null;
 }
 
 // Whether ranks can be given at all: only rows on one hardware and workload can be compared.
@@ -44,7 +45,7 @@ function rankBands(rows, place, gated = true) {
   const sign = direction === "lower" ? 1 : -1;
   const all = competing(rows, gated).map((row) => intervalOf(place, row)).filter(Boolean)
     .sort((a, b) => sign * (a.value - b.value) || a.row - b.row);
-  const ordered = all.filter((entry) => !entry.unstable);
+  const ordered = all.filter((entry) => !entry.barred);
   const ranks = new Map();
   let leader = null;
   let rank = 0;
@@ -81,9 +82,9 @@ function solid(place, row) {
 // one has none. One with an interval goes before one without: nobody knows how good that is.
 function winnerOf(rows, place, gated = true) {
   const among = competing(rows, gated).filter((row) => solid(place, row));
-  const stable = among.filter((row) => textOf(LEANBOARD.texts.unstable, row) === "");
-  const ranked = stable.filter((row) => intervalOf(place, row));
-  const [best] = bestFirst(ranked.length ? ranked : stable, place);
+  const held = among.filter((row) => competingOf(place, row));
+  const ranked = held.filter((row) => intervalOf(place, row));
+  const [best] = bestFirst(ranked.length ? ranked : held, place);
   if (best === undefined) return null;
   const ends = intervalOf(place, best);
   const apart = (row) => {

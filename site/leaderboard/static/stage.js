@@ -28,9 +28,9 @@ function whyNot(place, row, log) {
 }
 
 // Why a run is shown without competing; empty if it competes for the front.
-function whyHollow(row, quality) {
-  const unstable = textOf(LEANBOARD.texts.unstable, row);
-  if (unstable) return `${LEANBOARD.unstableRun} (${unstable})`;
+function whyHollow(row, places, quality) {
+  const held = places.every((place) => competingOf(place, row));
+  if (!held) return `${LEANBOARD.unstableRun} (${textOf(LEANBOARD.texts.unstable, row)})`;
   return quality && !LEANBOARD.ranked[row] ? LEANBOARD.unranked : "";
 }
 
@@ -43,7 +43,7 @@ function staged(rows, places, logs = []) {
   const left = [];
   for (const row of rows) {
     const missing = places.map((place, i) => whyNot(place, row, logs[i])).find(Boolean);
-    const reason = missing || whyHollow(row, quality);
+    const reason = missing || whyHollow(row, places, quality);
     if (reason) left.push([row, reason]);
     if (!missing) (reason ? hollow : stage).push(row);
   }
@@ -69,10 +69,7 @@ function contested(rows, places) {
 function surenessOf(rows, places, directions) {
   const points = rows.map((row) => ({
     name: LEANBOARD.href[row],
-    values: places.map((place) => {
-      const { value, low, high } = LEANBOARD.cells[place];
-      return { value: value[row], low: low[row], high: high[row] };
-    }),
+    values: places.map((place) => competingOf(place, row)),
   }));
   const names = places.map((place) => LEANBOARD.metrics[place].name);
   const most = places.length > 2 ? LEANBOARD.mostDrawn : Infinity;
