@@ -75,6 +75,12 @@ class BoardRow:
     gate: GateMark
     href: str
 
+    @property
+    def name(self) -> str:
+        """Its technique and backend, and whether it is unstable, where little room is."""
+        unstable = ", unstable" if self.unstable else ""
+        return f"{self.label_text} \u00b7 {self.backend_text}{unstable}"
+
     def cell(self, column: Column) -> BoardCell:
         """Return its value in a column, or the dash that stands for it."""
         return cell_of(self.row, column, self.unrest)

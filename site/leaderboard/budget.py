@@ -31,7 +31,7 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
 
 Request-level p95 needs 100 requests, which few runs have; the gaps' p95 and the median stand in.
 """
-NOBODY = "no stable run that did not fail the gate has a value that can be compared"
+NOBODY = "no run that did not fail the gate has a value that can be compared"
 NO_RIVAL = "none"
 _NAMED = 4
 
@@ -60,7 +60,7 @@ class Best:
     def rivals(self) -> str:
         """Names of those that it cannot be told from, four at most, and how many more there are."""
         found = () if self.winner is None else self.winner.rivals
-        names = [f"{line.label_text} \u00b7 {line.backend_text}" for line in found[:_NAMED]]
+        names = [line.name for line in found[:_NAMED]]
         if len(found) > _NAMED:
             names.append(f"{len(found) - _NAMED:,} more")
         return ", ".join(names) or NO_RIVAL

@@ -194,7 +194,7 @@ def first_everywhere(lines: Sequence[BoardRow], ranks: Sequence[Sequence[Rank | 
     if not ranked:
         return "no column has ranks"
     first = [
-        f"{line.label_text} \u00b7 {line.backend_text}"
+        line.name
         for line, *found in zip(lines, *ranked, strict=True)
         if all(rank is not None and rank.number == 1 for rank in found)
     ]

@@ -119,7 +119,7 @@ class Path:
     @property
     def name_x(self) -> float:
         """Pixel at which the name starts, above the last stretch of the line."""
-        return name_start(self.point.name, self.x - _NAME)
+        return name_start(self.point.line.name, self.x - _NAME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,19 +66,13 @@ class Point:
     cells: tuple[BoardCell, ...]
 
     @property
-    def name(self) -> str:
-        """Its technique and backend, and whether it is unstable, where little room is."""
-        unstable = ", unstable" if self.line.unstable else ""
-        return f"{self.line.label_text} \u00b7 {self.line.backend_text}{unstable}"
-
-    @property
     def title(self) -> str:
         """Its name, model and values."""
         values = ", ".join(
             f"{cell.column.short} {cell.text} {cell.column.scale.suffix}".rstrip()
             for cell in self.cells
         )
-        return f"{self.name}, {self.line.model}: {values}"
+        return f"{self.line.name}, {self.line.model}: {values}"
 
     @property
     def uncertain(self) -> list[Uncertain]:

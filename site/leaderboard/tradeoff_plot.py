@@ -106,11 +106,11 @@ def _mark(shown: _Shown, axes: Axes, *, crowded: bool) -> Mark:
         at_y,
         f"point {shown.css}",
         point.title,
-        label=point.name if front or not crowded else "",
+        label=point.line.name if front or not crowded else "",
         href=point.line.href,
         bar_x=bar_x,
         bar_y=bar_y,
-        name=point.name,
+        name=point.line.name,
         stop=front or not crowded,
     )
 

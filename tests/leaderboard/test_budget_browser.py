@@ -238,6 +238,23 @@ def test_a_slider_sets_its_limit_by_keyboard_and_takes_it_back_at_its_end(
     assert len(hrefs(page, "#kept")) == everybody
 
 
+def test_a_slider_reaches_its_end_whatever_the_rounding_of_its_steps(
+    demo: Demo, page: Page
+) -> None:
+    opened(page, demo, "budget.html")
+    left = page.evaluate("""() => {
+      const slider = document.querySelector("input[type=range][data-of=itl_p95_s]");
+      const field = document.querySelector("input[name=itl_p95_s]");
+      return [[0.1, 0.4], [0.1, 0.7], [0.3, 1.1]].filter((extent) => {
+        fitSlider(slider, field, extent, "lower");
+        slider.value = extent[1];
+        followSlider(slider);
+        return field.value !== "";
+      });
+    }""")
+    assert left == []
+
+
 def test_the_percentile_that_rows_have_is_offered_and_another_only_if_it_is_limited(
     demo: Demo, page: Page
 ) -> None:

@@ -19,6 +19,7 @@ from leanboard.results.schema import Cause
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+Ends = tuple[float | None, float | None]
 SHOOK = "spread: it shook"
 
 COMPETING = """([name, unstable, reach, low, high]) => {
@@ -48,29 +49,36 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "unstable", "reach", "ends", "expected"), CASES)
 def test_a_value_competes_with_what_is_known_of_its_run(  # noqa: PLR0917
+    demo: Demo, name: str, unstable: str, reach: float, ends: Ends | None, expected: Ends | None
+) -> None:
+    line = replace(demo.board.lines[0], unstable=unstable, reach=reach)
+    cell = BoardCell(column(demo.board, name), 3.0, *(ends or (None, None)))
+    wanted = None if expected is None else Uncertain(3.0, *expected)
+    assert competing(line, cell) == wanted
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("name", "unstable", "reach", "ends", "expected"), CASES)
+def test_in_the_browser_it_competes_with_the_same(  # noqa: PLR0917
     demo: Demo,
     page: Page,
     name: str,
     unstable: str,
     reach: float,
-    ends: tuple[float, float] | None,
-    expected: tuple[float | None, float | None] | None,
+    ends: Ends | None,
+    expected: Ends | None,
 ) -> None:
-    low, high = ends or (None, None)
-    line = replace(demo.board.lines[0], unstable=unstable, reach=reach)
-    cell = BoardCell(column(demo.board, name), 3.0, low, high)
-    found = competing(line, cell)
-    assert found == (None if expected is None else Uncertain(3.0, *expected))
     page.goto(demo.address())
-    given = [name, unstable, None if math.isinf(reach) else reach, low, high]
-    twin = None if expected is None else [3.0, *expected]
-    assert page.evaluate(COMPETING, given) == twin
+    known = None if math.isinf(reach) else reach
+    wanted = None if expected is None else [3.0, *expected]
+    given = [name, unstable, known, *(ends or (None, None))]
+    assert page.evaluate(COMPETING, given) == wanted
 
 
 def test_a_row_knows_how_far_others_can_have_moved_its_times() -> None:
     quiet, thrown = (
         make_record(),
-        make_record(techniques=["bf16"], causes=[Cause("throttling", "it was hot")]),
+        make_record(techniques=["bf16"], causes=[Cause(kind="throttling", message="it was hot")]),
     )
     lines = board_from(quiet, thrown).lines
     assert {line.label: line.reach for line in lines} == {"none": 1.0, "bf16": math.inf}

@@ -310,6 +310,14 @@ def test_a_long_table_has_pages_with_and_without_javascript(
     page.goto((built.folder / "leaderboard-2.html").as_uri())
     assert page.locator("#pager").inner_text().split("\n")[0].startswith("Previous")
     assert "page 2 of 5" in page.locator("#pager").inner_text()
+    # Its first page is not what this file begins with: the address says so, and opens there again.
+    page.locator("#board thead button", has_text="TPOT").click()
+    for _ in range(2):
+        assert "page 1 of 5" in settled(page).locator("#pager").inner_text()
+        page.reload()
+    page.get_by_role("button", name="Reset").click()
+    assert "#" not in page.url
+    assert "page 2 of 5" in settled(page).locator("#pager").inner_text()
 
 
 def test_columns_can_be_chosen(demo: Demo, page: Page) -> None:
@@ -335,6 +343,19 @@ def test_a_shared_link_opens_the_same_view(demo: Demo, context: BrowserContext, 
     assert texts[0] == texts[1]
     assert other.locator("select[name=workload]").input_value() == "chat"
     assert other.locator("#board [aria-sort]").get_attribute("aria-sort") == "descending"
+
+
+def test_a_link_within_the_page_leaves_the_state_in_the_address(demo: Demo, page: Page) -> None:
+    page.goto(demo.address(state="sort=tpot_s&dir=asc"))
+    settled(page).get_by_role("link", name="what these mean").click()
+    assert page.evaluate("document.activeElement.id") == "reading"
+    assert page.locator("#reading").evaluate("e => e.getBoundingClientRect().top < innerHeight")
+    page.get_by_role("link", name="Skip to the content").press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert page.url.endswith("#sort=tpot_s&dir=asc")
+    page.goto(demo.address())
+    settled(page).get_by_role("link", name="what these mean").click()
+    assert page.url.endswith("#reading")
 
 
 def test_a_link_with_nonsense_opens_the_default_view(demo: Demo, page: Page) -> None:

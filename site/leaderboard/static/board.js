@@ -137,15 +137,32 @@ function emptyRow(columns) {
 }
 
 function change(changes) {
-  view.state = { ...view.state, page: "", ...changes };
   view.page = 0;
+  view.state = { ...view.state, page: pageText(), ...changes };
   if (view.state.cols === DEFAULT_COLUMNS) delete view.state.cols;
   shareBoard();
   return draw();
 }
 
 function shareBoard() {
-  shareState({ cols: DEFAULT_COLUMNS, ...view.state }, { cols: DEFAULT_COLUMNS });
+  const defaults = { cols: DEFAULT_COLUMNS, ...servedState() };
+  shareState({ cols: DEFAULT_COLUMNS, ...view.state }, defaults);
+}
+
+// What the page shows as it begins: a further page of the table begins with its own rows.
+function servedState() {
+  const { page } = view.table.dataset;
+  return page === "1" ? {} : { page };
+}
+
+// The page of the table as the address says it: nothing for the first, unless the file is a further one.
+function pageText() {
+  return view.page === 0 && !servedState().page ? "" : String(view.page + 1);
+}
+
+// The state of the address, or that which the page begins with.
+function boardState(state) {
+  return Object.keys(state).length ? state : servedState();
 }
 
 // Shows the hidden rows too. The button goes away then: the focus goes to the table.
@@ -164,7 +181,7 @@ async function sortBy(name) {
 
 function turn(step) {
   view.page = Math.max(0, view.page + step);
-  view.state.page = view.page ? String(view.page + 1) : "";
+  view.state.page = pageText();
   shareBoard();
   return draw();
 }
@@ -216,7 +233,7 @@ function startBoard() {
   view.form.addEventListener("reset", (event) => {
     event.preventDefault();
     writeState({});
-    void restore({});
+    void restore(servedState());
   });
   view.table.tHead.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-sort]");
@@ -227,9 +244,8 @@ function startBoard() {
     const step = Number(event.target.dataset.step ?? 0);
     if (step) void turn(step);
   });
-  onState(restore);
-  const first = { page: view.table.dataset.page === "1" ? "" : view.table.dataset.page };
-  void restore({ ...first, ...readState() });
+  onState((state) => restore(boardState(state)));
+  void restore(boardState(readState()));
 }
 
 startBoard();

@@ -32,7 +32,8 @@ function fitLimits(rows) {
 // Spans a slider over the data; at its loose end nothing is limited.
 function fitSlider(slider, field, [low, high], direction) {
   const open = direction === "lower" ? high : low;
-  Object.assign(slider, { min: low, max: high, step: (high - low) / STEPS });
+  // A little less than a step, so that rounding does not leave the last one beyond the end.
+  Object.assign(slider, { min: low, max: high, step: ((high - low) / STEPS) * (1 - 1e-9) });
   slider.dataset.open = open;
   slider.value = field.value === "" ? open : field.value;
   slider.setAttribute("aria-valuetext", field.value === "" ? "no limit" : field.value);
@@ -132,7 +133,7 @@ function answerOf(rows, place, gated) {
   const winner = winnerOf(rows, place, gated);
   if (!winner) {
     const which = gated ? " that did not fail the gate" : "";
-    return [`By ${metric.label} there is no best: no stable run${which} has a value that can be compared.`];
+    return [`By ${metric.label} there is no best: no run${which} has a value that can be compared.`];
   }
   const link = make("a", { href: LEANBOARD.href[winner.row] }, nameOf(winner.row));
   const { value, low, high } = LEANBOARD.cells[place];

@@ -49,3 +49,16 @@ function controlValue(control) {
 function uncheckedValue(control) {
   return control.dataset.off ?? "";
 }
+
+// Follows a link within the page without taking the state out of the address.
+addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey;
+  if (!link || !plain || link.hash.includes("=") || !location.hash.includes("=")) return;
+  const target = document.getElementById(link.hash.slice(1));
+  if (!target) return;
+  event.preventDefault();
+  if (!target.hasAttribute("tabindex")) target.tabIndex = -1;
+  target.focus();
+  target.scrollIntoView();
+});
