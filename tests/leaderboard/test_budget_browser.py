@@ -245,7 +245,7 @@ def test_a_slider_reaches_its_end_whatever_the_rounding_of_its_steps(
     left = page.evaluate("""() => {
       const slider = document.querySelector("input[type=range][data-of=itl_p95_s]");
       const field = document.querySelector("input[name=itl_p95_s]");
-      return [[0.1, 0.4], [0.1, 0.7], [0.3, 1.1]].filter((extent) => {
+      return [[0.03, 0.45], [0.03, 0.46], [0.04, 0.46]].filter((extent) => {
         fitSlider(slider, field, extent, "lower");
         slider.value = extent[1];
         followSlider(slider);
