@@ -31,7 +31,7 @@ def run(overrides: tuple[str, ...]) -> None:
     """Run a suite, or one technique beside its baseline. OVERRIDES are Hydra's.
 
     \b
-    suite=NAME        a suite: quickstart, latency, full
+    suite=NAME        a suite, such as quickstart (all: leanboard plan --menu)
     model=NAME        a model of the menu; model.id=ORG/NAME or model.id=FOLDER for any other
     technique=NAME    or technique=[a,b] for several at once
     workload=  backend=  hardware=  procedure=  accuracy=     see: leanboard plan --menu
@@ -150,7 +150,8 @@ def reproduce(records: tuple[str, ...], **options: Any) -> None:
 
     RECORD is a record's file, or the id of a run or a cell. Nothing that a record names is
     imported: names are looked up in the installed config groups. Ends with status 0 where all are
-    reproduced, 1 where something drifted or the inputs are others, 2 where one cannot be run.
+    reproduced or are of other hardware, 1 where something drifted, is undecided, has other inputs
+    or cannot be judged, 2 where one cannot be read or run.
     """
     from leanboard.runners.reproduce import Request, reproduce_all
 

@@ -150,8 +150,8 @@ def reproduce_all(
     """Run records again, print what that says, and return the exit status of the worst.
 
     0: all are reproduced, or on other hardware with nothing independent of it drifted. 1: something
-    drifted, or the inputs are others. 2: a record cannot be read or run; the others are run all the
-    same.
+    drifted, is undecided, has other inputs or cannot be judged. 2: a record cannot be read or run;
+    the others are run all the same.
 
     Raises:
         ConfigError: if no record is asked for.

@@ -62,7 +62,8 @@ class AccuracyConfig:
         tasks: names of lm-eval's tasks; a mapping of a name to ``num_fewshot``, ``source`` or
             ``split`` sets these for one task.
         text: text for perplexity; ``None`` scores none.
-        data_dir: folder of ``<task>/<split>.jsonl``, in the schema of the original data sets.
+        data_dir: folder of ``<task>/<split>.jsonl``, in the schema of the original data sets; of
+            truthfulqa_mc2 ``truthfulqa/``, of MMLU ``mmlu/<subject>/``.
         pins: sha256 of the files in ``data_dir``, by their path in it; empty checks none.
         chat_template: whether prompts are written with the tokenizer's chat template, as lm-eval's
             ``--apply_chat_template`` does: each example is a turn of the user and one of the

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 WEIGHT_FORMAT = "weight-format"
-"""How the weights of linear layers are stored: ``exclusive`` of every weight quantiser."""
+"""How the weights of linear layers are stored: ``exclusive`` of every quantiser on torch."""
 
 FACTORS = "factors"
 """By what the matrices of linear layers are replaced: ``exclusive`` of low rank and sharing."""
