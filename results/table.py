@@ -92,7 +92,7 @@ class Row:
 
     @property
     def stability(self) -> Reliability:
-        """Whether the timed run was stable; an unstable one competes by its intervals, if at all."""
+        """Whether the timed run was stable; an unstable one competes by its intervals, or not."""
         return reliability_of(self.record)
 
     @property
