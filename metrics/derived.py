@@ -34,7 +34,8 @@ def per_correct(amount_per_request: float, accuracy: float) -> float:
     Source: Cost-of-Pass: an economic framework for evaluating language models, arXiv:2504.13359.
 
     Args:
-        amount_per_request: seconds, joules or money of one request.
+        amount_per_request: seconds of the machine, joules or money of one request; its share where
+            the requests of a batch are served together.
         accuracy: share of right answers.
 
     Raises:

@@ -15,7 +15,7 @@ from leanboard.metrics.summary import Estimate
 from leanboard.metrics.trace import Provenance, weakest
 from leanboard.results.derived_columns import ACCURACY, DERIVED
 from leanboard.results.macro_scores import BASELINE, MacroScores
-from leanboard.results.schema import Measurement, Record
+from leanboard.results.schema import Measurement, PerformanceCell, Record
 from leanboard.results.stored import absent, derived, estimate_of
 from leanboard.results.task_scores import TaskScore, task_of
 
@@ -59,7 +59,7 @@ def derived_columns(joined: Joined) -> dict[str, Measurement]:
         "energy_per_correct_j": _cost(
             joined, "energy_per_correct_j", "energy_per_request_j", _per_correct
         ),
-        "time_per_correct_s": _cost(joined, "time_per_correct_s", "e2e_s", _per_correct),
+        "time_per_correct_s": _time_per_correct(joined),
         "compression_rate": _compression_rate(joined),
         **_brittleness(joined),
         **_changes(joined),
@@ -98,6 +98,19 @@ def _fidelity(joined: Joined, name: str) -> Measurement:
 
 def _per_correct(accuracy: float, amount: float) -> float:
     return formulas.per_correct(amount, accuracy)
+
+
+def _time_per_correct(joined: Joined) -> Measurement:
+    """Return the seconds of the machine for a right answer: the requests of a batch share them."""
+    cell = joined.timed.cell
+    size = cell.workload.batch_size if isinstance(cell, PerformanceCell) else 1
+    found = _cost(
+        joined,
+        "time_per_correct_s",
+        "e2e_s",
+        lambda accuracy, e2e_s: _per_correct(accuracy, e2e_s / size),
+    )
+    return found.model_copy(update={"summary": f"{ACCURACY}, e2e_s and the batch size"})
 
 
 def _cost(

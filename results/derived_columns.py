@@ -140,8 +140,8 @@ DERIVED: Mapping[str, DerivedColumn] = {
         _LOWER,
         Role.LATENCY,
         "Time per correct answer",
-        f"Seconds of a request (e2e_s) / accuracy. {_AN_ANSWER} Times the price of a second it is "
-        "the cost of pass.",
+        "Seconds of a request (e2e_s) / (batch size x accuracy): the requests of a batch share the "
+        f"machine. {_AN_ANSWER} Times the price of a second it is the cost of pass.",
         "arXiv:2504.13359",
         uses_quality=True,
     ),

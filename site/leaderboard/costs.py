@@ -164,9 +164,9 @@ COSTS: tuple[Cost, ...] = (
         "hour",
         ANSWERS / HOUR_S,
         inverse=False,
-        formula="price of an hour x 1,000 answers x seconds of a request / (accuracy x 3,600 s): "
-        "the cost of pass, cost per attempt / success rate. A request of the workload is taken for "
-        "an attempt.",
+        formula="price of an hour x 1,000 answers x seconds of a request / (batch size x accuracy "
+        "x 3,600 s): the cost of pass, cost per attempt / success rate. A request of the workload "
+        "is taken for an attempt; those of a batch share the machine.",
         source="Cost-of-Pass, arXiv:2504.13359",
     ),
     Cost(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from record_factory import Run, make_run, make_task, request_observation
+from record_factory import Run, make_run, make_task, make_workload, request_observation
 
 from leanboard.metrics.trace import AnswerObservation, AnswerTrace, Provenance
 from leanboard.results.derive import NEVER_COMPARED
@@ -116,6 +116,20 @@ def test_costs_divide_what_a_request_took_by_the_share_of_right_answers(bench: B
     assert value(found, "energy_per_correct_j") == pytest.approx(energy_j / 0.4)
     assert value(found, "time_per_correct_s") == pytest.approx(value(found, "e2e_s") / 0.4)
     assert found["ipw"].provenance is Provenance.MEASURED
+
+
+def test_requests_of_a_batch_share_the_seconds_of_the_machine() -> None:
+    asked = make_workload(batch_size=4)
+    timed = make_run(workload=asked, observation=request_observation(workload=asked))
+    bench = Bench()
+    bench.score("arc_easy", answers(200), answers(160))
+    scored = [run for run in bench.runs if run.record.cell.kind == "accuracy"]
+    (row,) = table([entry(run) for run in (timed, *scored) if not run.record.cell.techniques])
+    found = dict(row.measurements)
+    assert value(found, "accuracy") == 0.5
+    # Two attempts for a right answer, each a quarter of the batch.
+    assert value(found, "time_per_correct_s") == pytest.approx(value(found, "e2e_s") / 4 / 0.5)
+    assert found["time_per_correct_s"].summary == "accuracy, e2e_s and the batch size"
 
 
 def test_modelled_joules_give_no_intelligence_per_watt() -> None:
