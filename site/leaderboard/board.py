@@ -40,12 +40,13 @@ class BoardRow:
     """One row of the table: what was run, and its page.
 
     ``label``, ``workload`` and ``backend`` are plain names, for filters; where a name stands for
-    more than one thing, the ``_text`` beside it says which. ``joules`` is the provenance of its
-    energy. ``unstable`` holds the causes, and is empty for a run that is not known to be unstable;
-    ``reach`` is the factor by which others can have lengthened its times, at most; ``unrest`` is
-    what disturbed it or its baseline. ``one_process`` tells that it is compared with
-    its baseline by intervals that were taken within one process an arm. ``gate`` stands beside its
-    accuracy.
+    more than one thing, the ``_text`` beside it says which. ``hardware`` is the device and the
+    machine, with the threads and the memory cap where rows differ in them. ``joules`` is the
+    provenance of its energy. ``unstable`` holds the causes, and is empty for a run that is not
+    known to be unstable; ``reach`` is the factor by which others can have lengthened its times, at
+    most; ``unrest`` is what disturbed it or its baseline. ``one_process`` tells that it is compared
+    with its baseline by intervals that were taken within one process an arm. ``gate`` stands beside
+    its accuracy.
     """
 
     row: Row
@@ -145,6 +146,16 @@ def run_href(record: Record, *, one_page: bool = False) -> str:
 
     Args:
         record: the run's record.
+def hardware_name(row: Row, setting: str = "") -> str:
+    """Return the device of a row and its machine.
+
+    Args:
+        row: the row.
+        setting: what tells its threads and its memory from others on the device.
+    """
+    return f"{row.device}{setting} \u00b7 {row.machine_id}"
+
+
         one_page: whether all runs share a page, which then shows this one.
     """
     if one_page:
@@ -187,7 +198,7 @@ def _line(row: Row, variant: Variant, unrest: Unrest, *, one_page: bool) -> Boar
         workload_text=row.workload + variant.workload,
         backend=row.backend,
         backend_text=row.backend + variant.backend,
-        hardware=f"{row.device} \u00b7 {row.machine_id}",
+        hardware=hardware_name(row, variant.hardware),
         machine=row.machine_id,
         device=f"{row.device}, {plural(row.cell.device.threads, 'thread')}{variant.device}",
         origin=row.origin,

@@ -78,7 +78,7 @@ def _tradeoffs(subject: Subject, board: Board) -> Figures:
         stage = staged(part, hardware, workload, (x, y))
         plot = drawing_of(part, stage, _contest(stage)).plot
         if plot.marks:
-            heading = workload if subject.kind is Kind.HARDWARE else f"{workload} on {hardware}"
+            heading = workload if hardware == subject.name else f"{workload} on {hardware}"
             shown.append(Figure(heading, plot, _address(subject, hardware, workload)))
     left = plural(len(several) - len(shown), "choice")
     note = f"Not drawn here: {left} of hardware and workload; the Pareto page draws any."

@@ -7,7 +7,13 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.format import number, plural, quantity
-from leanboard.results.schema import Component, PerformanceCell, Procedure
+from leanboard.results.schema import (
+    Component,
+    DeviceProfile,
+    PerformanceCell,
+    Procedure,
+    Workload,
+)
 from leanboard.results.table import Row
 
 Facets = Mapping[str, str]
@@ -22,21 +28,30 @@ class Variant:
     workload: str
     backend: str
     device: str
+    hardware: str
 
 
 def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
     """Return what to append to the names of each row.
 
-    Only what differs is named, and only within what a reader would compare: a workload among
-    rows of the same machine and model, a technique among those of the same backend too. Hashes
+    Only what differs is named, and only within what a reader would compare: the work of a workload
+    and the limits of a device among all rows of a machine, as models compete there; how it was
+    measured among those of the same model, a technique among those of the same backend too. Hashes
     and versions come last, where nothing else tells two cells apart.
     """
+    machines = [row.machine_id for row in rows]
     places = [(row.machine_id, row.model) for row in rows]
     arms = [(*place, row.backend) for place, row in zip(places, rows, strict=True)]
+    names = [row.workload for row in rows]
     techniques = _differing(_scopes(arms, [r.label for r in rows]), [_knobs(r) for r in rows])
-    workloads = _differing(_scopes(places, [r.workload for r in rows]), [_sizes(r) for r in rows])
+    work = _differing(_scopes(machines, names), [_work(row.cell.workload) for row in rows])
+    rounds = _differing(_scopes(places, names), [_rounds(row.cell.procedure) for row in rows])
+    workloads = [asked + measured for asked, measured in zip(work, rounds, strict=True)]
     backends = _differing(arms, [dict(_params(row.cell.backend)) for row in rows])
     devices = _differing(_scopes(arms, [_device(row) for row in rows]), [_limits(r) for r in rows])
+    hardware = _differing(
+        _scopes(machines, [row.device for row in rows]), [_resources(row) for row in rows]
+    )
     seen = _scopes(
         arms,
         [(row.label, row.workload, _device(row)) for row in rows],
@@ -53,6 +68,7 @@ def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
             workload=_bracketed(workloads[place] + questions[place]),
             backend=_bracketed(backends[place]),
             device=_bracketed(devices[place]),
+            hardware=_bracketed(hardware[place]),
         )
         for place in range(len(rows))
     )
@@ -103,14 +119,25 @@ def _knobs(row: Row) -> Facets:
     )
 
 
-def _sizes(row: Row) -> Facets:
-    asked, procedure = row.cell.workload, row.cell.procedure
+def _work(asked: Workload) -> Facets:
     return {
         "prompt_tokens": f"{asked.prompt_tokens} in",
         "output_tokens": f"{asked.output_tokens} out",
         "batch_size": f"batch {asked.batch_size}",
         "prompts": plural(asked.prompts, "prompt"),
         "output_length": f"{asked.output_length} length",
+        "shapes": _shapes(asked.shapes),
+    }
+
+
+def _shapes(shapes: Sequence[tuple[int, int]]) -> str:
+    if not shapes:
+        return "one shape"
+    return f"shapes {' '.join(f'{before}+{after}' for before, after in shapes)}"
+
+
+def _rounds(procedure: Procedure) -> Facets:
+    return {
         "rounds": plural(procedure.rounds, "round"),
         "rounds_per_launch": _launches(procedure.rounds_per_launch),
         "max_rounds": _adaptive(procedure),
@@ -130,11 +157,17 @@ def _adaptive(procedure: Procedure) -> str:
 
 def _limits(row: Row) -> Facets:
     device = row.cell.device
+    return {"memory_cap_bytes": _cap(device), "reference_dtype": device.reference_dtype}
+
+
+def _resources(row: Row) -> Facets:
+    device = row.cell.device
+    return {"threads": plural(device.threads, "thread"), "memory_cap_bytes": _cap(device)}
+
+
+def _cap(device: DeviceProfile) -> str:
     cap = device.memory_cap_bytes
-    return {
-        "memory_cap_bytes": "no cap" if cap is None else f"cap {quantity(cap, 'B')}",
-        "reference_dtype": device.reference_dtype,
-    }
+    return "no cap" if cap is None else f"cap {quantity(cap, 'B')}"
 
 
 def _contents(cell: PerformanceCell) -> Facets:

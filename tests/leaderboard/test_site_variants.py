@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from demo_store import Demo
-from record_factory import make_device, make_procedure, make_record, make_run, make_workload
+from record_factory import (
+    make_device,
+    make_model,
+    make_procedure,
+    make_record,
+    make_run,
+    make_workload,
+)
 
 from leanboard.leaderboard.board import Board, board_of, choices_of
 from leanboard.leaderboard.build import build_site
+from leanboard.leaderboard.groups import groups_of
 from leanboard.leaderboard.tradeoff import default_tradeoff
 from leanboard.results.identity import cell_id
 from leanboard.results.schema import Component, PerformanceCell, Record
@@ -122,6 +130,66 @@ def test_machines_are_not_mixed_up_and_filters_keep_the_plain_names() -> None:
     assert {workload for _, workload, _ in texts(make_record(), other)} == {"chat"}
     lines = board(make_record(), make_record(workload=SMALL)).lines
     assert choices_of(lines)["workload"] == ("chat",)
+
+
+OTHER = make_model("other-model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "here", "there"),
+    [
+        ({"prompt_tokens": 64}, "chat (128 in)", "chat (64 in)"),
+        ({"output_tokens": 64}, "chat (32 out)", "chat (64 out)"),
+        ({"batch_size": 4}, "chat (batch 1)", "chat (batch 4)"),
+        ({"prompts": 16}, "chat (8 prompts)", "chat (16 prompts)"),
+        ({"output_length": "natural"}, "chat (fixed length)", "chat (natural length)"),
+        ({"shapes": ((64, 8), (128, 32))}, "chat (one shape)", "chat (shapes 64+8 128+32)"),
+    ],
+)
+def test_other_work_of_another_model_on_the_machine_is_another_workload(
+    changes: dict[str, object], here: str, there: str
+) -> None:
+    asked = make_workload().model_copy(update=changes)
+    lines = board(make_record(), make_record(model=OTHER, workload=asked)).lines
+    assert {line.model: line.workload_text for line in lines} == {
+        "smollm2-135m-instruct": here,
+        "other-model": there,
+    }
+    assert len(groups_of(lines, by_model=False)) == 2
+
+
+def test_other_rounds_or_prompts_of_another_model_leave_its_work_the_same() -> None:
+    tokens = make_workload().model_copy(update={"prompts_hash": "ab" * 32})
+    other = make_record(model=OTHER, workload=tokens)
+    once = changed(make_record(), procedure=make_procedure(rounds=1))
+    assert {work for _, work, _ in texts(make_record(), other)} == {"chat"}
+    assert {work for _, work, _ in texts(other, once)} == {"chat"}
+
+
+def test_other_threads_or_another_memory_cap_are_another_hardware_for_all_models() -> None:
+    one = make_record(model=OTHER, device=make_device(threads=1))
+    (machine,) = {record.machine_id for record in (one, make_record())}
+    lines = board(make_record(), one).lines
+    assert {line.model: line.hardware for line in lines} == {
+        "smollm2-135m-instruct": f"cpu (2 threads) \u00b7 {machine}",
+        "other-model": f"cpu (1 thread) \u00b7 {machine}",
+    }
+    assert len(groups_of(lines, by_model=False)) == 2
+    cap = make_device().model_copy(update={"memory_cap_bytes": 2**30})
+    capped = changed(make_record(model=OTHER), device=cap)
+    assert {line.hardware for line in board(make_record(), capped).lines} == {
+        f"cpu (no cap) \u00b7 {machine}",
+        f"cpu (cap 1.00 GiB) \u00b7 {machine}",
+    }
+
+
+def test_one_setting_of_each_device_leaves_the_hardware_its_plain_name() -> None:
+    engine = make_record(backend="llamacpp")
+    gpu = make_record(device=make_device("cuda", threads=8))
+    elsewhere = make_record(device=make_device(threads=1))
+    elsewhere = elsewhere.model_copy(update={"machine_id": "elsewhere"})
+    lines = board(make_record(), engine, gpu, elsewhere).lines
+    assert all(line.hardware == f"{line.row.device} \u00b7 {line.machine}" for line in lines)
 
 
 def test_a_trade_off_never_mixes_two_sizes_of_a_workload() -> None:
