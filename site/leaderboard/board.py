@@ -87,6 +87,16 @@ class BoardRow:
         return cell_of(self.row, column, self.unrest)
 
     @property
+    def techniques(self) -> tuple[str, ...]:
+        """The names of its techniques, each once; none for a baseline."""
+        return tuple(dict.fromkeys(part.name for part in self.row.cell.techniques))
+
+    @property
+    def uses(self) -> str:
+        """The same names with spaces between them, which no name has."""
+        return " ".join(self.techniques)
+
+    @property
     def failed_gate(self) -> bool:
         """Whether it ran and failed the gate: it then has no rank, and is never the best."""
         return self.status is Status.OK and self.gate.verdict is GateVerdict.FAIL
@@ -136,16 +146,6 @@ def board_of(loaded: Loaded, most_run_pages: int = MOST_RUN_PAGES) -> Board:
     return Board(loaded, rows, columns, lines, one_page)
 
 
-def run_place(record: Record) -> str:
-    """Return the path of a run below the site's folders, without an ending."""
-    return f"{record.machine_id}/{record.cell_id}/{record.run_id}"
-
-
-def run_href(record: Record, *, one_page: bool = False) -> str:
-    """Return the address of a run's page relative to the site's root.
-
-    Args:
-        record: the run's record.
 def hardware_name(row: Row, setting: str = "") -> str:
     """Return the device of a row and its machine.
 
@@ -156,6 +156,16 @@ def hardware_name(row: Row, setting: str = "") -> str:
     return f"{row.device}{setting} \u00b7 {row.machine_id}"
 
 
+def run_place(record: Record) -> str:
+    """Return the path of a run below the site's folders, without an ending."""
+    return f"{record.machine_id}/{record.cell_id}/{record.run_id}"
+
+
+def run_href(record: Record, *, one_page: bool = False) -> str:
+    """Return the address of a run's page relative to the site's root.
+
+    Args:
+        record: the run's record.
         one_page: whether all runs share a page, which then shows this one.
     """
     if one_page:
@@ -230,6 +240,11 @@ def on_demand_counts(lines: Iterable[BoardRow]) -> str:
     return ", ".join(f"{counts[why]:,} {why}" for why in ON_DEMAND if counts[why])
 
 
+def techniques_of(lines: Iterable[BoardRow]) -> tuple[str, ...]:
+    """Return the names of the techniques that rows use, alone or with others, sorted."""
+    return tuple(sorted({name for line in lines for name in line.techniques}))
+
+
 def choices_of(lines: Sequence[BoardRow]) -> Mapping[str, tuple[str, ...]]:
     """Return what each filter of the table offers: sizes from small to large, names sorted."""
     found = {
@@ -237,6 +252,7 @@ def choices_of(lines: Sequence[BoardRow]) -> Mapping[str, tuple[str, ...]]:
         for name, field in FILTERS.items()
     }
     found["size"].sort(key=SIZES.index)
+    found["uses"] = list(techniques_of(lines))
     return {name: tuple(texts) for name, texts in found.items()}
 
 
@@ -245,15 +261,19 @@ FILTERS: Mapping[str, str] = {
     "family": "family",
     "size": "size",
     "technique": "label",
+    "uses": "uses",
     "hardware": "hardware",
     "workload": "workload",
     "backend": "backend",
     "energy": "joules",
     "origin": "origin",
 }
-"""Names of the filters (and of their keys in the URL) to the fields of a row."""
+"""Names of the filters (and of their keys in the URL) to the fields of a row.
 
-_TITLES = {"energy": "Energy provenance"}
+``technique`` is all of an arm; ``uses`` is each technique of it, alone or with others.
+"""
+
+_TITLES = {"energy": "Energy provenance", "uses": "Uses technique"}
 
 
 def filter_titles() -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from leanboard.leaderboard.board import (
     choices_of,
     filter_titles,
     on_demand_counts,
+    techniques_of,
 )
 from leanboard.leaderboard.budget import budget, budget_parts
 from leanboard.leaderboard.changes import change_parts, changes
@@ -268,7 +269,7 @@ def _summary(site: Site) -> str:
     counts = (
         (len(lines), "row"),
         (len({line.model for line in lines}), "model"),
-        (len({line.label for line in lines}), "technique"),
+        (len(techniques_of(lines)), "technique"),
         (len({line.workload for line in lines}), "workload"),
         (len({line.backend for line in lines}), "backend"),
         (len({line.machine for line in lines}), "machine"),

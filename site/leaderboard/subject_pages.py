@@ -29,11 +29,20 @@ if TYPE_CHECKING:
 
 TITLES = {Kind.MODEL: "Models", Kind.TECHNIQUE: "Techniques", Kind.HARDWARE: "Hardware"}
 NO_TEXT = "This technique is not on the menu of the leanboard that made these pages."
+_KEYS = {Kind.MODEL: "model", Kind.TECHNIQUE: "uses", Kind.HARDWARE: "hardware"}
 _MACHINE = re.compile(r"Processor|Accelerator \d+|Machine|System")
 _PEAKS = (
     ("peak arithmetic", "peak_flops_per_s", "GFLOP/s"),
     ("peak memory traffic", "peak_bytes_per_s", "GB/s"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Rows of the leaderboard: the words of the link, and its address."""
+
+    text: str
+    href: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class SubjectPage:
         sections: facts about a machine.
         figures: its curves.
         rows: its first rows, and where all of them are.
-        all_href: the leaderboard with its rows alone, by JavaScript.
+        links: the leaderboard with its rows alone, by JavaScript.
     """
 
     name: str
@@ -63,7 +72,7 @@ class SubjectPage:
     sections: tuple[Section, ...]
     figures: Figures
     rows: Listing
-    all_href: str
+    links: tuple[Link, ...]
 
 
 def subjects(site: Site) -> Context:
@@ -103,7 +112,7 @@ def _page(subject: Subject, site: Site, pages: TablePages) -> SubjectPage:
         sections=tuple(section for section in machine if _MACHINE.fullmatch(section.title)),
         figures=figures_of(subject, site.board),
         rows=pages.listing(subject.lines),
-        all_href=_rows_address(subject),
+        links=tuple(_links(subject)),
     )
 
 
@@ -218,8 +227,12 @@ def _each(texts: Iterable[str]) -> str:
     return ", ".join(sorted(set(texts)))
 
 
-def _rows_address(subject: Subject) -> str:
-    """Return the leaderboard with all rows of a subject; techniques may be parts of an arm."""
-    keys = {Kind.MODEL: "model", Kind.TECHNIQUE: "q", Kind.HARDWARE: "hardware"}
-    state = {keys[subject.kind]: subject.name, "status": "all", "gate": "all"}
-    return f"index.html#{urlencode(state)}"
+def _links(subject: Subject) -> Iterator[Link]:
+    """Yield the leaderboard with the rows of a subject; of hardware one link for each setting."""
+    key = _KEYS[subject.kind]
+    of_hardware = subject.kind is Kind.HARDWARE
+    names = sorted({line.hardware for line in subject.lines}) if of_hardware else [subject.name]
+    for name in names:
+        state = {key: name, "status": "all", "gate": "all"}
+        text = f"{name} on the leaderboard" if len(names) > 1 else "On the leaderboard"
+        yield Link(text, f"index.html#{urlencode(state)}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from leanboard.leaderboard.board import Board, BoardRow
+from leanboard.leaderboard.board import Board, BoardRow, hardware_name, techniques_of
 from leanboard.leaderboard.cells import Gain
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.format import plural
@@ -70,12 +70,13 @@ class Listed:
 def subjects_of(board: Board) -> Mapping[Kind, tuple[Subject, ...]]:
     """Return every subject of the board by kind, sorted by name.
 
-    A row with two techniques belongs to both; one without belongs to none.
+    A row with two techniques belongs to both; one without belongs to none. A hardware is a device
+    of a machine at any number of threads and any memory cap: its address stays when others come.
     """
     names: Mapping[Kind, Callable[[BoardRow], Iterable[str]]] = {
         Kind.MODEL: lambda line: (line.model,),
-        Kind.TECHNIQUE: _techniques,
-        Kind.HARDWARE: lambda line: (line.hardware,),
+        Kind.TECHNIQUE: lambda line: line.techniques,
+        Kind.HARDWARE: lambda line: (hardware_name(line.row),),
     }
     return {kind: tuple(_grouped(kind, board.lines, of)) for kind, of in names.items()}
 
@@ -113,10 +114,6 @@ def _grouped(
         yield Subject(kind, name, tuple(found[name]))
 
 
-def _techniques(line: BoardRow) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.name for part in line.row.cell.techniques))
-
-
 def _started(line: BoardRow) -> tuple[float, str]:
     record = line.row.record
     return record.times.started_at.timestamp(), record.run_id
@@ -149,5 +146,5 @@ def _about(subject: Subject, texts: Texts) -> str:
 
 def _beside(subject: Subject) -> str:
     if subject.kind is Kind.MODEL:
-        return plural(len({line.label for line in subject.lines} - {"none"}), "technique")
+        return plural(len(techniques_of(subject.lines)), "technique")
     return plural(len({line.model for line in subject.lines}), "model")

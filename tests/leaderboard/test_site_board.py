@@ -14,7 +14,7 @@ from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import bounds, x_axis
 from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import DASH
-from leanboard.leaderboard.pages import Site, pareto
+from leanboard.leaderboard.pages import Site, leaderboard, pareto
 from leanboard.leaderboard.sizes import size_of
 from leanboard.leaderboard.stage import UNRANKED, UNSTABLE
 from leanboard.leaderboard.tradeoff import Tradeoff, default_tradeoff, tradeoff
@@ -274,3 +274,11 @@ def test_ticks_are_round_and_inside_the_axis() -> None:
     axis = x_axis("t", [0.0, 10.0])
     assert [tick.text for tick in axis.ticks] == ["0", "2", "4", "6", "8", "10"]
     assert all(axis.start <= tick.at <= axis.end for tick in axis.ticks)
+
+
+def test_the_summary_counts_each_technique_once_and_no_baseline() -> None:
+    arms: list[list[str]] = [[], ["bf16"], ["bf16", "static-cache"]]
+    entries = [Entry(make_run(techniques=arm).record, "local", Path("r.json")) for arm in arms]
+    summary = leaderboard(Site(board_of(Loaded(tuple(entries))), ()))["summary"]
+    assert isinstance(summary, str)
+    assert " \u00b7 2 techniques \u00b7 " in summary

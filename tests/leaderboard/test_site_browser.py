@@ -275,6 +275,25 @@ def test_a_search_looks_at_every_text_but_those_of_filters_alone(demo: Demo, pag
         assert len(names(settled(page))) == count, search
 
 
+def test_a_technique_page_leads_to_its_rows_alone_and_those_of_combinations(
+    tmp_path: Path, page: Page
+) -> None:
+    store = Store(tmp_path / "records", "local")
+    for arm in ([], ["svd"], ["whitened-svd"], ["svd", "bf16"], ["bf16"]):
+        run = make_run(techniques=arm)
+        store.write(run.record, run.traces)
+    built = build_site(store.load(), tmp_path / "site")
+    page.goto((built.folder / "techniques" / "svd.html").as_uri())
+    page.get_by_role("link", name="On the leaderboard").click()
+    assert sorted(names(settled(page))) == ["svd", "svd+bf16"]
+    uses = page.get_by_label("Uses technique")
+    assert uses.input_value() == "svd"
+    assert uses.locator("option").all_inner_texts() == ["all", "bf16", "svd", "whitened-svd"]
+    uses.select_option("")
+    assert len(names(settled(page))) == 5
+    assert "uses" not in page.url
+
+
 def test_a_long_table_has_pages_with_and_without_javascript(
     tmp_path: Path, browser: Browser, page: Page
 ) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import pytest
 from click.testing import CliRunner
 from demo_store import Demo
-from record_factory import Run, make_model, make_run
+from record_factory import Run, make_device, make_model, make_run
 
 from leanboard.leaderboard.board import board_of
 from leanboard.leaderboard.charts import LEFT, Plot
@@ -282,3 +282,41 @@ def test_the_command_line_tells_the_site_what_techniques_are(
     page = (out / "techniques" / "bf16.html").read_text(encoding="utf-8")
     assert technique_texts()["bf16"].source in unescape(page)
     assert "cannot be judged here" in (out / "findings.html").read_text(encoding="utf-8")
+
+
+def test_a_hardware_page_keeps_its_address_and_links_to_the_rows_of_each_setting() -> None:
+    one = make_run(device=make_device(threads=1))
+    (plain,) = subjects_of(board_of(loaded(make_run())))[Kind.HARDWARE]
+    board = board_of(loaded(make_run(), one))
+    (hardware,) = subjects_of(board)[Kind.HARDWARE]
+    assert (hardware.name, hardware.href) == (plain.name, plain.href)
+    assert len(hardware.lines) == 2
+    page = pages(Site(board, ()))[hardware.href]
+    asked = {dict(parse_qsl(link.href.partition("#")[2]))["hardware"]: link for link in page.links}
+    assert set(asked) == {line.hardware for line in board.lines}
+    assert len(asked) == 2
+    assert all(link.text == f"{name} on the leaderboard" for name, link in asked.items())
+
+
+def test_the_pictures_of_a_hardware_say_which_setting_they_are_of() -> None:
+    runs = [
+        make_run(device=make_device(threads=n), techniques=t) for n in (1, 2) for t in ([], ["x"])
+    ]
+    board = board_of(loaded(*runs))
+    (hardware,) = subjects_of(board)[Kind.HARDWARE]
+    headings = {figure.heading for figure in figures_of(hardware, board).shown}
+    assert headings == {f"chat on {line.hardware}" for line in board.lines}
+    assert len(headings) == 2
+
+
+def test_a_technique_links_to_the_rows_that_use_it_by_its_exact_name() -> None:
+    board = board_of(loaded(make_run(techniques=["svd"]), make_run(techniques=["whitened-svd"])))
+    (link,) = pages(Site(board, ()))["techniques/svd.html"].links
+    state = dict(parse_qsl(link.href.partition("#")[2]))
+    assert state == {"uses": "svd", "status": "all", "gate": "all"}
+
+
+def test_a_model_counts_the_techniques_of_a_combination_once() -> None:
+    runs = [make_run(techniques=arm) for arm in ([], ["bf16"], ["x"], ["bf16", "x"])]
+    (model,) = listed(board_of(loaded(*runs)), Texts())[Kind.MODEL]
+    assert model.beside == "2 techniques"

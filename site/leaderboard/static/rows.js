@@ -5,7 +5,7 @@
 const arriving = new Map();
 const lowered = new Map();
 // What a search leaves alone: words that many rows have in common.
-const UNSEARCHED = new Set(["energy", "gate", "gateReason"]);
+const UNSEARCHED = new Set(["energy", "gate", "gateReason", "uses"]);
 
 // The text of one row in a column of repeated texts.
 function textOf(column, row) {
@@ -94,11 +94,18 @@ function fittingFor(state) {
   const { texts, filters } = LEANBOARD;
   const chosen = filters.filter((name) => state[name]);
   for (const name of ["status", "gate"]) if (state[name] && state[name] !== "all") chosen.push(name);
-  const wanted = chosen.map((name) =>
-    ({ rows: texts[name].rows, number: texts[name].texts.indexOf(state[name]) }));
+  const wanted = chosen.map((name) => {
+    const fits = texts[name].texts.map((text) => choicesIn(name, text).includes(state[name]));
+    return { rows: texts[name].rows, fits };
+  });
   const words = (state.q ?? "").toLowerCase().split(/\s+/).filter(Boolean).map(holdersOf);
-  return (row) => wanted.every(({ rows, number }) => rows[row] === number)
+  return (row) => wanted.every(({ rows, fits }) => fits[rows[row]])
     && words.every((columns) => columns.some(({ rows, holds }) => holds[rows[row]]));
+}
+
+// What a reader can choose to get a row: its text, or each of the techniques that it uses.
+function choicesIn(name, text) {
+  return name === "uses" ? text.split(" ") : [text];
 }
 
 // The columns that hold a word of a search, and which of their texts do: a text that many rows have in
