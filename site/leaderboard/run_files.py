@@ -87,7 +87,7 @@ class RunFiles:
         latencies = () if seen is None else distributions_of(seen)
         run = run_data(entry, self.neighbours, latencies)
         if self.one_page:
-            run |= told_alone(entry, links)
+            run |= told_alone(entry, links, self.neighbours)
         add_run(self._shards, run_place(entry.record), run)
         if not self.one_page:
             self._write_page(entry, seen, links)

@@ -145,7 +145,7 @@ def run_page(
         missed=missed(record),
         compared=comparisons,
         doubts=tuple(dict.fromkeys(doubt for line in comparisons for doubt in line.doubts)),
-        quality=_quality(record, neighbours),
+        quality=quality_of(record, neighbours),
         roofline=phase_lines(record),
         roofline_plot=roofline_plot(record),
         baseline_link=_baseline(record, neighbours),
@@ -218,7 +218,8 @@ def _took(record: Record) -> tuple[Term, ...]:
     return tuple(Term(name, quantity(value, "s")) for name, value in parts if value is not None)
 
 
-def _quality(record: Record, neighbours: Neighbours) -> Quality | None:
+def quality_of(record: Record, neighbours: Neighbours) -> Quality | None:
+    """Return what is known of the quality of a run's arm; ``None`` where nothing is."""
     if isinstance(record.cell, PerformanceCell):
         row = neighbours.rows.get(run_place(record))
         return timed_quality(record, row, neighbours.scores)

@@ -12,6 +12,8 @@ from demo_store import Demo
 
 from leanboard.leaderboard.board import board_of, run_place
 from leanboard.leaderboard.build import build_site
+from leanboard.leaderboard.quality import timed_quality
+from leanboard.leaderboard.runs import neighbours_of
 from leanboard.results.command import run_command
 
 if TYPE_CHECKING:
@@ -114,6 +116,28 @@ def test_it_says_how_to_run_it_again_whether_it_was_stable_and_where_its_files_a
     assert files
     assert all((large.folder / href).is_file() for href in files)
     assert page.locator("#spread figure").count() > 0
+    assert violations(page) == []
+
+
+def test_it_has_the_scores_with_their_gates_and_says_whether_outputs_are_the_same(
+    large: Demo, page: Page
+) -> None:
+    line = next(line for line in large.board.lines if line.label == "int8-weight-only")
+    page.goto(large.address("run.html", f"run={run_place(line.row.record)}"))
+    page.locator("#run:visible").wait_for()
+    found = timed_quality(line.row.record, line.row, neighbours_of(large.board).scores)
+    assert found is not None
+    assert found.average is not None
+    assert found.sameness is not None
+    scores = page.locator("#quality tbody tr").all()
+    assert len(scores) == 1 + sum(len(task.lines) for task in found.tasks)
+    assert found.average.score in scores[0].inner_text()
+    assert line.gate.title in page.locator("#kept").inner_text()
+    assert found.sameness.answer in page.locator("#same").inner_text()
+    page.locator("#quality summary").click()
+    assert page.locator("#quality .card").count() == len(found.scoring)
+    modelled = page.locator("#measured .badge", has_text="modelled").first
+    assert modelled.get_attribute("class") == "badge"
     assert violations(page) == []
 
 

@@ -24,6 +24,7 @@ function drawRun(place, run) {
   const compared = [run.baselinePlace, place].filter(Boolean).join(",");
   part("compare").href = `compare.html#${new URLSearchParams({ runs: compared })}`;
   drawAgain(run);
+  drawQuality(run.quality);
   const measured = run.measurements.filter((one) => one.value !== undefined);
   const missed = run.measurements.filter((one) => one.value === undefined);
   part("measured").tBodies[0].replaceChildren(...measured.map(measuredRow));
@@ -48,13 +49,35 @@ function drawAgain(run) {
   part("again").hidden = !run.reproduce;
   part("reproduce").textContent = run.reproduce;
   part("command").textContent = run.command;
+  part("folder").hidden = !run.needsFolder;
+}
+
+// Scores with their gates, and whether the outputs are the baseline's; nothing where it is not known.
+function drawQuality(quality) {
+  const section = part("quality");
+  section.hidden = !quality;
+  if (!quality) return;
+  for (const [id, text] of [["same", quality.same], ["kept", quality.gate]]) {
+    part(id).hidden = text === "";
+    part(id).querySelector("span").textContent = text;
+  }
+  section.querySelector(".scroller").hidden = !quality.scores.length;
+  drawLines(section, quality.scores);
+  section.querySelector("details").hidden = !quality.scoring.length;
+  const cards = quality.scoring.map(([title, terms]) => card(title, terms));
+  section.querySelector(".cards").replaceChildren(...cards);
 }
 
 function drawRoofline(lines) {
   part("roofline").hidden = !lines.length;
-  const rows = lines.map(([phase, ...cells]) =>
-    make("tr", {}, make("th", { scope: "row" }, phase), ...cells.map((text) => make("td", {}, text))));
-  part("roofline").querySelector("tbody").replaceChildren(...rows);
+  drawLines(part("roofline"), lines);
+}
+
+// Puts lines of texts into the table of a section; the first text of a line is its head.
+function drawLines(section, lines) {
+  const rows = lines.map(([head, ...cells]) =>
+    make("tr", {}, make("th", { scope: "row" }, head), ...cells.map((text) => make("td", {}, text))));
+  section.querySelector("tbody").replaceChildren(...rows);
 }
 
 function drawStability(stability) {
@@ -91,9 +114,11 @@ function measuredRow(one) {
   const span = one.low === undefined ? DASH : formatSpan(one.low, one.high, factor);
   const cells = [`${formatNumber(one.value * factor)} ${suffix}`.trimEnd(), span, formatNumber(one.n, 0)];
   const head = make("th", { scope: "row" }, labelOf(one.name), make("small", {}, make("code", {}, one.name)));
-  const provenance = make("span", { class: "badge plain" }, one.provenance ?? "unknown");
+  const solid = one.provenance === "measured" || one.provenance === "counted";
+  const provenance = make("span", { class: solid ? "badge plain" : "badge" }, one.provenance ?? "unknown");
   return make("tr", {}, head, ...cells.map((text) => make("td", { class: "number" }, text)),
-    make("td", {}, one.summary), make("td", {}, provenance), make("td", {}, againstText(one.against)));
+    make("td", {}, one.summary), make("td", {}, provenance), make("td", {}, againstText(one.against)),
+    make("td", { class: "muted" }, one.made ?? one.reason ?? ""));
 }
 
 // What the record says of a metric beside its baseline's; nothing where it was not compared.
