@@ -27,7 +27,8 @@ DOCS = {
     "launches": "Processes of the arm, one after the other, that its timed rounds are spread over.",
     "rounds": "Timed rounds of the arm, warm-ups apart.",
     "stopped_by": "Why no more rounds were made: fixed (a number was asked for), width (every "
-    "watched interval was narrow enough), rounds (the most allowed) or time (the budget).",
+    "watched interval was narrow enough), rounds (the most allowed), time (the budget) or nothing "
+    "(no ratio could come any more: an arm that it needs had failed).",
 }
 UNITS = {"launches": "1", "rounds": "1"}
 

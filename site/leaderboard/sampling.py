@@ -18,6 +18,7 @@ _STOPPED = {
     "width": "every watched interval was narrow enough",
     "rounds": "the most rounds that the procedure allows were made",
     "time": "the time budget was spent",
+    "nothing": "no ratio could come any more: an arm that it needs had failed",
 }
 _WARMED = {
     "fixed": "the procedure asks for so many",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from demo_store import NO_JOULES, ODD, Demo
@@ -18,7 +20,7 @@ from leanboard.leaderboard.describe import configuration, surroundings
 from leanboard.leaderboard.roofline import phase_lines
 from leanboard.leaderboard.run_tables import ONE_VALUE, TOO_FEW, measured_groups
 from leanboard.leaderboard.samples import plots_of
-from leanboard.leaderboard.sampling import OLD, sampled, steadiness
+from leanboard.leaderboard.sampling import _STOPPED, _WARMED, OLD, sampled, steadiness
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.roofline import LEAST_SHARE
 from leanboard.results.identity import sealed
@@ -60,6 +62,16 @@ def test_a_fixed_procedure_is_told_in_words() -> None:
         "looks at the intervals": "none: the number of rounds was fixed",
         "arms of the block": "side by side: all loaded, and only one running at a time",
     }
+
+
+@pytest.mark.parametrize(("field", "words"), [("stopped_by", _STOPPED), ("warmup_ended", _WARMED)])
+def test_every_end_that_a_record_may_name_has_its_words(
+    field: str, words: Mapping[str, str]
+) -> None:
+    assert set(words) == set(get_args(Sampling.model_fields[field].annotation))
+    for end in words:
+        record = with_sampling(make_procedure(), **{field: end})
+        assert words[end] in told(record).values()
 
 
 def test_an_adaptive_procedure_tells_its_looks_widths_and_end() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ from leanboard.results.reliability import (
     reliability_cells,
     reliability_of,
 )
-from leanboard.results.schema import Cause, Record, Stability
+from leanboard.results.schema import Cause, Record, Sampling, Stability
 from leanboard.results.store import Entry, Loaded
 from leanboard.results.table import table
 
@@ -71,6 +72,11 @@ def test_what_an_old_record_does_not_tell_is_null_and_its_stability_unknown() ->
     row = long_frame([entry(old)]).iloc[0]
     assert row["stability"] == "unknown"
     assert row[["stability_causes", "launches", "rounds", "stopped_by"]].isna().all()
+
+
+def test_the_dictionary_names_every_reason_to_stop() -> None:
+    reasons = get_args(Sampling.model_fields["stopped_by"].annotation)
+    assert all(f"{reason} (" in DOCS["stopped_by"] for reason in reasons)
 
 
 def test_a_scoring_run_has_no_stability() -> None:
