@@ -48,8 +48,8 @@ class Uncertain:
         if self.low is None or self.high is None:
             return self.value
         end = self.low if deviate < 0 else self.high
-        if min(self.value, self.low) > 0:
-            return self.value * math.exp(abs(deviate) * math.log(end / self.value) / _Z95)
+        if min(self.value, self.low, self.high) > 0:
+            return self.value * _exp(abs(deviate) * _log(end / self.value) / _Z95)
         return self.value + abs(deviate) * (end - self.value) / _Z95
 
     @property
@@ -196,6 +196,19 @@ def _deviates(name: str) -> Iterator[float]:
     while True:
         radius = math.sqrt(-2 * math.log(1 - next(uniform)))
         yield radius * math.cos(2 * math.pi * next(uniform))
+
+
+def _log(ratio: float) -> float:
+    """Return the logarithm of a ratio, which may be too small for a float."""
+    return math.log(ratio) if ratio > 0 else -math.inf
+
+
+def _exp(exponent: float) -> float:
+    """Return the exponential, infinity where it is too large for a float."""
+    try:
+        return math.exp(exponent)
+    except OverflowError:
+        return math.inf
 
 
 def _fnv1a(text: str) -> int:

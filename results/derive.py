@@ -144,8 +144,12 @@ def _compression_rate(joined: Joined) -> Measurement:
     if ours is None or theirs is None or ours.value is None or not theirs.value:
         return absent(unit, summary, "the weights of both arms are not known")
     size_ratio, ends = ours.value / theirs.value, estimate_of(ratio).interval
+    try:
+        value = formulas.compression_rate(size_ratio, ratio.value)
+    except ValueError as error:
+        return absent(unit, summary, str(error))
     found = Estimate(
-        formulas.compression_rate(size_ratio, ratio.value),
+        value,
         ratio.n,
         ends and Interval(ends.low / size_ratio, ends.high / size_ratio, ends.method, ends.level),
         reason=ratio.reason,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
-from leanboard.results.frozen import Frozen
+from leanboard.results.frozen import Bytes, Frozen, Open, Real, Whole
 
 
 class Gpu(Frozen):
@@ -21,28 +21,28 @@ class Gpu(Frozen):
     """
 
     name: str
-    memory_bytes: int
+    memory_bytes: Bytes
     driver: str
     cuda: str | None = None
-    power_limit_w: float | None = None
-    sm_clock_hz: float | None = None
+    power_limit_w: Real | None = None
+    sm_clock_hz: Real | None = None
     persistence: bool | None = None
-    power_limit_default_w: float | None = None
-    power_limit_enforced_w: float | None = None
-    sm_clock_now_hz: float | None = None
-    sm_clock_application_hz: float | None = None
-    memory_clock_hz: float | None = None
-    memory_clock_now_hz: float | None = None
-    memory_clock_application_hz: float | None = None
+    power_limit_default_w: Real | None = None
+    power_limit_enforced_w: Real | None = None
+    sm_clock_now_hz: Real | None = None
+    sm_clock_application_hz: Real | None = None
+    memory_clock_hz: Real | None = None
+    memory_clock_now_hz: Real | None = None
+    memory_clock_application_hz: Real | None = None
     compute_capability: str | None = None
     compute_mode: str | None = None
     ecc: bool | None = None
     mig: bool | None = None
-    pcie_generation: int | None = None
-    pcie_width: int | None = None
-    temperature_c: float | None = None
+    pcie_generation: Whole | None = None
+    pcie_width: Whole | None = None
+    temperature_c: Real | None = None
     throttle: tuple[str, ...] | None = None
-    processes: int | None = None
+    processes: Whole | None = None
 
 
 class Cpu(Frozen):
@@ -62,21 +62,21 @@ class Cpu(Frozen):
 
     name: str
     architecture: str
-    logical_cores: int
-    physical_cores: int | None = None
-    frequency_hz: float | None = None
+    logical_cores: Whole
+    physical_cores: Whole | None = None
+    frequency_hz: Real | None = None
     governor: str | None = None
     flags: tuple[str, ...] = ()
     microcode: str | None = None
-    sockets: int | None = None
-    threads_per_core: int | None = None
+    sockets: Whole | None = None
+    threads_per_core: Whole | None = None
     smt: bool | None = None
-    online_cores: int | None = None
-    isolated_cores: int | None = None
-    cache_bytes: dict[str, int] = Field(default_factory=dict)
-    min_frequency_hz: float | None = None
-    frequency_cap_hz: float | None = None
-    clock_hz: float | None = None
+    online_cores: Whole | None = None
+    isolated_cores: Whole | None = None
+    cache_bytes: dict[str, Bytes] = Field(default_factory=dict)
+    min_frequency_hz: Real | None = None
+    frequency_cap_hz: Real | None = None
+    clock_hz: Real | None = None
     frequency_driver: str | None = None
     energy_preference: str | None = None
     vulnerabilities: dict[str, str] = Field(default_factory=dict)
@@ -103,26 +103,26 @@ class Environment(Frozen):
 
     cpu: Cpu
     gpus: tuple[Gpu, ...] = ()
-    memory_bytes: int
-    memory_limit_bytes: int | None = None
-    cpu_limit: float | None = None
+    memory_bytes: Bytes
+    memory_limit_bytes: Bytes | None = None
+    cpu_limit: Real | None = None
     os: str
     kernel: str
     libc: str
     python: str
     packages: dict[str, str]
-    threads: dict[str, int]
+    threads: dict[str, Whole]
     git_sha: str | None = None
     git_dirty: bool | None = None
     power_source: str
-    load_average: float | None = None
-    steal_share: float | None = None
+    load_average: Real | None = None
+    steal_share: Real | None = None
     virtualised: str | None = None
-    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    settings: Open = Field(default_factory=dict)
     container: str | None = None
-    cpuset_cores: int | None = None
-    swap_bytes: int | None = None
-    swap_used_bytes: int | None = None
-    pressure: dict[str, float] = Field(default_factory=dict)
+    cpuset_cores: Whole | None = None
+    swap_bytes: Bytes | None = None
+    swap_used_bytes: Bytes | None = None
+    pressure: dict[str, Real] = Field(default_factory=dict)
     libraries: dict[str, str] = Field(default_factory=dict)
-    variables: dict[str, JsonValue] = Field(default_factory=dict)
+    variables: Open = Field(default_factory=dict)

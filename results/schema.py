@@ -6,16 +6,16 @@ anything that could be imported or executed.
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from leanboard.metrics.metric import Verdict
 from leanboard.metrics.roofline import Bound
 from leanboard.metrics.trace import Provenance
 from leanboard.results import environment as environment_schema
+from leanboard.results.frozen import Bytes, Moment, Open, Positive, Real, Seed, Whole
 from leanboard.results.frozen import Frozen as _Frozen
 
 SCHEMA_VERSION = 1
@@ -42,8 +42,8 @@ class Component(_Frozen):
     """
 
     name: Name
-    version: int = Field(ge=1)
-    params: dict[str, JsonValue] = Field(default_factory=dict)
+    version: Positive
+    params: Open = Field(default_factory=dict)
     calibration: Sha256 | None = None
 
 
@@ -66,7 +66,7 @@ class ModelIdentity(_Frozen):
     licence: str
     weights_origin: str
     family: str
-    parameters: int = Field(gt=0)
+    parameters: Positive
 
 
 class Workload(_Frozen):
@@ -80,14 +80,14 @@ class Workload(_Frozen):
     """
 
     name: Name
-    prompt_tokens: int = Field(gt=0)
-    output_tokens: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    prompts: int = Field(gt=0)
+    prompt_tokens: Positive
+    output_tokens: Positive
+    batch_size: Positive
+    prompts: Positive
     prompts_hash: Sha256
     prompts_source: str
     output_length: Literal["fixed", "natural"]
-    shapes: tuple[tuple[int, int], ...] = ()
+    shapes: tuple[tuple[Positive, Positive], ...] = ()
 
 
 class DeviceProfile(_Frozen):
@@ -95,8 +95,8 @@ class DeviceProfile(_Frozen):
 
     name: Name
     device: Literal["cpu", "cuda"]
-    threads: int = Field(gt=0)
-    memory_cap_bytes: int | None = Field(default=None, gt=0)
+    threads: Positive
+    memory_cap_bytes: Bytes | None = Field(default=None, gt=0)
     reference_dtype: str
 
 
@@ -119,16 +119,16 @@ class Procedure(_Frozen):
     """
 
     name: Name
-    version: int = Field(ge=1)
-    rounds: int = Field(ge=1)
-    warmup_rounds: int = Field(ge=0)
-    seed: int
-    timeout_s: float = Field(gt=0)
-    rounds_per_launch: int | None = Field(default=None, ge=1)
-    max_warmup_rounds: int | None = Field(default=None, ge=0)
-    max_rounds: int | None = Field(default=None, ge=1)
-    target_width: float | None = Field(default=None, gt=0)
-    time_budget_s: float | None = Field(default=None, gt=0)
+    version: Positive
+    rounds: Positive
+    warmup_rounds: Whole
+    seed: Seed
+    timeout_s: Real = Field(gt=0)
+    rounds_per_launch: Positive | None = None
+    max_warmup_rounds: Whole | None = None
+    max_rounds: Positive | None = None
+    target_width: Real | None = Field(default=None, gt=0)
+    time_budget_s: Real | None = Field(default=None, gt=0)
     watched: tuple[str, ...] = ("tpot_s",)
 
     @model_validator(mode="after")
@@ -167,16 +167,16 @@ class Task(_Frozen):
     harness: Literal["lm-eval", "leanboard"]
     harness_version: str
     task_version: str
-    num_fewshot: int = Field(ge=0)
-    limit: int | None = Field(default=None, gt=0)
-    seed: int
-    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    num_fewshot: Whole
+    limit: Positive | None = None
+    seed: Seed
+    settings: Open = Field(default_factory=dict)
 
 
 class _CellBase(_Frozen):
     """What every kind of cell has."""
 
-    identity_version: int = IDENTITY_VERSION
+    identity_version: Whole = IDENTITY_VERSION
     model: ModelIdentity
     techniques: tuple[Component, ...] = ()
     backend: Component
@@ -222,9 +222,9 @@ class BlockRef(_Frozen):
 class Interval(_Frozen):
     """A confidence interval and how it was made."""
 
-    low: float
-    high: float
-    level: float = Field(default=0.95, gt=0, lt=1)
+    low: Real
+    high: Real
+    level: Real = Field(default=0.95, gt=0, lt=1)
     method: str
 
 
@@ -236,16 +236,16 @@ class Measurement(_Frozen):
     sums. Long sample lists stay in the traces, and ``samples`` is ``None``.
     """
 
-    value: float | None
+    value: Real | None
     unit: str
-    n: int = Field(ge=0)
+    n: Whole
     summary: str
     provenance: Provenance | None
-    method_version: int = Field(ge=1)
+    method_version: Positive
     interval: Interval | None = None
-    stderr: float | None = None
-    samples: tuple[float, ...] | None = None
-    weights: tuple[float, ...] | None = None
+    stderr: Real | None = None
+    samples: tuple[Real, ...] | None = None
+    weights: tuple[Real, ...] | None = None
     reason: str | None = None
 
 
@@ -265,17 +265,17 @@ class Comparison(_Frozen):
     metric: str
     statistic: Literal["ratio", "difference", "agreement", "gate"]
     baseline_run: RunId
-    value: float | None
+    value: Real | None
     interval: Interval | None
-    n: int = Field(ge=0)
-    launches: int = Field(default=0, ge=0)
-    pairs: tuple[float, ...] | None = None
+    n: Whole
+    launches: Whole = 0
+    pairs: tuple[Real, ...] | None = None
     verdict: Verdict
     provenance: Provenance | None
-    method_version: int = Field(ge=1)
+    method_version: Positive
     reason: str | None = None
-    stderr: float | None = None
-    p_value: float | None = Field(default=None, ge=0, le=1)
+    stderr: Real | None = None
+    p_value: Real | None = Field(default=None, ge=0, le=1)
 
 
 class Status(StrEnum):
@@ -304,16 +304,16 @@ class TraceFile(_Frozen):
     """The raw samples beside the record: ``<run_id>.traces.parquet``."""
 
     sha256: Sha256
-    rows: int = Field(ge=0)
+    rows: Whole
 
 
 class Times(_Frozen):
     """When the run was made, and what its parts took."""
 
-    started_at: datetime
-    finished_at: datetime
-    load_s: float | None = None
-    measure_s: float | None = None
+    started_at: Moment
+    finished_at: Moment
+    load_s: Real | None = None
+    measure_s: Real | None = None
 
 
 class Sampling(_Frozen):
@@ -332,13 +332,13 @@ class Sampling(_Frozen):
         side_by_side: whether all arms were loaded at once; else they took turns, a launch each.
     """
 
-    launches: int = Field(ge=0)
-    rounds: int = Field(ge=0)
-    warmup_rounds: tuple[int, ...] = ()
+    launches: Whole
+    rounds: Whole
+    warmup_rounds: tuple[Whole, ...] = ()
     warmup_ended: Literal["fixed", "seen", "cap"] = "fixed"
     stopped_by: Literal["fixed", "width", "rounds", "time", "nothing"] = "fixed"
-    looks: tuple[int, ...] = ()
-    widths: dict[str, float | None] = Field(default_factory=dict)
+    looks: tuple[Whole, ...] = ()
+    widths: dict[str, Real | None] = Field(default_factory=dict)
     side_by_side: bool = True
 
 
@@ -366,13 +366,13 @@ class Stability(_Frozen):
 
     stable: bool | None
     causes: tuple[Cause, ...] = ()
-    figures: dict[str, float | None] = Field(default_factory=dict)
+    figures: dict[str, Real | None] = Field(default_factory=dict)
 
 
 class Record(_Frozen):
     """One execution of a cell. Immutable; its path in a store is its identity."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Whole = SCHEMA_VERSION
     run_id: RunId
     cell_id: Identifier
     machine_id: Name
@@ -385,7 +385,7 @@ class Record(_Frozen):
     times: Times
     measurements: dict[str, Measurement] = Field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
-    facts: dict[str, JsonValue] = Field(default_factory=dict)
+    facts: Open = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     sampling: Sampling | None = None
     stability: Stability | None = None

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from leanboard.metrics import intervals
 from leanboard.metrics.intervals import METHOD_VERSION
 from leanboard.metrics.summary import Estimate
 from leanboard.metrics.trace import Provenance
+from leanboard.results.frozen import LARGEST
 from leanboard.results.schema import Comparison, Interval, Measurement
 
 INLINE_SAMPLES = 512
@@ -41,18 +44,24 @@ def _read(interval: Interval | None) -> intervals.Interval | None:
 
 
 def derived(found: Estimate, unit: str, summary: str, provenance: Provenance | None) -> Measurement:
-    """Return a number that was derived from stored ones, as tables show it."""
-    return Measurement(
-        value=found.value,
-        unit=unit,
-        n=found.n,
-        summary=summary,
-        provenance=provenance,
-        method_version=METHOD_VERSION,
-        interval=stored_interval(found.interval),
-        stderr=found.stderr,
-        reason=found.reason,
-    )
+    """Return a number that was derived from stored ones, as tables show it.
+
+    One beyond what a record may hold is a gap.
+    """
+    try:
+        return Measurement(
+            value=found.value,
+            unit=unit,
+            n=found.n,
+            summary=summary,
+            provenance=provenance,
+            method_version=METHOD_VERSION,
+            interval=stored_interval(found.interval),
+            stderr=found.stderr,
+            reason=found.reason,
+        )
+    except ValidationError:
+        return absent(unit, summary, f"it, its interval or its error is beyond {LARGEST:g}")
 
 
 def absent(unit: str, summary: str, reason: str) -> Measurement:

@@ -18,6 +18,7 @@ from io import BytesIO
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from leanboard.metrics.trace import (
@@ -38,6 +39,7 @@ from leanboard.metrics.trace import (
     TrainingObservation,
 )
 from leanboard.results.errors import RecordError
+from leanboard.results.frozen import LARGEST
 
 FORMAT_VERSION = 1
 _T = TypeVar("_T", RequestTrace, StepTrace, ItemTrace)
@@ -61,6 +63,8 @@ _OPTIONAL = frozenset(
         "kl_rest",
     }
 )
+_ANY_FLOAT = frozenset({"loss", "tie_gap_nats", "kl_nats", "kl_rest"})
+"""Columns whose readers judge what is no finite number, as those of scores do."""
 CORRUPT = (
     pa.ArrowException,
     AttributeError,
@@ -197,6 +201,16 @@ def _check_columns(table: pa.Table, kind: str) -> None:
         if column.null_count and name not in _OPTIONAL:
             message = f"column {name} has nulls"
             raise ValueError(message)
+        if expected in (pa.float64(), _FLOATS) and name not in _ANY_FLOAT:
+            _check_numbers(name, column)
+
+
+def _check_numbers(name: str, column: pa.ChunkedArray) -> None:
+    """Refuse times and log-likelihoods that nothing can be derived from, or drawn."""
+    flat = pc.list_flatten(column) if column.type == _FLOATS else column
+    if pc.all(pc.less_equal(pc.abs(flat), LARGEST)).as_py() is False:
+        message = f"column {name} holds what is no number, or one beyond {LARGEST:g}"
+        raise ValueError(message)
 
 
 def _observation(table: pa.Table, metadata: Mapping[str, str]) -> Observation:

@@ -101,9 +101,6 @@ def _length_findings(observation: RequestObservation, record: Record) -> Iterato
             )
 
 
-def _wall_s(times: Times) -> float | None:
-    """Return how long a run took; ``None`` where only one of its times has a zone."""
-    started, finished = times.started_at, times.finished_at
-    if (started.tzinfo is None) != (finished.tzinfo is None):
-        return None
-    return (finished - started).total_seconds()
+def _wall_s(times: Times) -> float:
+    """Return how long a run took."""
+    return (times.finished_at - times.started_at).total_seconds()

@@ -163,8 +163,6 @@ def _git_findings(environment: Environment) -> Iterator[Finding]:
 
 def _date_findings(record: Record, now: datetime) -> Iterator[Finding]:
     times = record.times
-    if times.started_at.tzinfo is None or times.finished_at.tzinfo is None:
-        return  # the check of identity tells
     if times.finished_at > now + _AHEAD:
         yield Finding(
             f"times.finished_at is {times.finished_at.isoformat()}, which is yet to come",

@@ -19,6 +19,8 @@ _LETTER, _RIM = 7.6, 4.0
 _WIDE, _FEW_DECADES = 5.0, 100.0
 """Ratios of a logarithmic axis' ends: from which its marks are powers of ten, and those alone."""
 _MOST_PLACES = 3
+_LEAST_SPAN = 1e-99
+"""Values that lie closer together are drawn as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ def bounds(values: Iterable[float], *, zero: bool = False) -> tuple[float, float
     """Return limits around the values, never equal; ``zero`` starts them at 0."""
     known = list(values) or [0.0, 1.0]
     low, high = min(known), max(known)
-    if high == low:
+    if high - low < _LEAST_SPAN:
         low, high = low - (abs(low) / 2 or 0.5), high + (abs(high) / 2 or 0.5)
     margin = (high - low) * _MARGIN
     if zero and low >= 0:

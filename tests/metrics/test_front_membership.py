@@ -74,6 +74,22 @@ def test_the_deviates_are_standard_normal() -> None:
     assert statistics.stdev(drawn) == pytest.approx(1.0, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("claimed", "least", "greatest"),
+    [
+        (Uncertain(1.0, 1.0, 1e100), 1.0, math.inf),
+        (Uncertain(1.0, 1e-100, 1.0), 0.0, 1.0),
+        (Uncertain(1e100, 5e-324, 1e100), 0.0, 1e100),
+        (Uncertain(5e-324, 5e-324, 1e100), 5e-324, math.inf),
+        (Uncertain(1.0, 1.0, -1.0), pytest.approx(-5.7965, abs=1e-4), 1.0),
+    ],
+)
+def test_an_interval_of_any_width_moves_a_value_no_farther_than_numbers_go(
+    claimed: Uncertain, least: float, greatest: float
+) -> None:
+    assert claimed.reach == (least, greatest)
+
+
 def test_each_side_of_an_interval_has_its_own_width() -> None:
     skewed = Uncertain(1.0, 0.9, 1.5)
     assert skewed.moved(-1.959964) == pytest.approx(0.9)

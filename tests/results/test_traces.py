@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from io import BytesIO
 from typing import Any
@@ -29,9 +30,11 @@ from leanboard.metrics.trace import (
     TrainingObservation,
 )
 from leanboard.results.errors import RecordError
+from leanboard.results.frozen import LARGEST
 from leanboard.results.traces import from_parquet, kind_of, to_parquet, trace_rows
 
 REAL = st.floats(allow_nan=False)
+TIME = st.floats(min_value=-LARGEST, max_value=LARGEST)
 WHOLE = st.integers(min_value=-(2**63), max_value=2**63 - 1)
 TOKEN = st.integers(min_value=0, max_value=2**31 - 1)
 
@@ -47,10 +50,10 @@ REQUEST = st.builds(
     round=WHOLE,
     warmup=st.booleans(),
     batch=WHOLE,
-    scheduled_s=REAL,
-    sent_s=REAL,
-    encoded_s=st.none() | REAL,
-    token_s=tuples(REAL),
+    scheduled_s=TIME,
+    sent_s=TIME,
+    encoded_s=st.none() | TIME,
+    token_s=tuples(TIME),
     prompt_tokens=WHOLE,
     output_ids=tuples(TOKEN),
     drafted=st.none() | WHOLE,
@@ -58,14 +61,14 @@ REQUEST = st.builds(
     target_forwards=st.none() | WHOLE,
     error=st.none() | st.text(),
     launch=WHOLE,
-    client_s=st.none() | REAL,
+    client_s=st.none() | TIME,
     tie_gap_nats=st.none() | REAL,
 )
 STEP = st.builds(
     StepTrace,
     step=WHOLE,
-    started_s=REAL,
-    ended_s=REAL,
+    started_s=TIME,
+    ended_s=TIME,
     tokens=WHOLE,
     samples=WHOLE,
     loss=st.none() | REAL,
@@ -73,8 +76,8 @@ STEP = st.builds(
 ITEM = st.builds(
     ItemTrace,
     item_id=st.text(),
-    sent_s=REAL,
-    done_s=REAL,
+    sent_s=TIME,
+    done_s=TIME,
     batch=WHOLE,
     error=st.none() | st.text(),
 )
@@ -82,7 +85,7 @@ ANSWER = st.builds(
     AnswerTrace,
     item_id=st.text(),
     scores=st.dictionaries(st.text(), REAL, max_size=3),
-    loglikelihoods=tuples(REAL),
+    loglikelihoods=tuples(TIME),
     tokens=WHOLE,
     text_bytes=WHOLE,
     stratum=st.text(),
@@ -124,6 +127,22 @@ def test_any_observation_comes_back_equal_and_gives_the_same_bytes_again(
     assert back == observation
     assert type(back) is type(observation)
     assert to_parquet(back) == data
+
+
+@pytest.mark.parametrize("time_s", [math.nan, math.inf, -1e101])
+@pytest.mark.parametrize("name", ["sent_s", "encoded_s", "token_s"])
+def test_times_that_cannot_be_are_refused(name: str, time_s: float) -> None:
+    fair = request_observation()
+    forged: Any = {name: (time_s, 1.0) if name == "token_s" else time_s}
+    wild = replace(fair, requests=(*fair.requests[1:], replace(fair.requests[0], **forged)))
+    with pytest.raises(RecordError, match=f"column {name} holds what is no number"):
+        from_parquet(to_parquet(wild))
+
+
+def test_log_likelihoods_that_cannot_be_are_refused() -> None:
+    wild = AnswerObservation(answers=(AnswerTrace("0", {}, (-math.inf,), tokens=4),))
+    with pytest.raises(RecordError, match="column loglikelihoods holds what is no number"):
+        from_parquet(to_parquet(wild))
 
 
 def test_requests_are_typed_columns_for_pandas() -> None:

@@ -221,7 +221,7 @@ def test_times_that_run_backwards_or_lack_a_zone_are_found(block: tuple[Path, Pa
         fields["times"]["finished_at"] = "2026-11-20T13:00:00"
 
     assert "before it started" in forge(block[0], backwards)
-    assert "no time zone" in forge(block[0], zoneless)
+    assert "times.finished_at: Input should have timezone" in forge(block[0], zoneless)
 
 
 def test_a_status_that_does_not_fit_is_found(block: tuple[Path, Path]) -> None:

@@ -9,8 +9,9 @@ const FARTHEST = Math.sqrt(-2 * Math.log(2 ** -32));
 function movedBy({ value, low, high }, deviate) {
   if (low === null || high === null) return value;
   const end = deviate < 0 ? low : high;
-  if (Math.min(value, low) > 0) return value * Math.exp((Math.abs(deviate) * Math.log(end / value)) / Z95);
-  return value + (Math.abs(deviate) * (end - value)) / Z95;
+  const far = Math.abs(deviate);
+  if (Math.min(value, low, high) > 0) return value * Math.exp((far * Math.log(end / value)) / Z95);
+  return value + (far * (end - value)) / Z95;
 }
 
 function fnv1a(text) {
