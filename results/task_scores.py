@@ -78,12 +78,14 @@ def _task_score(record: Record, metric: str, runs: Mapping[str, Record]) -> Task
     compared = {c.statistic: c for c in record.comparisons if c.metric == metric}
     difference = compared.get("difference")
     baseline = None if difference is None else runs.get(difference.baseline_run)
-    chance = record.measurements.get(CHANCE)
+    measured = record.measurements.get(CHANCE)
+    chance = None if measured is None else measured.value
     return TaskScore(
         task=task_of(record).name,
         metric=metric,
         score=record.measurements[metric],
-        chance=None if chance is None else chance.value,
+        # A record may claim anything; of all scores only these can be those of guessing.
+        chance=chance if chance is not None and 0 <= chance < 1 else None,
         baseline=None if baseline is None else known_scores(baseline).get(metric),
         difference=difference,
         ratio=compared.get("ratio"),

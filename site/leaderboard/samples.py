@@ -28,6 +28,7 @@ from leanboard.metrics.trace import (
     RequestTrace,
 )
 from leanboard.results.errors import RecordError
+from leanboard.results.frozen import LARGEST
 from leanboard.results.traces import from_parquet
 
 SMALL, MEDIUM = 240.0, 320.0
@@ -152,10 +153,17 @@ def _answers(answers: Sequence[AnswerTrace]) -> tuple[tuple[str, Plot], ...]:
     return tuple(
         (
             f"Score of every item: {name}",
-            _items([(i, a.scores[name]) for i, a in enumerate(answers) if name in a.scores], name),
+            _items(_drawable(answers, name), name),
         )
         for name in names
+        if _drawable(answers, name)
     )
+
+
+def _drawable(answers: Sequence[AnswerTrace], name: str) -> list[tuple[int, float]]:
+    """Return the place and score of every item whose score is a number that can be drawn."""
+    scores = ((i, a.scores.get(name)) for i, a in enumerate(answers))
+    return [(i, score) for i, score in scores if score is not None and abs(score) <= LARGEST]
 
 
 def _items(pairs: Sequence[tuple[int, float]], what: str, sentence: str = "") -> Plot:

@@ -73,7 +73,7 @@ def test_a_forged_record_is_skipped_with_a_line_that_says_where(
     loaded = load_lean([(path.parents[2], "local")], 1)
     assert loaded.entries == ()
     (problem,) = loaded.problems
-    assert f"does not fit its schema: {where.split('.')[0]}." in problem.message
+    assert f"does not fit its schema: {where.split('.', maxsplit=1)[0]}." in problem.message
 
 
 def test_the_site_is_built_of_what_is_left(path: Path, tmp_path: Path) -> None:
@@ -108,3 +108,20 @@ def test_every_published_record_is_read_as_it_was_written() -> None:
         text = published.read_bytes()
         record = Record.model_validate_json(text)
         assert record.model_dump(mode="json", exclude_unset=True) == json.loads(text)
+
+
+def test_numbers_at_the_limits_are_shown(tmp_path: Path) -> None:
+    """A score of guessing that none can be, sizes below 0, and intervals of any width."""
+    base = make_run(arms=("none", "bf16"))
+    candidate = make_run(techniques=("bf16",), baseline=base, arms=("none", "bf16"))
+    scored = make_run(kind="accuracy")
+    store = Store(tmp_path / "records", "local")
+    timed, other, answers = (store.write(r.record, r.traces) for r in (base, candidate, scored))
+    forge(timed, "measurements.weight_bytes.value", -LARGEST)
+    forge(other, "measurements.tpot_s.value", 5e-324)
+    forge(other, "measurements.tpot_s.interval", {"low": 5e-324, "high": LARGEST, "method": "t"})
+    forge(answers, "measurements.chance.value", LARGEST)
+    forge(answers, "measurements.acc.value", LARGEST)
+    loaded = load_lean([(store.root, "local")], 1)
+    assert len(loaded.entries) == 3
+    assert build_site(loaded, tmp_path / "site", processes=1).problems == ()
