@@ -87,6 +87,17 @@ def test_the_wheel_brings_its_licence_and_its_command(distributions: Path) -> No
     assert "leanboard = leanboard.runners.cli:main" in commands
 
 
+def test_both_bring_the_citation_file_that_the_site_offers(distributions: Path) -> None:
+    cited = (ROOT / "CITATION.cff").read_bytes()
+    (wheel,) = distributions.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith("dist-info/licenses/CITATION.cff"))
+        assert archive.read(name) == cited
+    (sdist,) = distributions.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        assert "CITATION.cff" in {name.partition("/")[2] for name in archive.getnames()}
+
+
 def test_the_core_of_the_wheel_asks_for_no_heavy_package(distributions: Path) -> None:
     (wheel,) = distributions.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from leanboard.leaderboard.board import MOST_RUN_PAGES, Board, board_of, run_place
 from leanboard.leaderboard.data import board_script, metric_script
+from leanboard.leaderboard.downloads import CITATION, citation
 from leanboard.leaderboard.format import quantity
 from leanboard.leaderboard.pages import PAGES, Download, Page, Site, in_order
 from leanboard.leaderboard.parts import Part, write_part
@@ -32,6 +33,7 @@ _HERE = Path(__file__).parent
 _MARK = ".leanboard-site"
 NO_TEXTS = Texts()
 _ABOUT = {
+    CITATION: "how to cite leanboard, in the Citation File Format",
     "comparisons.csv": "every candidate against its baseline: difference or ratio, interval, p",
     "comparisons.parquet": "the same comparisons, typed",
     "data-dictionary.csv": "what every column means: unit, direction, definition, source",
@@ -188,6 +190,8 @@ def _exports(board: Board, folder: Path) -> tuple[Download, ...]:
     paths = write_exports(board.loaded, folder, board.rows)
     everything = folder / "records.json"
     _write_records(board.loaded.entries, everything)
+    cited = folder / CITATION
+    cited.write_text(citation(), encoding="utf-8")
     return tuple(
         Download(
             name=path.name,
@@ -195,7 +199,7 @@ def _exports(board: Board, folder: Path) -> tuple[Download, ...]:
             size=quantity(float(path.stat().st_size), "B"),
             about=_ABOUT.get(path.name, ""),
         )
-        for path in sorted([*paths, everything])
+        for path in sorted([*paths, everything, cited])
     )
 
 
