@@ -19,6 +19,7 @@ _LETTER, _RIM = 7.6, 4.0
 _WIDE, _FEW_DECADES = 5.0, 100.0
 """Ratios of a logarithmic axis' ends: from which its marks are powers of ten, and those alone."""
 _MOST_PLACES = 3
+_LEAST_PLACES = 99
 _LEAST_SPAN = 1e-99
 """Values that lie closer together are drawn as one."""
 
@@ -63,7 +64,7 @@ class Axis:
         """Yield the multiples of a round step between both ends, each with its text."""
         step = _round_step((self.high - self.low) / _TICKS)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        places = max(0, -math.floor(math.log10(step) + 1e-9))
+        places = min(max(0, -math.floor(math.log10(step) + 1e-9)), _LEAST_PLACES)
         return ((i * step, number(i * step, places)) for i in range(first, last + 1))
 
 
