@@ -21,8 +21,8 @@ COLUMNS: dict[str, pa.DataType] = {
 }
 DOCS = {
     "stability": "stable, unstable, or unknown (an older record, a failed run, or too few samples "
-    "to judge by); empty for scoring runs. An unstable run competes by its intervals; times that "
-    "nobody knows the error of are on no front, and verdicts on them are in doubt.",
+    "to judge by); empty for scoring runs. An unstable run competes by its intervals; times "
+    "of an unknown error are on no front, and verdicts on them are in doubt.",
     "stability_causes": "What makes the run unstable, each with its figure and threshold.",
     "launches": "Processes of the arm, one after the other, that its timed rounds are spread over.",
     "rounds": "Timed rounds of the arm, warm-ups apart.",

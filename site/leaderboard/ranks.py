@@ -31,7 +31,7 @@ class Standing:
         value: what was measured.
         low: lower end of its interval.
         high: upper end.
-        barred: whether its run is unstable, and nobody knows by how much: it then has no rank, but
+        barred: whether its run is unstable by an unknown amount: it then has no rank, but
             keeps a medal from others.
     """
 
@@ -169,7 +169,7 @@ def best_first(cells: Sequence[BoardCell], direction: Direction) -> list[int]:
 def winner_of(peers: Sequence[Peer], direction: Direction) -> Winner | None:
     """Return the best of the rows and those that it cannot be told from; ``None`` if none can be.
 
-    Runs that are unstable by nobody knows how much, those that failed the gate, estimates and
+    Runs that are unstable by an unknown amount, those that failed the gate, estimates and
     qualities that are not ranked are never the best. One that has an interval goes before one that
     has none, however good its value: nobody knows how good it is.
     """

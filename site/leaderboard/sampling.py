@@ -28,8 +28,8 @@ _WARMED = {
 _VERDICTS = {
     Reliability.STABLE: "Nothing that was looked at speaks against these numbers.",
     Reliability.UNSTABLE: "Other runs of the same cell may well give other numbers. These compete "
-    "by their intervals, which what others took of the machine widens; times that nobody knows the "
-    "error of have no rank, are on no front, and put verdicts on them in doubt.",
+    "by their intervals, which what others took of the machine widens; times of "
+    "an unknown error have no rank, are on no front, and put verdicts on them in doubt.",
     Reliability.UNKNOWN: "There was too little to judge by.",
 }
 _CHECKS = {check.name: check for check in CHECKS}

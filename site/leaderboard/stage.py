@@ -22,7 +22,7 @@ from leanboard.metrics.pareto import pareto_front
 from leanboard.results.schema import Status
 
 UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked"
-UNSTABLE = "the run is unstable, nobody knows by how much: shown, on no front"
+UNSTABLE = "the run is unstable by an unknown amount: shown, on no front"
 ESTIMATE = "values are shown, never compared"
 LEAST_CHANCE = 0.05
 """Share of draws from which a point that is beaten is listed as one that may be on the front."""

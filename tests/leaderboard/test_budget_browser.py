@@ -145,7 +145,7 @@ def test_the_best_of_what_remains_is_named_with_a_link_and_its_rivals(
     assert answer.inner_text().startswith(f"No limit is set: {len(group)} rows remain.")
     assert answer.locator("a").get_attribute("href") == winner.line.href
     assert (
-        "1 row with a better value cannot be ranked: unstable by nobody knows how much, failed"
+        "1 row with a better value cannot be ranked: unstable by an unknown amount, failed"
         " the gate" in answer.inner_text()
     )
     # Unstable runs stay in the list, where their values put them, and are never the best.

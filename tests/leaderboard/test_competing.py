@@ -41,7 +41,7 @@ CASES = [
     ("tpot_s", SHOOK, 1.0, (2.0, 4.0), (2.0, 4.0)),
     ("tpot_s", SHOOK, 1.3, (2.0, 4.0), (1.53846, 4.0)),
     ("decode_tokens_per_s", SHOOK, 1.3, (2.0, 4.0), (2.0, 5.2)),
-    # Nobody knows by how much.
+    # By an unknown amount.
     ("tpot_s", SHOOK, math.inf, (2.0, 4.0), None),
     ("tpot_s", SHOOK, 1.0, None, None),
 ]

@@ -126,7 +126,7 @@ RANKS = """([direction, ends]) => {
         ("lower", [[1, 2], [3, 5], [4, 6]], ["1 gold", "2=", "2="]),
         ("lower", [[1, 2], None, [3, 4]], ["1 gold", "", "2 silver"]),
         ("lower", [None, [1, 2]], ["", "1"]),
-        # A run unstable by nobody knows how much has no rank, and keeps the medal from those whose
+        # A run unstable by an unknown amount has no rank, and keeps the medal from those whose
         # interval meets its own.
         ("lower", [[1, 2, "unstable"], [1.5, 3], [4, 5]], ["", "1", "2 silver"]),
         # A row that failed the gate has none either, and keeps nothing from others.

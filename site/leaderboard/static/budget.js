@@ -153,7 +153,7 @@ function betterText(rows, best, place, gated) {
   if (!better.length) return "";
   const failed = gated ? "failed the gate, " : "";
   const count = formatCount(better.length, "row");
-  const why = `unstable by nobody knows how much, ${failed}or without an interval`;
+  const why = `unstable by an unknown amount, ${failed}or without an interval`;
   return ` ${count} with a better value cannot be ranked: ${why}.`;
 }
 

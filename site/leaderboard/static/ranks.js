@@ -1,5 +1,5 @@
 // Ranks by intervals: who cannot be told from the best of a band shares its rank. A run that is unstable
-// by nobody knows how much has none, and keeps a medal from those whose interval meets its own. A row
+// by an unknown amount has none, and keeps a medal from those whose interval meets its own. A row
 // that failed the gate is out of the competition, unless a page puts another limit in its place.
 // The same rules as ranks.py.
 "use strict";
