@@ -123,7 +123,7 @@ HOSTILE: Mapping[str, tuple[Record, str]] = {
     "a target in a list": (technique(lm_head=[{"_partial_": True}]), "has the key '_partial_'"),
     "an interpolation": (technique(lm_head="${oc.env:HOME}"), "no plain word"),
     "an endless text": (technique(lm_head="x" * 10_000), "no plain word"),
-    "an endless number": (technique(lm_head=10**300), "it is not run"),
+    "an endless number": (technique(lm_head=10**99), "it is not run"),
     "an unknown knob": (technique(rotations=3), "it has: lm_head"),
     "a knob out of range": (technique("prompt-lookup", num_tokens=0), "num_tokens"),
     "another backend": (
