@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,7 +20,7 @@ from leanboard.results.derive import FIDELITY
 from leanboard.results.derived_columns import DerivedColumn
 from leanboard.results.finding import Evidence, Finding
 from leanboard.results.output_comparisons import LOSSLESS, UP_TO_TIES
-from leanboard.results.schema import Comparison, Interval, Measurement, Record
+from leanboard.results.schema import AccuracyCell, Comparison, Interval, Measurement, Record
 
 ABSENT = "no run of this cell is among these records"
 NOT_COMPARED = "the newest run of this cell does not compare it"
@@ -139,7 +139,7 @@ def _line(
     elif other is None:
         standing, note = Standing.UNKNOWN, f"{evidence.than}: {ABSENT}"
     else:
-        standing, note = _standing_beside(evidence, row, other)
+        standing, note = _standing_beside(evidence, row, other, runs)
     doubted = standing is Standing.DOUBTED
     baseline = baseline_of(row.row.record, runs)
     theirs = None if baseline is None else baseline.measurements.get(evidence.metric)
@@ -198,7 +198,9 @@ def _standing(
     return (Standing.DOUBTED, "; ".join(doubts)) if doubts else (Standing.HOLDS, note)
 
 
-def _standing_beside(evidence: Evidence, row: BoardRow, other: BoardRow) -> tuple[Standing, str]:
+def _standing_beside(
+    evidence: Evidence, row: BoardRow, other: BoardRow, runs: Mapping[Place, Record]
+) -> tuple[Standing, str]:
     """Return whether two rows differ as claimed: by intervals of the same statistic that are apart.
 
     Both are compared with one baseline. Intervals that touch leave open which one is better.
@@ -207,7 +209,7 @@ def _standing_beside(evidence: Evidence, row: BoardRow, other: BoardRow) -> tupl
         return Standing.UNKNOWN, BARRED
     meaning = meaning_of(evidence.metric)
     if evidence.metric in FIDELITY and meaning is not None:
-        return _standing_nearer(evidence, row, other, meaning.direction)
+        return _standing_nearer(evidence, row, other, meaning.direction, runs)
     mine, theirs = (each.row.comparison(evidence.metric) for each in (row, other))
     if mine is None or theirs is None or meaning is None:
         return Standing.BROKEN, NOT_COMPARED
@@ -225,13 +227,17 @@ def _standing_beside(evidence: Evidence, row: BoardRow, other: BoardRow) -> tupl
 
 
 def _standing_nearer(
-    evidence: Evidence, row: BoardRow, other: BoardRow, direction: Direction
+    evidence: Evidence,
+    row: BoardRow,
+    other: BoardRow,
+    direction: Direction,
+    runs: Mapping[Place, Record],
 ) -> tuple[Standing, str]:
     """Return whether one of two rows is nearer to their baseline: the measure is a comparison."""
     mine, theirs = (each.row.measurements.get(evidence.metric) for each in (row, other))
     if mine is None or theirs is None:
         return Standing.BROKEN, NOT_COMPARED
-    if _beside(row, evidence.metric) != _beside(other, evidence.metric):
+    if _beside(row, evidence.metric, runs) != _beside(other, evidence.metric, runs):
         return Standing.BROKEN, f"{other.label_text} was compared with another baseline"
     shown = _measured(evidence.metric, theirs)
     note = f"beside {other.label_text}: {shown.value} {shown.interval}"
@@ -239,11 +245,23 @@ def _standing_nearer(
     return Standing.HOLDS if found is evidence.verdict else Standing.BROKEN, note
 
 
-def _beside(row: BoardRow, metric: str) -> set[str]:
-    """Return the runs of the baseline that a row's outputs or predictions were compared with."""
+def _beside(row: BoardRow, metric: str, runs: Mapping[Place, Record]) -> set[Hashable]:
+    """Return the baselines that a row's outputs or predictions were compared with.
+
+    Two runs of one cell that scored the very same made the same predictions.
+    """
     records = (row.row.record, *row.row.accuracy_records)
     compared = (comparison for record in records for comparison in record.comparisons)
-    return {comparison.baseline_run for comparison in compared if comparison.metric == metric}
+    named = {comparison.baseline_run for comparison in compared if comparison.metric == metric}
+    return {_predictions(runs.get((row.machine, run)), run) for run in named}
+
+
+def _predictions(baseline: Record | None, run: str) -> Hashable:
+    if baseline is None or not isinstance(baseline.cell, AccuracyCell):
+        return run
+    found = baseline.measurements.items()
+    scores = ((name, one.value) for name, one in found if _of_quality(name))
+    return baseline.cell_id, *sorted(scores)
 
 
 def _apart(mine: Interval | None, theirs: Interval | None, direction: Direction) -> Verdict:
