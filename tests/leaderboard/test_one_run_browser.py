@@ -15,6 +15,7 @@ from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.quality import timed_quality
 from leanboard.leaderboard.runs import neighbours_of
 from leanboard.results.command import run_command
+from leanboard.results.schema import Record
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -40,6 +41,12 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
+def opened(page: Page, large: Demo, record: Record) -> None:
+    """Show a run, and wait until it is drawn."""
+    page.goto(large.address("run.html", f"run={run_place(record)}"))
+    page.locator("#run:visible").wait_for()
+
+
 def test_a_row_leads_to_its_run(large: Demo, page: Page) -> None:
     page.goto(large.address())
     row = page.locator("#board tbody tr", has_text="prompt-lookup").first
@@ -57,8 +64,7 @@ def test_every_number_of_the_record_is_there_and_every_gap_with_its_reason(
     large: Demo, page: Page
 ) -> None:
     line = next(line for line in large.board.lines if line.label == "bf16")
-    page.goto(large.address("run.html", f"run={run_place(line.row.record)}"))
-    page.locator("#run:visible").wait_for()
+    opened(page, large, line.row.record)
     measured = {name for name, m in line.row.measurements.items() if m.value is not None}
     missed = [m for m in line.row.measurements.values() if m.value is None]
     assert set(page.locator("#measured code").all_inner_texts()) == measured
@@ -87,8 +93,7 @@ def test_another_address_shows_another_run(large: Demo, page: Page) -> None:
 
 
 def test_it_fits_a_phone_and_axe_finds_nothing_wrong(large: Demo, page: Page) -> None:
-    page.goto(large.address("run.html", f"run={run_place(large.board.lines[0].row.record)}"))
-    page.locator("#run:visible").wait_for()
+    opened(page, large, large.board.lines[0].row.record)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert violations(page) == []
 
@@ -106,8 +111,7 @@ def test_it_says_how_to_run_it_again_whether_it_was_stable_and_where_its_files_a
     large: Demo, page: Page
 ) -> None:
     line = next(line for line in large.board.lines if line.unstable)
-    page.goto(large.address("run.html", f"run={run_place(line.row.record)}"))
-    page.locator("#run:visible").wait_for()
+    opened(page, large, line.row.record)
     assert page.locator("#command").inner_text() == run_command(line.row.record)
     assert page.locator("#stability h2").inner_text() == "Stability: unstable"
     assert page.locator("#stability li").count() > 0
@@ -123,8 +127,7 @@ def test_it_has_the_scores_with_their_gates_and_says_whether_outputs_are_the_sam
     large: Demo, page: Page
 ) -> None:
     line = next(line for line in large.board.lines if line.label == "int8-weight-only")
-    page.goto(large.address("run.html", f"run={run_place(line.row.record)}"))
-    page.locator("#run:visible").wait_for()
+    opened(page, large, line.row.record)
     found = timed_quality(line.row.record, line.row, neighbours_of(large.board).scores)
     assert found is not None
     assert found.average is not None
