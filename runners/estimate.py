@@ -22,6 +22,8 @@ _BYTES_PER_S = 1.5e10
 _START_S = 8.0
 _IMPORT_S = 4.0
 _TOKENS_PER_ITEM, _TOKENS_PER_EXAMPLE = 160, 80
+_ANSWERS_AT_ONCE = 4
+"""Answers that are written side by side in the time of one."""
 _DEFAULT_PARAMETERS = 1.35e8
 
 # The backend whose answers decide which prompts qualify.
@@ -138,7 +140,9 @@ class Estimate:
         if seen is not None:
             return seen * size.items
         tokens = size.items * (_TOKENS_PER_ITEM + size.num_fewshot * _TOKENS_PER_EXAMPLE)
-        return 2 * self.parameters * tokens / (_FLOPS_PER_CORE * self.threads)
+        read_s = 2 * self.parameters * tokens / (_FLOPS_PER_CORE * self.threads)
+        steps = size.items * size.answer_tokens / _ANSWERS_AT_ONCE
+        return read_s + steps * self.parameters * self.bytes_per_parameter / _BYTES_PER_S
 
     def arm_s(self, spec: BlockSpec, arm: ArmSpec) -> float:
         """Seconds of one arm: loads, rounds and scoring; of an adaptive procedure, at most."""

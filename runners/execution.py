@@ -12,7 +12,7 @@ from leanboard.metrics.trace import Quantity, RequestObservation
 from leanboard.results.measure import comparisons
 from leanboard.results.schema import Environment, Record, Sampling
 from leanboard.results.store import Store, place_of
-from leanboard.runners.accuracy.settings import TaskSize
+from leanboard.runners.accuracy.settings import TaskSize, answer_tokens
 from leanboard.runners.accuracy.tasks import PreparedTask
 from leanboard.runners.accuracy.tasks import Progress as Share
 from leanboard.runners.arms import RunningArm
@@ -167,7 +167,8 @@ class Execution:
     def _shares(self, arm: RunningArm, task: PreparedTask) -> Share:
         """Return what is told how much of a task is done, and advances the run by as much."""
         name = task.identity.name
-        size = TaskSize(name, task.size, task.identity.num_fewshot)
+        fewshot, written = task.identity.num_fewshot, answer_tokens([name])
+        size = TaskSize(name, task.size, fewshot, written)
         seconds = self._estimate.score_s(self._block.spec, arm.arm.spec, size)
         share_done = 0.0
 

@@ -125,7 +125,10 @@ def blocks(overrides: Sequence[str]) -> tuple[BlockSpec, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _SuiteBlock:
-    """One entry of a suite's ``blocks``; what it leaves out is the command's."""
+    """One entry of a suite's ``blocks``; what it leaves out is the command's.
+
+    Arms of a block without workloads are scored and not timed.
+    """
 
     workloads: Sequence[str]
     arms: Sequence[str | Mapping[str, Any]]
@@ -156,14 +159,16 @@ def _suite(plain: Mapping[str, Any], overrides: Sequence[str]) -> Iterable[Block
         base = [*overrides, *block.choices]
         workloads = [config.compose([*base, f"workload={w}"])["workload"] for w in block.workloads]
         arms = tuple(_suite_arm(base, arm) for arm in block.arms)
-        if not arms or not workloads or arms[0].techniques:
-            raise ConfigError(
-                f"suite '{suite.name}': a block needs a workload, and its first arm must be "
-                f"'{BASELINE}'."
-            )
+        if not arms or arms[0].techniques:
+            message = f"suite '{suite.name}': the first arm of a block must be '{BASELINE}'."
+            raise ConfigError(message)
         _refuse_twins(suite, "workload", [workload["name"] for workload in workloads])
         _refuse_twins(suite, "arm", [arm.label for arm in arms])
-        yield _block(config.compose(base), suite.name, workloads, arms)
+        spec = _block(config.compose(base), suite.name, workloads, arms)
+        if not spec.workloads and not spec.accuracy.sizes():
+            message = f"suite '{suite.name}': a block needs a workload, or tasks or text to score."
+            raise ConfigError(message)
+        yield spec
 
 
 def _refuse_twins(suite: _Suite, what: str, names: Sequence[str]) -> None:

@@ -42,9 +42,11 @@ def print_plan(specs: Sequence[BlockSpec], console: Console) -> None:
     procedure = specs[0].procedure
     adaptive = procedure.max_rounds is not None
     rounds = f"{procedure.rounds} to {procedure.max_rounds}" if adaptive else procedure.rounds
+    timed = any(spec.workloads for spec in specs)
+    work = f"{rounds} interleaved rounds" if timed else "nothing timed"
     basis = "from earlier runs here" if known.batch_s else "a rough rule: no earlier run here"
     console.print(
-        f"{arms} arms, {rounds} interleaved rounds: {'at most' if adaptive else 'about'} "
+        f"{arms} arms, {work}: {'at most' if timed and adaptive else 'about'} "
         f"{clock_text(total_s)} ({basis}); "
         "fetching and converting apart."
     )
@@ -53,10 +55,11 @@ def print_plan(specs: Sequence[BlockSpec], console: Console) -> None:
 def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float:
     from rich.table import Table
 
+    workloads = ", ".join(workload.name for workload in spec.workloads) or "none"
     tasks = ", ".join(f"{size.task} ({size.items})" for size in spec.accuracy.sizes()) or "none"
     console.print(
         f"[bold]{spec.model.name}[/] on {spec.backend_name}, {spec.profile.name} with "
-        f"{spec.profile.threads} threads\n  workloads: {', '.join(w.name for w in spec.workloads)}"
+        f"{spec.profile.threads} threads\n  workloads: {workloads}"
         f"\n  accuracy: {tasks}"
     )
     table = Table("arm", "about", box=None, padding=(0, 2))

@@ -53,6 +53,8 @@ class OfflineTask:
         examples: where few-shot examples are taken from; ``None`` if it takes none.
         stratum: column that says which part of the task an item belongs to; up to the first
             ``~``. Empty if the task has no parts.
+        answer_tokens: about how long an answer is that is written out, for estimates only; 0 for
+            a task whose answers are not.
     """
 
     definition: str
@@ -62,6 +64,7 @@ class OfflineTask:
     folder: str
     examples: Examples | None = None
     stratum: str = ""
+    answer_tokens: int = 0
 
     @property
     def split(self) -> str:
@@ -129,6 +132,7 @@ OFFLINE: dict[str, OfflineTask] = {
         scored_as="test_split",
         folder="gsm8k",
         examples=Examples("train"),
+        answer_tokens=200,
     ),
     "hellaswag": OfflineTask(
         definition="hellaswag",
@@ -145,6 +149,7 @@ OFFLINE: dict[str, OfflineTask] = {
         splits={"train": Split(541)},
         scored_as="test_split",
         folder="ifeval",
+        answer_tokens=300,
     ),
     "lambada_openai": OfflineTask(
         definition="lambada",

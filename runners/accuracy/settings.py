@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -40,11 +40,16 @@ class TextConfig:
 
 
 class TaskSize(NamedTuple):
-    """What is to be scored of a task: its name, how many items, with how many examples each."""
+    """What is to be scored of a task.
+
+    Its name, how many items, with how many examples each, and about how long an answer is; 0 where
+    none is written out.
+    """
 
     task: str
     items: int
     num_fewshot: int = 0
+    answer_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,8 @@ class AccuracyConfig:
         for asked in self.asked():
             known = _items(asked)
             items = known if self.limit is None else min(self.limit, known)
-            sizes.append(TaskSize(asked.name, items, asked.num_fewshot))
+            written = answer_tokens(asked.parts.values())
+            sizes.append(TaskSize(asked.name, items, asked.num_fewshot, written))
         if self.text is not None:
             sizes.append(TaskSize(self.text.name, self.text.windows))
         return tuple(sizes)
@@ -138,6 +144,12 @@ def _items(asked: Asked) -> int:
         tasks = [OFFLINE[part] for part in asked.parts.values() if part in OFFLINE]
         return sum(task.splits[task.split].items for task in tasks) or _HUB_ITEMS
     return sum(OFFLINE[part].splits[asked.split].items for part in asked.parts.values())
+
+
+def answer_tokens(tasks: Iterable[str]) -> int:
+    """Return about how long the answers to some tasks are; 0 where none is written out."""
+    known = (OFFLINE[task] for task in tasks if task in OFFLINE)
+    return max((task.answer_tokens for task in known), default=0)
 
 
 def _pins(pins: object) -> dict[str, str]:

@@ -8,7 +8,7 @@ from leanboard.results.errors import ConfigError
 from leanboard.runners import config
 from leanboard.runners.accuracy.choices import Asked, TaskChoice
 from leanboard.runners.accuracy.registry import GROUPS, OFFLINE
-from leanboard.runners.accuracy.settings import AccuracyConfig, TextConfig
+from leanboard.runners.accuracy.settings import AccuracyConfig, TaskSize, TextConfig
 
 VALUES: dict[str, Any] = {
     "name": "quickstart",
@@ -44,12 +44,12 @@ def test_published_configs_keep_the_items_that_they_always_chose() -> None:
 
 def test_sizes_name_each_task_with_its_items_and_the_text_with_its_windows() -> None:
     assert AccuracyConfig(**VALUES).sizes() == (
-        ("arc_easy", 50, 0),
-        ("hellaswag", 50, 0),
-        ("squad-passages", 9, 0),
+        TaskSize("arc_easy", 50),
+        TaskSize("hellaswag", 50),
+        TaskSize("squad-passages", 9),
     )
     whole = AccuracyConfig(**VALUES | {"limit": None, "text": None})
-    assert whole.sizes() == (("arc_easy", 570, 0), ("hellaswag", 10042, 0))
+    assert whole.sizes() == (TaskSize("arc_easy", 570), TaskSize("hellaswag", 10042))
 
 
 def test_a_task_can_set_its_examples_source_and_split_beside_tasks_that_set_nothing() -> None:
@@ -69,7 +69,7 @@ def test_a_task_can_set_its_examples_source_and_split_beside_tasks_that_set_noth
 
 def test_a_group_counts_the_items_of_all_its_parts() -> None:
     built = AccuracyConfig(**VALUES | {"tasks": ["mmlu"], "limit": None, "num_fewshot": 5})
-    assert built.sizes()[0] == ("mmlu", 14042, 5)
+    assert built.sizes()[0] == TaskSize("mmlu", 14042, 5)
     assert not built.asked()[0].needs_examples_package
 
 

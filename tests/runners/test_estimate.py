@@ -115,3 +115,14 @@ def test_earlier_records_of_the_machine_replace_the_rule(tmp_path: Path) -> None
     assert (key.model, key.arm, key.work) == (record.cell.model.name, "none", "chat/128x32x1")
     assert known.batch_s[key] == pytest.approx(record.times.measure_s / rounds)
     assert History.of(store.entries(), "another-machine") == History()
+
+
+def test_answers_that_are_written_out_are_expected_to_take_longer_than_choices() -> None:
+    written, chosen = (
+        _spec("accuracy=instructions", f"accuracy.tasks=[{task}]", "accuracy.num_fewshot=0")
+        for task in ("ifeval", "truthfulqa_mc2")
+    )
+    one_item = [spec.accuracy.sizes()[0]._replace(items=1) for spec in (written, chosen)]
+    estimate = Estimate.of(written, History())
+    arm = written.arms[0]
+    assert estimate.score_s(written, arm, one_item[0]) > estimate.score_s(chosen, arm, one_item[1])

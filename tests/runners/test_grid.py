@@ -133,3 +133,20 @@ def test_a_model_id_alone_replaces_the_default_model() -> None:
     (block,) = blocks(["model.id=ORG/Some-Model", "hardware=cpu-1t"])
     assert block.model.name == "some-model"
     assert block.model.licence == "unknown"
+
+
+def test_arms_that_are_only_scored_need_no_workload() -> None:
+    (block,) = blocks(["suite=instructions", "hardware=cpu-1t"])
+    assert block.workloads == ()
+    assert [size.task for size in block.accuracy.sizes()] == ["ifeval"]
+
+
+def test_a_block_with_nothing_to_time_and_nothing_to_score_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a block needs a workload, or tasks or text to score"):
+        blocks(["suite=instructions", "accuracy.tasks=[]", "hardware=cpu-1t"])
+
+
+def test_a_block_starts_with_the_baseline() -> None:
+    override = "suite.blocks=[{workloads: [chat], arms: [bf16]}]"
+    with pytest.raises(ConfigError, match="the first arm of a block must be 'none'"):
+        blocks(["suite=quickstart", override, "hardware=cpu-1t"])
