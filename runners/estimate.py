@@ -12,6 +12,7 @@ from leanboard.results.schema import PerformanceCell, Procedure, Record, Status,
 from leanboard.results.store import Entry
 from leanboard.runners.accuracy.settings import TaskSize
 from leanboard.runners.grid import ArmSpec, BlockSpec
+from leanboard.runners.techniques.facts import MAKING_S
 from leanboard.runners.workloads import WorkloadConfig
 
 # The rough rule, for work never seen here: what one core sustains on dense float matrices, what a
@@ -43,11 +44,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Median seconds seen in earlier records: of a load, of a batch, of an item."""
+    """Median seconds seen in earlier records: of a load, a batch, an item, and of making."""
 
     load_s: Mapping[Key, float] = field(default_factory=dict)
     batch_s: Mapping[Key, float] = field(default_factory=dict)
     item_s: Mapping[Key, float] = field(default_factory=dict)
+    making_s: Mapping[Key, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[Entry], machine: str) -> History:
@@ -55,16 +57,26 @@ class History:
         loads: dict[Key, list[float]] = defaultdict(list)
         batches: dict[Key, list[float]] = defaultdict(list)
         items: dict[Key, list[float]] = defaultdict(list)
+        makings: dict[Key, list[float]] = defaultdict(list)
         for record in (entry.record for entry in entries):
             if record.status is not Status.OK or record.machine_id != machine:
                 continue
             key, parts = _key_and_parts(record)
+            if (making_s := _making_s(record)) is not None:
+                makings[replace(key, work="")].append(making_s)
             if record.times.load_s is not None:
                 loads[key].append(record.times.load_s)
             if record.times.measure_s is not None and parts > 0 and not _served(record):
                 timed = isinstance(record.cell, PerformanceCell)
                 (batches if timed else items)[key].append(record.times.measure_s / parts)
-        return cls(*(_medians(seen) for seen in (loads, batches, items)))
+        return cls(*(_medians(seen) for seen in (loads, batches, items, makings)))
+
+
+def _making_s(record: Record) -> float | None:
+    """Return how long it took to make what the techniques of a run read."""
+    found = record.facts.get(MAKING_S)
+    seconds = found.get("value") if isinstance(found, dict) else None
+    return seconds if isinstance(seconds, int | float) else None
 
 
 def _served(record: Record) -> bool:
@@ -123,6 +135,10 @@ class Estimate:
         seen = self.history.load_s.get(_key(spec, arm, work))
         at_once = min(self.threads, len(spec.arms))
         return _START_S if seen is None else seen + _IMPORT_S / at_once
+
+    def making_s(self, spec: BlockSpec, arm: ArmSpec) -> float | None:
+        """Seconds that were once spent on making what an arm reads; ``None`` if none is known."""
+        return self.history.making_s.get(_key(spec, arm, ""))
 
     def batch_s(self, spec: BlockSpec, arm: ArmSpec, workload: WorkloadConfig) -> float:
         """Seconds of one batch: prefill bound by arithmetic, decode by memory."""

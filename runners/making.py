@@ -16,12 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.results import identity
 from leanboard.results.errors import ArmError, UnsupportedError
 from leanboard.runners.backends.base import Device, ModelFiles
 from leanboard.runners.cache import Say, being_built, write_text
 from leanboard.runners.passages import Pool
 from leanboard.runners.techniques.base import MadeTechnique, Target, Technique
+from leanboard.runners.techniques.facts import MAKING_S
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,7 @@ _SILENCE_S = 3600.0
 """A technique that says nothing for so long is ended."""
 _SAY_EVERY_S = 10.0
 _PACKAGES = ("torch", "transformers")
+_TOOK = "took.json"
 _ORDER = 2
 """How pieces of calibration text are drawn; another number for another way."""
 
@@ -130,6 +133,8 @@ def unmade(model: ModelFiles, techniques: Sequence[Technique], dtype: str) -> bo
 def made(technique: MadeTechnique, target: Target, folder: Path) -> Iterator[str]:
     """Let a technique fill its folder; yield its lines of progress. What is there is kept.
 
+    How long it took is written into the folder.
+
     Raises:
         UnsupportedError: if it cannot do it; the reason is kept for those who load it.
     """
@@ -139,8 +144,10 @@ def made(technique: MadeTechnique, target: Target, folder: Path) -> Iterator[str
     with being_built(folder, lambda _: None) as part:
         if part is None:
             return
+        started_s = time.perf_counter()
         try:
             yield from technique.make(target, part)
+            write_text(part / _TOOK, json.dumps({MAKING_S: time.perf_counter() - started_s}))
         except UnsupportedError as error:
             write_text(refusal, str(error))
             raise
@@ -163,6 +170,15 @@ def require_made(model: ModelFiles, applied: Sequence[Technique], dtype: str) ->
         raise UnsupportedError(refusal.read_text(encoding="utf-8"))
     name = type(applied[-1]).__name__
     raise ArmError(f"What {name} makes before the measurement could not be made: see its message.")
+
+
+def making_facts(folders: Sequence[Path | None]) -> dict[str, Quantity]:
+    """Return how long it took to make what is in these folders; empty where one does not say."""
+    notes = [folder / _TOOK for folder in folders if folder is not None]
+    if not notes or not all(note.exists() for note in notes):
+        return {}
+    seconds = sum(json.loads(note.read_text(encoding="utf-8"))[MAKING_S] for note in notes)
+    return {MAKING_S: Quantity(seconds, "s", Provenance.MEASURED)}
 
 
 def _refusal(folder: Path) -> Path:

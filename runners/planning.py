@@ -11,9 +11,10 @@ import click
 from leanboard.results.errors import ConfigError
 from leanboard.runners import config
 from leanboard.runners.estimate import Estimate
-from leanboard.runners.grid import BlockSpec, blocks
+from leanboard.runners.grid import ArmSpec, BlockSpec, blocks
 from leanboard.runners.progress import clock_text
 from leanboard.runners.run import history
+from leanboard.runners.techniques.base import MadeTechnique
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,6 +51,11 @@ def print_plan(specs: Sequence[BlockSpec], console: Console) -> None:
         f"{clock_text(total_s)} ({basis}); "
         "fetching and converting apart."
     )
+    if any(_makes(arm) for spec in specs for arm in spec.arms):
+        console.print(
+            "What is calibrated or trained is made once and kept; how long that took when it was "
+            "made is beside its arm."
+        )
 
 
 def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float:
@@ -62,11 +68,24 @@ def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float
         f"{spec.profile.threads} threads\n  workloads: {workloads}"
         f"\n  accuracy: {tasks}"
     )
-    table = Table("arm", "about", box=None, padding=(0, 2))
+    making = any(map(_makes, spec.arms))
+    table = Table("arm", "about", *(["made once"] if making else []), box=None, padding=(0, 2))
     for arm in spec.arms:
-        table.add_row(arm.label, clock_text(estimate.arm_s(spec, arm)))
+        made = [_making_text(spec, arm, estimate)] if making else []
+        table.add_row(arm.label, clock_text(estimate.arm_s(spec, arm)), *made)
     console.print(table)
     return estimate.block_s(spec)
+
+
+def _makes(arm: ArmSpec) -> bool:
+    return any(isinstance(technique.build(), MadeTechnique) for technique in arm.techniques)
+
+
+def _making_text(spec: BlockSpec, arm: ArmSpec, estimate: Estimate) -> str:
+    if not _makes(arm):
+        return ""
+    seconds = estimate.making_s(spec, arm)
+    return "not known yet" if seconds is None else clock_text(seconds)
 
 
 def show_findings(console: Console, *, as_json: bool = False) -> None:

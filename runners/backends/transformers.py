@@ -23,10 +23,12 @@ from leanboard.runners.making import (
     made,
     made_folder,
     make_apart,
+    making_facts,
     require_made,
     unmade,
 )
 from leanboard.runners.techniques.base import MadeTechnique, Technique
+from leanboard.runners.techniques.facts import noted
 
 if TYPE_CHECKING:
     import torch
@@ -113,9 +115,12 @@ class TransformersBackend:
         dtype = _dtype(techniques, device)
         with ExitStack() as stack:
             target, tokenizer = self._loaded(stack, model, techniques, device)
+            folders = []
             for place, technique in enumerate(techniques):
                 target.made = require_made(model, techniques[: place + 1], dtype)
+                folders.append(target.made)
                 stack.enter_context(technique.apply(target))
+            stack.enter_context(noted(target, making_facts(folders)))
             shares = all(technique.shares_prefixes for technique in techniques)
             yield TransformersEngine(target, tokenizer, shares_prefixes=shares)
 

@@ -5,7 +5,7 @@ import pytest
 from record_factory import make_run
 
 from leanboard.results.schema import Procedure
-from leanboard.results.store import Store
+from leanboard.results.store import Entry, Store
 from leanboard.runners.estimate import Estimate, History, Key, batches
 from leanboard.runners.grid import BlockSpec, blocks
 from leanboard.runners.sampling import Sampler, Warmup
@@ -115,6 +115,17 @@ def test_earlier_records_of_the_machine_replace_the_rule(tmp_path: Path) -> None
     assert (key.model, key.arm, key.work) == (record.cell.model.name, "none", "chat/128x32x1")
     assert known.batch_s[key] == pytest.approx(record.times.measure_s / rounds)
     assert History.of(store.entries(), "another-machine") == History()
+
+
+def test_a_plan_knows_how_long_making_took_on_this_machine(tmp_path: Path) -> None:
+    record = make_run(techniques=["cfsp"]).record
+    told = record.model_copy(update={"facts": {"making_s": {"value": 42, "unit": "s"}}})
+    spec = _spec("technique=cfsp")
+    assert Estimate.of(spec, History()).making_s(spec, spec.arms[1]) is None
+    known = History.of([Entry(told, "local", tmp_path)], record.machine_id)
+    (key,) = known.making_s
+    assert (key.arm, key.work) == ("cfsp", "")
+    assert known.making_s[key] == 42
 
 
 def test_answers_that_are_written_out_are_expected_to_take_longer_than_choices() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from changed_models import CPU, prepared
 
+from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.backends.base import ModelFiles
 from leanboard.runners.backends.transformers import TransformersBackend
@@ -113,6 +114,18 @@ def test_layers_left_out_are_not_trained(apart: ModelFiles):
     with TransformersBackend().load(apart, techniques, CPU) as engine:
         layer = sum(p.numel() for p in engine._target.model.model.layers[0].parameters())
         assert engine.facts()["trained_parameters"].value == layer + 64
+
+
+def test_how_long_it_took_to_make_stands_among_the_facts(apart: ModelFiles):
+    techniques = [PruneWidth(ratio=0.5), SHORT]
+    prepared(apart, techniques)
+    note = made_folder(apart, techniques, "float32") / "took.json"
+    note.write_text('{"making_s": 12.5}')
+    with TransformersBackend().load(apart, techniques, CPU) as engine:
+        assert engine.facts()["making_s"] == Quantity(12.5, "s", Provenance.MEASURED)
+    note.unlink()
+    with TransformersBackend().load(apart, techniques, CPU) as engine:
+        assert "making_s" not in engine.facts(), "made by a version that did not say"
 
 
 def test_bfloat16_weights_move_by_steps_smaller_than_they_resolve():
