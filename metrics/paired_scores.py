@@ -86,10 +86,26 @@ def compare_scores(
         KeyError: if the metric's summary is none of these three.
     """
     items = paired_items(metric, candidate, baseline)
-    estimates = _ESTIMATES[metric.summary]
     if isinstance(items, Missing):
+        estimates = _ESTIMATES[metric.summary]
         return tuple(ScoreEstimate(name, None, reason=items.reason) for name in estimates)
-    return tuple(_judged(make(items), items, metric.direction) for make in estimates.values())
+    return compare_items(items, metric.summary, metric.direction)
+
+
+def compare_items(
+    items: PairedItems, summary: Summary, direction: Direction
+) -> tuple[ScoreEstimate, ...]:
+    """Return the same of samples that were drawn before; the first is a difference, if any is.
+
+    Args:
+        items: what was drawn from both arms.
+        summary: the statistic that stands for an arm's samples.
+        direction: which way is better; not neutral.
+
+    Raises:
+        KeyError: if the summary is none of the three.
+    """
+    return tuple(_judged(make(items), items, direction) for make in _ESTIMATES[summary].values())
 
 
 def _difference_of_means(items: PairedItems) -> ScoreEstimate:

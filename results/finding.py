@@ -28,8 +28,8 @@ class Evidence(Frozen):
         metric: the metric that is compared (``tpot_s``, ``lossless``).
         verdict: what the finding says that the comparison says.
         than: another cell of this machine with the same baseline, if it is that one which this row
-            is better or worse than: the intervals of both comparisons with the baseline then lie
-            apart.
+            is better or worse than. Scores are paired over the items that both scored; of times the
+            intervals of both comparisons with the baseline must lie apart.
     """
 
     machine: Name

@@ -122,7 +122,7 @@ def _group(records: Sequence[Record]) -> Group:
     for position, record in enumerate(records):
         arm, ok = arm_key(record.cell), record.status is Status.OK
         arms.setdefault(arm, []).append(record)
-        standing = standings.setdefault(_variant(task_of(record)), _Standing(task_of(record)))
+        standing = standings.setdefault(variant_of(task_of(record)), _Standing(task_of(record)))
         standing.newest = max(standing.newest, (ok, position))
         if ok:
             standing.arms.add(arm)
@@ -154,10 +154,11 @@ def _compared(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
 
 def _rules(record: Record, ruling: Mapping[str, Task]) -> bool:
     task = task_of(record)
-    return task is ruling[task.name] or _variant(task) == _variant(ruling[task.name])
+    return task is ruling[task.name] or variant_of(task) == variant_of(ruling[task.name])
 
 
-def _variant(task: Task) -> str:
+def variant_of(task: Task) -> str:
+    """Return the identity of a task with its items and how they are scored."""
     return digest(task.model_dump(mode="json", exclude={"data_source"}))
 
 

@@ -52,11 +52,11 @@ class _Point:
 
 def finding_plot(picture: Picture, board: Board) -> Plot | None:
     """Return the picture that these records give; ``None`` where no row has both values."""
-    columns = {column.name: column for column in board.columns}
-    if not {picture.x.metric, picture.y.metric} <= columns.keys():
+    columns = _columns(picture, board)
+    if columns is None:
         return None
-    x, y = columns[picture.x.metric], columns[picture.y.metric]
-    found = {series.name: _points(series, picture, board, (x, y)) for series in picture.series}
+    x, y = columns
+    found = {series.name: _points(series, picture, board, columns) for series in picture.series}
     points = [point for series in found.values() for point in series]
     if not points:
         return None
@@ -72,6 +72,23 @@ def finding_plot(picture: Picture, board: Board) -> Plot | None:
         marks += [*drawn[:-1], *(replace(last, label=name) for last in drawn[-1:])]
     words = f"{_title(x, picture.x)} against {_title(y, picture.y)}: {', '.join(found)}"
     return with_labels(Plot(across, down, words, tuple(marks), tuple(lines)))
+
+
+def series_without_points(picture: Picture, board: Board) -> tuple[str, ...]:
+    """Return the names of the series that no row stands in."""
+    columns = _columns(picture, board)
+    return tuple(
+        series.name
+        for series in picture.series
+        if columns is None or not _points(series, picture, board, columns)
+    )
+
+
+def _columns(picture: Picture, board: Board) -> tuple[Column, Column] | None:
+    """Return the columns of both axes; ``None`` where no row has a value in one of them."""
+    columns = {column.name: column for column in board.columns}
+    x, y = columns.get(picture.x.metric), columns.get(picture.y.metric)
+    return None if x is None or y is None else (x, y)
 
 
 def _points(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from leanboard.leaderboard.finding_lines import Standing, judged
+from leanboard.leaderboard.finding_lines import judged
+from leanboard.leaderboard.finding_standing import Standing
 from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.parts import Context
 

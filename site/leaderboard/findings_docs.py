@@ -14,6 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from leanboard.leaderboard.board import Board, board_of
 from leanboard.leaderboard.charts import Plot
 from leanboard.leaderboard.finding_lines import EvidenceLine, Judged, judged
+from leanboard.leaderboard.finding_plot import series_without_points
+from leanboard.results.errors import RecordError
 from leanboard.results.finding import Finding, load_findings
 from leanboard.results.published import findings_root, published_root
 from leanboard.results.store import read_stores
@@ -28,8 +30,10 @@ What the published records show, in words. Made from `results/findings/` and `re
 [adding.md](adding.md#a-finding). The site's page of findings has the same, with links to the runs.
 
 A finding rests on the comparisons of the rows that it names, each with the baseline of its own
-block, and holds while every verdict is the one claimed. Intervals are 95 %. It speaks for the
-model, the machine and the workload of its rows, not for others: small models on two cores.
+block, and holds while every verdict is the one claimed. Intervals are 95 %. Of two rows that stand
+beside each other, scores are paired over the items that both scored, and times are judged by
+whether their intervals lie apart. A finding speaks for the model, the machine and the workload of
+its rows, not for others: small models on two cores.
 """
 _SEVERAL = "Of several families"
 
@@ -58,8 +62,14 @@ def pictures(found: Sequence[Judged]) -> Mapping[str, str]:
 
 
 def write(folder: Path, board: Board) -> None:
-    """Write the page and its pictures below a folder; pictures that no finding has are removed."""
-    found = judged(load_findings(findings_root()), board)
+    """Write the page and its pictures below a folder; pictures that no finding has are removed.
+
+    Raises:
+        RecordError: if a picture that a finding declares lacks points.
+    """
+    findings = load_findings(findings_root())
+    check_pictures(findings, board)
+    found = judged(findings, board)
     drawn = pictures(found)
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     for path in (folder / PICTURES).glob("*.svg"):
@@ -68,6 +78,23 @@ def write(folder: Path, board: Board) -> None:
     for name, text in drawn.items():
         (folder / PICTURES / name).write_text(text, encoding="utf-8")
     (folder / PAGE).write_text(page(found), encoding="utf-8")
+
+
+def check_pictures(findings: Sequence[Finding], board: Board) -> None:
+    """Check that every series of every picture has a point.
+
+    Raises:
+        RecordError: naming the finding and its empty series. A page would leave them out silently.
+    """
+    for finding in findings:
+        lacking = () if finding.picture is None else series_without_points(finding.picture, board)
+        if lacking:
+            message = (
+                f"the picture of the finding {finding.name} has no point for "
+                f"{', '.join(lacking)}: no row of its machine, model and workload has values on "
+                "both axes there. Name other rows or axes, or take the series out."
+            )
+            raise RecordError(message)
 
 
 def _lines(found: Sequence[Judged]) -> Iterator[str]:

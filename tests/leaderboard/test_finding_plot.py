@@ -10,10 +10,13 @@ from demo_store import Demo
 
 from leanboard.leaderboard.board import BoardRow
 from leanboard.leaderboard.charts import LogAxis, Plot
-from leanboard.leaderboard.finding_lines import Judged, Standing, judged
-from leanboard.leaderboard.finding_plot import finding_plot
-from leanboard.leaderboard.findings_docs import page, pictures
+from leanboard.leaderboard.finding_beside import UNPAIRED
+from leanboard.leaderboard.finding_lines import Judged, judged
+from leanboard.leaderboard.finding_plot import finding_plot, series_without_points
+from leanboard.leaderboard.finding_standing import Standing
+from leanboard.leaderboard.findings_docs import check_pictures, page, pictures
 from leanboard.metrics.metric import Verdict
+from leanboard.results.errors import RecordError
 from leanboard.results.finding import (
     Claim,
     Evidence,
@@ -100,6 +103,47 @@ def test_a_metric_that_no_record_has_is_no_picture(demo: Demo) -> None:
     assert finding_plot(picture(demo, x=asked), demo.board) is None
 
 
+def test_a_series_that_no_row_stands_in_is_named(demo: Demo) -> None:
+    series = tuple(
+        PictureSeries(name=name, technique=name, backend="transformers")
+        for name in ("bf16", "no-such-arm")
+    )
+    asked = picture(demo, series=series)
+    assert series_without_points(asked, demo.board) == ("no-such-arm",)
+    nowhere = picture(demo, series=series, x=PictureAxis(metric="no_such_metric"))
+    assert series_without_points(nowhere, demo.board) == ("bf16", "no-such-arm")
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        PictureAxis(metric="weight_bytes", ratio=True),
+        PictureAxis(metric="no_such_metric"),
+    ],
+    ids=["a ratio that no row has", "a metric that no row has"],
+)
+def test_a_picture_that_is_declared_and_lacks_points_is_an_error(
+    demo: Demo, axis: PictureAxis
+) -> None:
+    record = published(demo, "bf16").row.record
+    evidence = Evidence(
+        machine=record.machine_id, cell=record.cell_id, metric="tpot_s", verdict=Verdict.WORSE
+    )
+
+    def drawn_by(axis: PictureAxis) -> Finding:
+        return Finding(
+            name="torch",
+            title="A claim",
+            text="Why.",
+            evidence=(evidence,),
+            picture=picture(demo, x=axis),
+        )
+
+    check_pictures([drawn_by(PictureAxis(metric="weight_bytes"))], demo.board)
+    with pytest.raises(RecordError, match=r"finding torch has no point for torch, bfloat16"):
+        check_pictures([drawn_by(axis)], demo.board)
+
+
 def test_the_last_point_of_a_series_carries_its_name(demo: Demo) -> None:
     labels = [mark.label for mark in drawn(demo).marks]
     assert [label for label in labels if label] == ["torch", "bfloat16"]
@@ -140,6 +184,7 @@ def test_a_row_is_better_than_another_where_their_intervals_are_apart(demo: Demo
     found = beside(demo, "prompt-lookup", "bf16", Verdict.BETTER)
     assert found.standing is Standing.HOLDS
     assert found.lines[0].note.startswith("beside bf16: ")
+    assert found.lines[0].note.endswith(UNPAIRED), "rounds are not paired here"
     assert beside(demo, "bf16", "prompt-lookup", Verdict.WORSE).standing is Standing.HOLDS
     assert beside(demo, "bf16", "prompt-lookup", Verdict.BETTER).standing is Standing.BROKEN
 

@@ -8,7 +8,8 @@ import pytest
 from demo_store import Demo
 
 from leanboard.leaderboard.board import Board, BoardRow, board_of
-from leanboard.leaderboard.finding_lines import ABSENT, BARRED, EvidenceLine, Standing, judged
+from leanboard.leaderboard.finding_lines import EvidenceLine, judged
+from leanboard.leaderboard.finding_standing import ABSENT, BARRED, Standing
 from leanboard.leaderboard.findings import findings
 from leanboard.leaderboard.findings_docs import PAGE, PICTURES, write
 from leanboard.leaderboard.pages import Site
@@ -154,6 +155,23 @@ def test_of_two_rows_of_one_baseline_one_is_nearer_to_it(
     )
     ((line,),) = [one.lines for one in judged([finding(evidence)], published)]
     assert line.standing is standing
+
+
+@pytest.mark.parametrize("metric", ["kl_to_baseline", "squad-passages.bits_per_byte"])
+def test_two_arms_on_the_same_items_are_paired_where_their_intervals_overlap(
+    published: Board, metric: str
+) -> None:
+    # Whitened SVD with a soft prompt, beside whitened SVD alone.
+    evidence = Evidence(
+        machine="amd-epyc-2c-24gib-d488b457",
+        cell="12728b95046e73c0",
+        metric=metric,
+        verdict=Verdict.BETTER,
+        than="775723229df7b1dc",
+    )
+    ((line,),) = [one.lines for one in judged([finding(evidence)], published)]
+    assert line.standing is Standing.HOLDS
+    assert line.note.endswith("paired over 11 items")
 
 
 @pytest.fixture(scope="module")
