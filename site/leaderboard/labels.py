@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from leanboard.leaderboard.charts import Mark, Plot
 
-CHARACTER, HEIGHT, GAP = 6.4, 14.0, 10.0
+CHARACTER, HEIGHT, GAP = 7.2, 14.0, 10.0
 Box = tuple[float, float, float, float]
 
 

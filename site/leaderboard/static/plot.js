@@ -87,7 +87,7 @@ function drawAxes(x, y) {
 
 // The first place for a label that covers nothing; null where there is none.
 function placeLabel(mark, taken) {
-  const width = mark.label.length * 6.4;
+  const width = mark.label.length * 7.2;
   for (const step of [0, -1, 1, -2, 2]) {
     const y = mark.y + 4 + step * 14;
     for (const [anchor, x, left] of [
