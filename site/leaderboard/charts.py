@@ -116,6 +116,7 @@ class Mark:
         name: text that stands beside it, where there is no room for the label, while it has the
             pointer or the focus.
         stop: whether the Tab key stops at it.
+        shape: corners of its shape, as the text of SVG's ``points``; empty for a circle.
     """
 
     x: float
@@ -131,6 +132,7 @@ class Mark:
     anchor: str = "start"
     name: str = ""
     stop: bool = True
+    shape: str = ""
 
     @property
     def name_y(self) -> float:

@@ -14,6 +14,7 @@ from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.families import family_of
 from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
 from leanboard.leaderboard.gate_marks import FAILED_GATE, SIGNS
+from leanboard.leaderboard.shapes import SHAPES
 from leanboard.leaderboard.siblings import baselines_of, curves_of
 from leanboard.leaderboard.stage import (
     ESTIMATE,
@@ -121,6 +122,7 @@ def _rows(board: Board) -> Json:
         "onDemand": list(ON_DEMAND),
         "verdicts": {verdict.value: css for verdict, css in CLASSES.items()},
         "glyphs": {verdict.value: glyph for verdict, glyph in GLYPHS.items()},
+        "shapes": SHAPES,
         "rows": len(lines),
         "href": [line.href for line in lines],
         "baseline": [int(line.baseline) for line in lines],

@@ -10,6 +10,7 @@ from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.charts import Plot
 from leanboard.leaderboard.forest import forest
 from leanboard.leaderboard.format import plural
+from leanboard.leaderboard.fronts import Front, fronts_of, several_models, shapes_note
 from leanboard.leaderboard.stage import Contest, Stage, staged
 from leanboard.leaderboard.subjects import TPOT, Kind, Subject, column_named
 from leanboard.leaderboard.tradeoff_plot import drawing_of
@@ -34,11 +35,18 @@ class Figure:
         heading: what it shows, in a few words.
         plot: the picture.
         href: the Pareto page with the same choice; empty for none.
+        fronts: the fronts in it by model, where there are several.
     """
 
     heading: str
     plot: Plot
     href: str = ""
+    fronts: tuple[Front, ...] = ()
+
+    @property
+    def shapes_note(self) -> str:
+        """What to say of the shapes of fronts; empty for nothing."""
+        return shapes_note(self.fronts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +84,13 @@ def _tradeoffs(subject: Subject, board: Board) -> Figures:
     for hardware, workload in fit[:MOST_PLOTS]:
         part = replace(board, lines=tuple(groups[hardware, workload]))
         stage = staged(part, hardware, workload, (x, y))
-        plot = drawing_of(part, stage, _contest(stage)).plot
+        apart = several_models(stage)
+        fronts = fronts_of(stage, per_model=apart, contest=_contest)
+        plot = drawing_of(part, stage, fronts).plot
         if plot.marks:
             heading = workload if hardware == subject.name else f"{workload} on {hardware}"
-            shown.append(Figure(heading, plot, _address(subject, hardware, workload)))
+            href = _address(subject, hardware, workload, per="model" if apart else "all")
+            shown.append(Figure(heading, plot, href, fronts if apart else ()))
     left = plural(len(several) - len(shown), "choice")
     note = f"Not drawn here: {left} of hardware and workload; the Pareto page draws any."
     return Figures(tuple(shown), note if len(several) > len(shown) else "")
@@ -102,9 +113,10 @@ def _groups(lines: Sequence[BoardRow]) -> dict[Choice, list[BoardRow]]:
     return groups
 
 
-def _address(subject: Subject, hardware: str, workload: str) -> str:
+def _address(subject: Subject, hardware: str, workload: str, per: str) -> str:
     """Return the Pareto page with the rows of a picture; one of hardware shows all models."""
-    chosen = {"x": TPOT, "y": PEAK_MEMORY, "hardware": hardware, "workload": workload}
+    place = {"hardware": hardware, "workload": workload}
+    chosen = {"x": TPOT, "y": PEAK_MEMORY, **place, "per": per}
     if subject.kind is Kind.MODEL:
         chosen["model"] = subject.name
     return f"pareto.html#{urlencode(chosen)}"

@@ -5,12 +5,14 @@ The browser draws any other choice; both follow :func:`leanboard.metrics.pareto.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import Board
 from leanboard.leaderboard.charts import Plot
 from leanboard.leaderboard.columns import Column, first_axis
-from leanboard.leaderboard.stage import Contender, Left, contested, fullest, staged
+from leanboard.leaderboard.fronts import Front, fronts_of, several_models, shapes_note, together
+from leanboard.leaderboard.stage import Contender, Left, Stage, fullest, staged
 from leanboard.leaderboard.tradeoff_plot import drawing_of
 from leanboard.leaderboard.volumes import VolumeTable, volume_table
 from leanboard.metrics.metric import Role
@@ -21,9 +23,10 @@ from leanboard.results.derived_columns import ACCURACY
 class Tradeoff:
     """A plot, and the same in words.
 
-    ``front`` holds the runs that no other beats; ``maybe`` those that another beats by so little
-    that their intervals put them on the front in some draws. ``undrawn`` says what the plot leaves
-    out, and ``untold`` why no chances are said; each is empty where there is nothing to say.
+    ``fronts`` has a front for each model, or one for all runs. ``front`` holds the runs that no
+    other beats there; ``maybe`` those that another beats by so little that their intervals put them
+    on it in some draws. ``undrawn`` says what the plot leaves out, and ``untold`` why no chances
+    are said; each is empty where there is nothing to say.
     """
 
     x: Column
@@ -31,6 +34,7 @@ class Tradeoff:
     hardware: str
     workload: str
     plot: Plot
+    fronts: tuple[Front, ...]
     front: tuple[Contender, ...]
     maybe: tuple[Contender, ...]
     left_out: tuple[Left, ...]
@@ -38,12 +42,39 @@ class Tradeoff:
     undrawn: str
     untold: str
 
+    @property
+    def apart(self) -> bool:
+        """Whether each model has a front of its own."""
+        return any(front.name for front in self.fronts)
+
+    @property
+    def per(self) -> str:
+        """The same, as the page's control says it."""
+        return "model" if self.apart else "all"
+
+    @property
+    def shapes_note(self) -> str:
+        """What to say of the shapes of fronts; empty for nothing."""
+        return shapes_note(self.fronts)
+
+    @property
+    def keys(self) -> Mapping[str, Front]:
+        """The front of each run that is on one, or may be, by its address; empty for one front."""
+        if not self.apart:
+            return {}
+        return {
+            point.line.href: front
+            for front in self.fronts
+            for point in (*front.contest.front, *front.contest.maybe)
+        }
+
 
 def default_tradeoff(board: Board) -> Tradeoff | None:
     """Return TPOT against peak memory (or accuracy) where most runs have both.
 
     Memory comes first because every run is ranked by it, and because the scores of a short suite
-    do not separate the points. ``None`` if no two metrics can be axes.
+    do not separate the points. Where several models compete there, each has a front of its own.
+    ``None`` if no two metrics can be axes.
     """
     x = first_axis(board.columns, lambda c: c.name == "tpot_s", lambda c: c.role is Role.LATENCY)
     if x is None:
@@ -58,23 +89,35 @@ def default_tradeoff(board: Board) -> Tradeoff | None:
     if y is None:
         return None
     place = fullest(board, (x, y))
-    return None if place is None else tradeoff(board, x, y, *place)
+    if place is None:
+        return None
+    stage = staged(board, *place, (x, y))
+    return _tradeoff(board, stage, *place, per_model=several_models(stage))
 
 
 def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -> Tradeoff:
-    """Return the trade-off between two metrics on one hardware and workload.
+    """Return the trade-off between two metrics on one hardware and workload, with one front.
 
     The workload is named by its text: the same name at another size is another plot.
     """
     stage = staged(board, hardware, workload, (x, y))
-    contest = contested(stage)
-    drawing = drawing_of(board, stage, contest)
+    return _tradeoff(board, stage, hardware, workload, per_model=False)
+
+
+def _tradeoff(
+    board: Board, stage: Stage, hardware: str, workload: str, *, per_model: bool
+) -> Tradeoff:
+    x, y = stage.columns
+    fronts = fronts_of(stage, per_model=per_model)
+    contest = together(fronts)
+    drawing = drawing_of(board, stage, fronts)
     return Tradeoff(
         x,
         y,
         hardware,
         workload,
         drawing.plot,
+        fronts,
         contest.contenders(contest.front),
         contest.contenders(contest.maybe),
         stage.left_out,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,12 +14,13 @@ from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import Axis, Line, Mark, Plot, polyline, x_axis, y_axis
 from leanboard.leaderboard.columns import Column
+from leanboard.leaderboard.fronts import Front, together
 from leanboard.leaderboard.labels import with_labels
+from leanboard.leaderboard.shapes import corners_at, group_class
 from leanboard.leaderboard.siblings import curves_of, peers_of
 from leanboard.leaderboard.stage import (
     MOST_BEATEN,
     MOST_NAMED,
-    Contest,
     Point,
     Stage,
     thinned,
@@ -42,15 +43,22 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A point and how it is drawn."""
+    """A point and how it is drawn; ``group`` is the number of its front, among several."""
 
     point: Point
     css: str
+    group: int | None
 
 
-def drawing_of(board: Board, stage: Stage, contest: Contest) -> Drawing:
-    """Return the picture of a stage with two axes."""
-    shown = _shown(stage, contest)
+def drawing_of(board: Board, stage: Stage, fronts: Sequence[Front]) -> Drawing:
+    """Return the picture of a stage with two axes.
+
+    Args:
+        board: all rows.
+        stage: those to draw.
+        fronts: the fronts that they compete for; one of several has its own shape and edge.
+    """
+    shown = _shown(fronts)
     x, y = stage.columns
     horizontal = x_axis(axis_title(x), [v for s in shown for v in _extent(s.point.cells[0])])
     vertical = y_axis(axis_title(y), [v for s in shown for v in _extent(s.point.cells[1])])
@@ -58,7 +66,7 @@ def drawing_of(board: Board, stage: Stage, contest: Contest) -> Drawing:
     marks = tuple(_mark(each, (horizontal, vertical), crowded=crowded) for each in shown)
     curves = _curves(board, [each.point.line for each in shown], marks)
     kept = thinned(curves, MOST_CURVES)
-    edge = _edge([mark for mark in marks if mark.css.endswith("front")], x.direction)
+    edges = _edges(fronts, marks, x.direction)
     styles = Counter(each.css for each in shown)
     front = styles["front"]
     words = f"{x.label} against {y.label}: {len(shown)} points, {front} of them on the front"
@@ -69,7 +77,7 @@ def drawing_of(board: Board, stage: Stage, contest: Contest) -> Drawing:
             "curve": len(curves) - len(kept),
         }
     )
-    plot = Plot(horizontal, vertical, words, marks, (*kept, *edge))
+    plot = Plot(horizontal, vertical, words, marks, (*kept, *edges))
     return Drawing(with_labels(plot), missing)
 
 
@@ -80,15 +88,22 @@ def axis_title(column: Column) -> str:
     return f"{column.label}{unit}, {better} is better"
 
 
-def _shown(stage: Stage, contest: Contest) -> list[_Shown]:
-    """Return the points to draw, those on the front last and so on top."""
+def _shown(fronts: Sequence[Front]) -> list[_Shown]:
+    """Return the points to draw, those on a front last and so on top."""
+    contest = together(fronts)
     room = max(0, MOST_BEATEN - len(contest.maybe))
-    beaten = [*contest.maybe, *thinned(contest.beaten, room)]
-    hollow = thinned(stage.hollow, MOST_BEATEN)
+    hollow = [point for front in fronts for point in front.stage.hollow]
+    looks: dict[str, Sequence[Point]] = {
+        "beaten": [*contest.maybe, *thinned(contest.beaten, room)],
+        "hollow": thinned(hollow, MOST_BEATEN),
+        "front": contest.front,
+    }
+    groups = {front.name: front.number for front in fronts}
+    only = groups.get("")
     return [
-        *(_Shown(point, "beaten") for point in beaten),
-        *(_Shown(point, "hollow") for point in hollow),
-        *(_Shown(point, "front") for point in contest.front),
+        _Shown(point, css, groups.get(point.line.model, only))
+        for css, points in looks.items()
+        for point in points
     ]
 
 
@@ -104,7 +119,7 @@ def _mark(shown: _Shown, axes: Axes, *, crowded: bool) -> Mark:
     return Mark(
         at_x,
         at_y,
-        f"point {shown.css}",
+        f"point {shown.css}{group_class(shown.group)}",
         point.title,
         label=point.line.name if front or not crowded else "",
         href=point.line.href,
@@ -112,6 +127,7 @@ def _mark(shown: _Shown, axes: Axes, *, crowded: bool) -> Mark:
         bar_y=bar_y,
         name=point.line.name,
         stop=front or not crowded,
+        shape=corners_at(shown.group, at_x, at_y),
     )
 
 
@@ -139,14 +155,24 @@ def _curves(board: Board, shown: Sequence[BoardRow], marks: Sequence[Mark]) -> l
     return found
 
 
-def _edge(marks: Sequence[Mark], direction: Direction) -> tuple[Line, ...]:
-    """Return the edge of the dominated region: steps through the front's points."""
+def _edges(fronts: Sequence[Front], marks: Sequence[Mark], direction: Direction) -> Iterator[Line]:
+    """Yield the edge of every front, with its name where there are several."""
+    places = {mark.href: mark for mark in marks}
+    for front in fronts:
+        points = _edge([places[point.line.href] for point in front.contest.front], direction)
+        if points:
+            title = f"front of {front.name}" if front.name else ""
+            yield Line(polyline(points), f"front-line{front.css}", title)
+
+
+def _edge(marks: Sequence[Mark], direction: Direction) -> list[tuple[float, float]]:
+    """Return the edge of the dominated region, steps through a front's points; none of one."""
     if len(marks) < 2:
-        return ()
+        return []
     ordered = sorted(marks, key=lambda mark: (mark.x, mark.y))
     lower = direction is Direction.LOWER
     points = [(ordered[0].x, ordered[0].y)]
     for before, after in pairwise(ordered):
         corner = (after.x, before.y) if lower else (before.x, after.y)
         points += [corner, (after.x, after.y)]
-    return (Line(polyline(points), "front-line"),)
+    return points

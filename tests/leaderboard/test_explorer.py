@@ -20,6 +20,7 @@ from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import HEIGHT
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.families import OTHER, family_of, menu
+from leanboard.leaderboard.fronts import fronts_of, several_models, shapes_note, together
 from leanboard.leaderboard.parallel import apart, default_several, several
 from leanboard.leaderboard.siblings import baselines_of, curves_of, peers_of
 from leanboard.leaderboard.stage import (
@@ -32,6 +33,8 @@ from leanboard.leaderboard.stage import (
     thinned,
     undrawn,
 )
+from leanboard.leaderboard.subject_figures import figures_of
+from leanboard.leaderboard.subjects import Kind, subjects_of
 from leanboard.leaderboard.tradeoff import default_tradeoff, tradeoff
 from leanboard.leaderboard.tradeoff_plot import drawing_of
 from leanboard.leaderboard.volumes import volume_table
@@ -360,7 +363,7 @@ def crowd(demo: Demo, count: int) -> Stage:
 
 def test_a_crowd_is_thinned_names_its_front_only_and_says_what_is_missing(demo: Demo) -> None:
     stage = crowd(demo, MOST_BEATEN + 501)
-    drawing = drawing_of(demo.board, stage, contested(stage))
+    drawing = drawing_of(demo.board, stage, fronts_of(stage, per_model=False))
     assert len(drawing.plot.marks) == MOST_BEATEN + 1
     assert drawing.undrawn == undrawn({"dominated run": 500})
     assert "500 dominated runs" in drawing.undrawn
@@ -372,7 +375,7 @@ def test_a_crowd_is_thinned_names_its_front_only_and_says_what_is_missing(demo: 
 
 def test_a_few_points_are_all_drawn_and_all_reached_by_tab(demo: Demo) -> None:
     stage = crowd(demo, MOST_NAMED)
-    drawing = drawing_of(demo.board, stage, contested(stage))
+    drawing = drawing_of(demo.board, stage, fronts_of(stage, per_model=False))
     assert len(drawing.plot.marks) == MOST_NAMED
     assert all(mark.stop for mark in drawing.plot.marks)
     assert drawing.undrawn == ""
@@ -424,6 +427,92 @@ def test_the_page_says_why_no_chances_are_on_it(
     assert f'<p id="untold" class="note">{drawn.untold}</p>' in page
     pareto = (tmp_path / "site" / "pareto.html").read_text(encoding="utf-8")
     assert '<p id="untold" class="note" hidden></p>' in pareto
+
+
+# One front per model
+
+
+def test_where_several_models_compete_each_has_a_front_of_its_own(knobs: Board) -> None:
+    drawn = default_tradeoff(knobs)
+    assert drawn is not None
+    assert (drawn.apart, drawn.per) == (True, "model")
+    assert [front.name for front in drawn.fronts] == list(MODELS)
+    directions = (drawn.x.direction, drawn.y.direction)
+    for number, front in enumerate(drawn.fronts):
+        points = {
+            line.href: [line.cell(column).value for column in (drawn.x, drawn.y)]
+            for line in knobs.lines
+            if line.model == front.name and not line.unstable
+        }
+        members = pareto_front(points, directions).members
+        assert {point.line.href for point in front.contest.front} == set(members)
+        assert front.share == f"{len(members)} of 5 runs on its front"
+        assert front.number == number
+    listed = [found.line.href for found in drawn.front]
+    assert listed == [p.line.href for front in drawn.fronts for p in front.contest.front]
+    assert set(drawn.keys) >= set(listed)
+    assert {drawn.keys[found.line.href].name for found in drawn.front} == set(MODELS)
+
+
+def test_the_fronts_of_models_differ_in_shape_colour_and_title(knobs: Board) -> None:
+    drawn = default_tradeoff(knobs)
+    assert drawn is not None
+    edges = [(line.css, line.title) for line in drawn.plot.lines if "front-line" in line.css]
+    assert edges == [
+        (f"front-line group-{i}", f"front of {model}") for i, model in enumerate(MODELS)
+    ]
+    models = {line.href: line.model for line in knobs.lines}
+    for mark in drawn.plot.marks:
+        number = MODELS.index(models[mark.href])
+        assert mark.css.endswith(f" group-{number}")
+        # The first shape is a circle, which has no corners.
+        assert bool(mark.shape) == bool(number)
+
+
+def test_the_pictures_of_a_hardware_have_a_front_per_model_and_lead_to_the_same(
+    knobs: Board,
+) -> None:
+    subjects = subjects_of(knobs)
+    (figure,) = figures_of(subjects[Kind.HARDWARE][0], knobs).shown
+    drawn = default_tradeoff(knobs)
+    assert drawn is not None
+    assert figure.plot.marks == drawn.plot.marks
+    assert figure.plot.lines == drawn.plot.lines
+    assert [front.name for front in figure.fronts] == list(MODELS)
+    assert "per=model" in figure.href
+    (alone,) = figures_of(subjects[Kind.MODEL][0], knobs).shown
+    assert alone.fronts == ()
+    assert "per=all" in alone.href
+
+
+def test_one_model_has_one_front_without_a_name(demo: Demo) -> None:
+    drawn = default_tradeoff(demo.board)
+    assert drawn is not None
+    assert (drawn.apart, drawn.per, drawn.keys) == (False, "all", {})
+    assert [front.name for front in drawn.fronts] == [""]
+    assert not any("group" in mark.css or mark.shape for mark in drawn.plot.marks)
+
+
+def test_a_model_that_is_only_shown_makes_no_second_front_by_default(knobs: Board) -> None:
+    place = (knobs.lines[0].hardware, knobs.lines[0].workload_text)
+    stage = staged(knobs, *place, columns(knobs, "tpot_s", "peak_memory_bytes"))
+    parts = {model: [p for p in stage.points if p.line.model == model] for model in MODELS}
+    shown, competing = (tuple(parts[model]) for model in MODELS)
+    stage = replace(stage, points=competing, hollow=shown)
+    assert not several_models(stage)
+    fronts = fronts_of(stage, per_model=True)
+    assert [front.share for front in fronts] == [
+        "0 of 5 runs on its front",
+        f"{len(fronts[1].contest.front)} of 5 runs on its front",
+    ]
+    assert together(fronts) == fronts[1].contest
+
+
+def test_more_fronts_than_shapes_are_told(knobs: Board) -> None:
+    drawn = default_tradeoff(knobs)
+    assert drawn is not None
+    assert drawn.shapes_note == ""
+    assert shapes_note(drawn.fronts * 5).startswith("Shapes repeat")
 
 
 # Parallel axes

@@ -213,7 +213,8 @@ def test_where_too_many_runs_are_in_dispute_the_page_says_so_and_how_many(
 
 def test_a_front_per_model_is_that_of_its_own_runs(knobs: Demo, page: Page) -> None:
     page.goto(knobs.address("pareto.html"))
-    together = page.locator("#plot .point.front").count()
+    page.locator("select[name=per]").select_option("all")
+    together = settled(page).locator("#plot .point.front").count()
     page.locator("select[name=per]").select_option("model")
     axes = columns(knobs.board, "tpot_s", "peak_memory_bytes")
     members: set[str] = set()
@@ -230,24 +231,49 @@ def test_a_front_per_model_is_that_of_its_own_runs(knobs: Demo, page: Page) -> N
     assert page.locator("#front li").count() == len(members)
 
 
+def test_fronts_of_models_read_the_same_with_and_without_javascript(
+    knobs: Demo, page: Page, plain: Page
+) -> None:
+    for shown in (page, plain):
+        shown.goto(knobs.address("pareto.html"))
+    assert page.locator("select[name=per]").input_value() == "model"
+    assert "#" not in settled(page).url
+    marks, edges = (
+        [p.locator(f"#plot .{css}") for p in (page, plain)] for css in ("point", "front-line")
+    )
+    assert drawn(marks[0]) == drawn(marks[1])
+    assert drawn(edges[0]) == drawn(edges[1])
+    assert page.locator("#plot .front-line").count() == len(MODELS)
+    titles = [edge.locator("title").all_text_contents() for edge in edges]
+    assert titles[0] == titles[1] == [f"front of {model}" for model in MODELS]
+    shapes = ("#plot .point polygon", "#front svg polygon", "#front svg circle", "#groups svg g")
+    for selector in shapes:
+        assert page.locator(selector).count() == plain.locator(selector).count() > 0
+    lists = ("#groups li", "#front li", "#maybe li", "#left li", "#caption", "#untold")
+    assert texts(page, *lists) == texts(plain, *lists)
+    assert "one front per model" in page.locator("#caption").inner_text()
+
+
 def test_groups_differ_in_shape_and_are_named_and_are_in_the_address(
     knobs: Demo, page: Page
 ) -> None:
     page.goto(knobs.address("pareto.html"))
-    assert page.locator("#groups").is_hidden()
-    assert page.locator("#plot polygon").count() == 0
-    page.locator("select[name=per]").select_option("model")
     legend = settled(page).locator("#groups li").all_inner_texts()
     assert [text.strip().split(":")[0] for text in legend] == list(MODELS)
-    assert page.locator("#plot .front-line").count() == len(MODELS)
     for shape, model in zip(("circle", "polygon"), MODELS, strict=True):
         titles = page.locator(f"#plot .point:has({shape}) > title").all_text_contents()
         assert len(titles) == 5
         assert all(f", {model}: " in title for title in titles)
-    assert "one front per model" in page.locator("#caption").inner_text()
+    page.locator("select[name=per]").select_option("all")
+    assert settled(page).locator("#groups").is_hidden()
+    assert page.locator("#plot polygon").count() == 0
+    assert page.locator("#plot .front-line").count() == 1
+    assert "front per" not in page.locator("#caption").inner_text()
     shared = page.context.new_page()
     shared.goto(page.url)
     assert settled(shared).locator("#plot").inner_html() == page.locator("#plot").inner_html()
+    page.locator("select[name=per]").select_option("model")
+    assert "#" not in settled(page).url
 
 
 def test_more_groups_than_shapes_are_still_told_apart(knobs: Demo, page: Page) -> None:
@@ -260,7 +286,7 @@ def test_more_groups_than_shapes_are_still_told_apart(knobs: Demo, page: Page) -
           LEANBOARD.texts.model.texts = LEANBOARD.href.map((_, row) => `model ${row}`);
         }"""
     )
-    page.locator("select[name=per]").select_option("model")
+    page.evaluate("restoreExplorer({})")
     legend = settled(page).locator("#groups li").all_inner_texts()
     assert len(legend) == 11
     assert legend[-1].startswith("Shapes repeat")
@@ -277,7 +303,9 @@ def test_curves_are_pythons_and_a_box_in_the_address_takes_them_away(
     page.goto(knobs.address("pareto.html"))
     found = [settled(p).locator(titles).all_text_contents() for p in (page, plain)]
     assert found[0] == found[1] == ["prompt-lookup, num_tokens = 2, 5, 10"] * len(MODELS)
-    for curve in page.locator("#plot .curve").all():
+    # One front over all runs draws them all as circles.
+    page.locator("select[name=per]").select_option("all")
+    for curve in settled(page).locator("#plot .curve").all():
         points = (curve.get_attribute("points") or "").split(" ")
         assert len(points) == 3
         marks = page.evaluate(
@@ -285,6 +313,7 @@ def test_curves_are_pythons_and_a_box_in_the_address_takes_them_away(
             ".map(c => `${c.getAttribute('cx')},${c.getAttribute('cy')}`)"
         )
         assert set(points) <= set(marks)
+    page.locator("select[name=per]").select_option("model")
     page.get_by_label("lines along knobs").uncheck()
     assert settled(page).locator("#plot .curve").count() == 0
     # What was left as it is too: another build may begin with another hardware or workload.

@@ -106,7 +106,7 @@ def test_a_front_per_hardware_is_in_the_address_and_gives_the_choice_of_hardware
     shared = page.context.new_page()
     shared.goto(page.url)
     assert settled(shared).locator("#plot").inner_html() == page.locator("#plot").inner_html()
-    page.locator("select[name=per]").select_option("")
+    page.locator("select[name=per]").select_option("all")
     assert settled(page).locator("select[name=hardware]").is_enabled()
     assert hardware.input_value() == other
     marks = each_alone(machines)[other].plot.marks
@@ -159,7 +159,7 @@ def test_keys_choose_fronts_axes_and_boxes_and_the_focus_stays(machines: Demo, p
     alone = each_alone(machines)
     page.goto(machines.address("pareto.html"))
     tab_to(settled(page), "per")
-    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
     marks = settled(page).locator("#plot .point")
     assert marks.count() == sum(len(drawn.plot.marks) for drawn in alone.values())
     assert "per=hardware" in page.url
@@ -185,7 +185,7 @@ def test_keys_reset_the_page_and_open_a_run(machines: Demo, page: Page) -> None:
     tab_to(settled(page), "curves")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert settled(page).locator("select[name=per]").input_value() == ""
+    assert settled(page).locator("select[name=per]").input_value() == "model"
     assert "#" not in page.url
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")

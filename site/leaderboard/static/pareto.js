@@ -20,16 +20,17 @@ function drawChoice(state, places) {
   const { stage, hollow, left } = staged(rows, places, logs);
   const groups = groupsOf(stage, hollow, places, state.per);
   const found = together(groups);
+  const apart = state.per !== "all";
   const numbers = new Map(groups.flatMap(({ number, rows: own }) => own.map((row) => [row, number])));
   drawPicture(state, groups, shownRows(found, numbers), { places, logs, found, everywhere });
-  drawGroups(groups, state.per);
-  const keyOf = (row) => (state.per ? [drawKey(numbers.get(row)), " "] : []);
+  drawGroups(groups, apart);
+  const keyOf = (row) => (apart ? [drawKey(numbers.get(row)), " "] : []);
   drawLists({ ...found, left }, everywhere, keyOf);
   drawVolumes(stage, places, everywhere);
 }
 
 // The groups that have a front each, sorted by name: all runs are one, unless `per` names what tells
-// them apart.
+// them apart. Those of models are what fronts.py makes.
 function groupsOf(stage, hollow, places, per) {
   const { hardware, model, backend } = LEANBOARD.texts;
   const texts = { hardware, model, backend }[per];
@@ -81,7 +82,7 @@ function drawPicture(state, groups, shown, { places, logs, found, everywhere }) 
   const plot = marks.length ? drawPlot(axes[0], axes[1], marks, lines, description) : nothing;
   document.getElementById("plot").replaceChildren(plot);
   const place = `${state.workload} on ${everywhere ? "all hardware" : state.hardware}`;
-  const each = state.per ? `, one front per ${state.per}` : "";
+  const each = state.per !== "all" ? `, one front per ${state.per}` : "";
   document.getElementById("caption").textContent = `${words}: ${place}${each}`;
   const count = (css) => shown.filter((one) => one.css === css).length;
   tellUndrawn({
@@ -100,7 +101,7 @@ function edgesOf({ name, number, front }, marks, direction) {
 }
 
 // The legend of the groups: shape, name, and how many of its runs are on its front.
-function drawGroups(groups, per) {
+function drawGroups(groups, apart) {
   const list = document.getElementById("groups");
   const items = groups.map(({ name, number, front, rows }) => {
     const share = `${front.length} of ${formatCount(rows.length, "run")} on its front`;
@@ -109,8 +110,8 @@ function drawGroups(groups, per) {
   if (groups.length > SHAPES.length) {
     items.push(make("li", {}, "Shapes repeat: the title of a point tells more."));
   }
-  list.replaceChildren(...(per ? items : []));
-  list.hidden = !per;
+  list.replaceChildren(...(apart ? items : []));
+  list.hidden = !apart;
 }
 
 startExplorer(drawExplorer);

@@ -107,19 +107,8 @@ function placeLabel(mark, taken) {
   return null;
 }
 
-// The shapes of groups, as corners around a point; the first is a circle, which has none.
-const SHAPES = [
-  [],
-  [[-5.3, -5.3], [5.3, -5.3], [5.3, 5.3], [-5.3, 5.3]],
-  [[0, -8], [7, 5], [-7, 5]],
-  [[0, -7.5], [7.5, 0], [0, 7.5], [-7.5, 0]],
-  [[-2.2, -7], [2.2, -7], [2.2, -2.2], [7, -2.2], [7, 2.2], [2.2, 2.2], [2.2, 7], [-2.2, 7], [-2.2, 2.2],
-    [-7, 2.2], [-7, -2.2], [-2.2, -2.2]],
-  [[0, 8], [7, -5], [-7, -5]],
-  [[-5, -7], [0, -2.6], [5, -7], [7, -5], [2.6, 0], [7, 5], [5, 7], [0, 2.6], [-5, 7], [-7, 5], [-2.6, 0],
-    [-7, -5]],
-  [[0, -8], [2, -2], [8, 0], [2, 2], [0, 8], [-2, 2], [-8, 0], [-2, -2]],
-];
+// The shapes of groups, as corners around a point; the first is a circle, which has none: shapes.py.
+const SHAPES = LEANBOARD.shapes;
 
 function shapeAt(number, x, y) {
   const corners = SHAPES[number % SHAPES.length];
