@@ -256,6 +256,20 @@ def choices_of(lines: Sequence[BoardRow]) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(texts) for name, texts in found.items()}
 
 
+def table_choices(lines: Sequence[BoardRow]) -> Mapping[str, Mapping[str, str]]:
+    """Return what each filter of the leaderboard offers, and the text that stands for it.
+
+    A workload whose name stands for more than one is offered whole, and each of its variants.
+    """
+    offered = {name: {text: text for text in texts} for name, texts in choices_of(lines).items()}
+    for name in tuple(offered["workload"]):
+        variants = {line.workload_text for line in lines if line.workload == name} - {name}
+        if variants:
+            offered["workload"] |= {name: f"{name}, all variants"} | {v: v for v in variants}
+    offered["workload"] = dict(sorted(offered["workload"].items()))
+    return offered
+
+
 FILTERS: Mapping[str, str] = {
     "model": "model",
     "family": "family",

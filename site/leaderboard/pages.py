@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from leanboard.leaderboard.board import (
     Board,
     BoardRow,
-    choices_of,
     filter_titles,
     on_demand_counts,
+    table_choices,
     techniques_of,
 )
 from leanboard.leaderboard.budget import budget, budget_parts
@@ -120,7 +120,7 @@ def _table(site: Site, pages: TablePages) -> Iterator[Context]:
         "better": BETTER,
         "tally": f"{len(pages.shown)} of {len(lines)} rows",
         **next(_others(pages)),
-        "choices": choices_of(lines),
+        "choices": table_choices(lines),
         "titles": filter_titles(),
         "answers": ANSWERS,
         "unranked": UNRANKED,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser_page import settled
 from demo_store import Demo
 from record_factory import (
     make_device,
@@ -16,7 +17,7 @@ from record_factory import (
     make_workload,
 )
 
-from leanboard.leaderboard.board import Board, board_of, choices_of
+from leanboard.leaderboard.board import Board, board_of, choices_of, table_choices
 from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.groups import groups_of
 from leanboard.leaderboard.tradeoff import default_tradeoff
@@ -130,6 +131,29 @@ def test_machines_are_not_mixed_up_and_filters_keep_the_plain_names() -> None:
     assert {workload for _, workload, _ in texts(make_record(), other)} == {"chat"}
     lines = board(make_record(), make_record(workload=SMALL)).lines
     assert choices_of(lines)["workload"] == ("chat",)
+    assert table_choices(lines)["workload"] == {
+        "chat": "chat, all variants",
+        "chat (128 in, 32 out)": "chat (128 in, 32 out)",
+        "chat (64 in, 4 out)": "chat (64 in, 4 out)",
+    }
+
+
+def test_the_leaderboard_offers_variants_beside_the_name_that_they_share() -> None:
+    elsewhere = make_record(workload="chat").model_copy(update={"machine_id": "elsewhere"})
+    runs = (make_record(), make_record(workload=SMALL), make_record(workload="chat-long"))
+    lines = board(*runs, elsewhere).lines
+    assert "chat" in {line.workload_text for line in lines}
+    assert list(table_choices(lines)["workload"].values()) == [
+        "chat, all variants",
+        "chat (128 in, 32 out)",
+        "chat (64 in, 4 out)",
+        "chat-long",
+    ]
+    offered = table_choices(lines)
+    plain = choices_of(lines)
+    assert {name: tuple(found) for name, found in offered.items() if name != "workload"} == {
+        name: found for name, found in plain.items() if name != "workload"
+    }
 
 
 OTHER = make_model("other-model")
@@ -200,7 +224,7 @@ def test_a_trade_off_never_mixes_two_sizes_of_a_workload() -> None:
 
 
 @pytest.mark.browser
-def test_the_browser_says_the_same_and_filters_by_plain_names(
+def test_the_browser_says_the_same_and_filters_by_names_and_variants(
     tmp_path: Path, browser: Browser
 ) -> None:
     store = Store(tmp_path / "records", "local")
@@ -223,6 +247,18 @@ def test_the_browser_says_the_same_and_filters_by_plain_names(
     assert rows.count() == 4
     page.locator("select[name=technique]").select_option("prompt-lookup")
     assert "prompt-lookup (num_tokens=10)" in page.locator("#board tbody").inner_text()
+    page.goto(f"{address}#sort=tpot_s&workload=chat")
+    assert settled(page).locator("select[name=workload]").input_value() == "chat"
+    assert rows.count() == 4
+    assert page.locator("#board .rank").count() == 0
+    page.locator("select[name=workload]").select_option("chat (128 in, 32 out)")
+    assert rows.count() == 3
+    assert page.locator("#board .rank").count() == 3
+    shared = browser.new_page()
+    shared.goto(page.url)
+    shown = settled(shared).locator("#board tbody tr")
+    assert shown.all_inner_texts() == rows.all_inner_texts()
+    shared.close()
     page.goto(address.replace("index", "pareto"))
     page.locator("select[name=workload]").select_option("chat (64 in, 4 out)")
     assert page.locator("#plot .point").count() == 1

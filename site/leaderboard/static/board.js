@@ -5,7 +5,7 @@ const DEFAULT_COLUMNS = LEANBOARD.metrics.filter((m) => m.shown).map((m) => m.na
 const TEXT_COLUMNS = [
   ["technique", "Technique"], ["workload", "Workload"], ["backend", "Backend"], ["hardware", "Hardware"],
 ];
-const NO_RANKS = "Choose one hardware and one workload for ranks: other rows cannot be compared.";
+const NO_RANKS = "Ranks need one hardware and one workload, in one variant: other rows cannot be compared.";
 
 // Whether the rows are still those that the server drew: they need not be drawn again.
 const view = { form: null, table: null, fill: null, pager: null, state: {}, page: 0, served: true };

@@ -91,16 +91,22 @@ function hiddenAs(row, { status, gate }) {
 
 // Tells of a row whether it passes what a reader chose and holds every word of the search.
 function fittingFor(state) {
-  const { texts, filters } = LEANBOARD;
+  const { filters } = LEANBOARD;
   const chosen = filters.filter((name) => state[name]);
   for (const name of ["status", "gate"]) if (state[name] && state[name] !== "all") chosen.push(name);
   const wanted = chosen.map((name) => {
-    const fits = texts[name].texts.map((text) => choicesIn(name, text).includes(state[name]));
-    return { rows: texts[name].rows, fits };
+    const { texts, rows } = columnOf(name, state[name]);
+    return { rows, fits: texts.map((text) => choicesIn(name, text).includes(state[name])) };
   });
   const words = (state.q ?? "").toLowerCase().split(/\s+/).filter(Boolean).map(holdersOf);
   return (row) => wanted.every(({ rows, fits }) => fits[rows[row]])
     && words.every((columns) => columns.some(({ rows, holds }) => holds[rows[row]]));
+}
+
+// The column that holds a choice. The name of a workload means all of its variants, its full text one.
+function columnOf(name, choice) {
+  const { [name]: column, workloadText } = LEANBOARD.texts;
+  return name === "workload" && !column.texts.includes(choice) ? workloadText : column;
 }
 
 // What a reader can choose to get a row: its text, or each of the techniques that it uses.
