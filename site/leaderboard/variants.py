@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.format import number, plural, quantity
 from leanboard.results.schema import (
     Component,
-    DeviceProfile,
     PerformanceCell,
     Procedure,
     Workload,
@@ -18,6 +18,7 @@ from leanboard.results.table import Row
 
 Facets = Mapping[str, str]
 Texts = tuple[str, ...]
+Caps = Mapping[int | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,12 @@ def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
     rounds = _differing(_scopes(places, names), [_rounds(row.cell.procedure) for row in rows])
     workloads = [asked + measured for asked, measured in zip(work, rounds, strict=True)]
     backends = _differing(arms, [dict(_params(row.cell.backend)) for row in rows])
-    devices = _differing(_scopes(arms, [_device(row) for row in rows]), [_limits(r) for r in rows])
+    caps = _caps(rows)
+    devices = _differing(
+        _scopes(arms, [_device(row) for row in rows]), [_limits(row, caps) for row in rows]
+    )
     hardware = _differing(
-        _scopes(machines, [row.device for row in rows]), [_resources(row) for row in rows]
+        _scopes(machines, [row.device for row in rows]), [_resources(row, caps) for row in rows]
     )
     seen = _scopes(
         arms,
@@ -155,18 +159,26 @@ def _adaptive(procedure: Procedure) -> str:
     return "fixed" if most is None else f"at most {plural(most, 'round')}"
 
 
-def _limits(row: Row) -> Facets:
+def _limits(row: Row, caps: Caps) -> Facets:
     device = row.cell.device
-    return {"memory_cap_bytes": _cap(device), "reference_dtype": device.reference_dtype}
+    cap = caps[device.memory_cap_bytes]
+    return {"memory_cap_bytes": cap, "reference_dtype": device.reference_dtype}
 
 
-def _resources(row: Row) -> Facets:
+def _resources(row: Row, caps: Caps) -> Facets:
     device = row.cell.device
-    return {"threads": plural(device.threads, "thread"), "memory_cap_bytes": _cap(device)}
+    cap = caps[device.memory_cap_bytes]
+    return {"threads": plural(device.threads, "thread"), "memory_cap_bytes": cap}
 
 
-def _cap(device: DeviceProfile) -> str:
-    cap = device.memory_cap_bytes
+def _caps(rows: Sequence[Row]) -> Caps:
+    """Return the text of every memory cap: to the byte where two would read the same."""
+    caps = {row.cell.device.memory_cap_bytes for row in rows}
+    alike = Counter(map(_cap, caps))
+    return {cap: _cap(cap) if alike[_cap(cap)] == 1 else f"cap {cap:,} B" for cap in caps}
+
+
+def _cap(cap: int | None) -> str:
     return "no cap" if cap is None else f"cap {quantity(cap, 'B')}"
 
 

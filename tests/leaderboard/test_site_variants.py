@@ -207,6 +207,25 @@ def test_other_threads_or_another_memory_cap_are_another_hardware_for_all_models
     }
 
 
+def test_memory_caps_that_would_read_the_same_are_said_to_the_byte() -> None:
+    caps = (2**30, 2**30 + 4096, 2**31)
+    device = make_device()
+    runs = [
+        changed(make_record(), device=device.model_copy(update={"memory_cap_bytes": cap}))
+        for cap in caps
+    ]
+    lines = board(*runs).lines
+    said = {line.row.cell.device.memory_cap_bytes: line.hardware for line in lines}
+    assert {cap: text.partition(" \u00b7")[0] for cap, text in said.items()} == {
+        2**30: "cpu (cap 1,073,741,824 B)",
+        2**30 + 4096: "cpu (cap 1,073,745,920 B)",
+        2**31: "cpu (cap 2.00 GiB)",
+    }
+    assert len({line.device for line in lines}) == len(caps)
+    assert len(choices_of(lines)["hardware"]) == len(caps)
+    assert len(groups_of(lines, by_model=False)) == len(caps)
+
+
 def test_one_setting_of_each_device_leaves_the_hardware_its_plain_name() -> None:
     engine = make_record(backend="llamacpp")
     gpu = make_record(device=make_device("cuda", threads=8))
