@@ -1,6 +1,7 @@
 """Geometry of the server-drawn plots: axes with round ticks, points, lines. No drawing here.
 
-Pixels run right and down, as SVG's do. ``static/plot.js`` makes the same axes in the browser.
+Pixels run right and down, as SVG's do. ``static/axes.js`` makes the same axes in the browser; a
+browser test holds the two together.
 """
 
 from __future__ import annotations
@@ -18,10 +19,17 @@ _MARGIN = 0.06
 _LETTER, _RIM = 7.6, 4.0
 _WIDE, _FEW_DECADES = 5.0, 100.0
 """Ratios of a logarithmic axis' ends: from which its marks are powers of ten, and those alone."""
-_MOST_PLACES = 3
-_LEAST_PLACES = 99
-_LEAST_SPAN = 1e-99
-"""Values that lie closer together are drawn as one."""
+_MOST_DECADES = 12
+"""Powers of ten up to which each has its mark."""
+_MOST_PLACES, _MOST_DIGITS = 3, 9
+"""Decimals, and digits before them, up to which the text of a power of ten is written out."""
+_LEAST, _MOST = 1e-99, 1e120
+"""The smallest and the largest size that are drawn: those of records are smaller than the latter.
+
+Values that lie closer together than the smallest, or than this share of themselves, are drawn as
+one: no text of a mark could tell them apart.
+"""
+_LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Return the pixel of a value, to two decimals."""
-        share = (value - self.low) / (self.high - self.low)
+        share = (_held(value) - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
     @property
@@ -64,7 +72,7 @@ class Axis:
         """Yield the multiples of a round step between both ends, each with its text."""
         step = _round_step((self.high - self.low) / _TICKS)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        places = min(max(0, -math.floor(math.log10(step) + 1e-9)), _LEAST_PLACES)
+        places = max(0, -math.floor(math.log10(step) + 1e-9))
         return ((i * step, number(i * step, places)) for i in range(first, last + 1))
 
 
@@ -74,7 +82,7 @@ class LogAxis(Axis):
 
     def at(self, value: float) -> float:
         """Return the pixel of a value above 0, to two decimals."""
-        share = math.log(value / self.low) / math.log(self.high / self.low)
+        share = math.log(_held(value, _LEAST) / self.low) / math.log(self.high / self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
     @property
@@ -83,20 +91,27 @@ class LogAxis(Axis):
         if self.high / self.low < _WIDE:
             return tuple(Tick(self.at(value), text) for value, text in self._round_values())
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        every = math.ceil((last - first) / _MOST_DECADES)
         steps = (1,) if self.high / self.low > _FEW_DECADES else (1, 2, 5)
-        values = [(m * 10.0**e, m, e) for e in range(first, last + 1) for m in steps]
+        powers = ((m, e) for e in range(first, last + 1, every) for m in steps)
+        values = ((_power(m, e), _power_text(m, e)) for m, e in powers)
         return tuple(
-            Tick(self.at(value), _power_text(value, m, e))
-            for value, m, e in values
-            if self.low <= value <= self.high
+            Tick(self.at(value), text) for value, text in values if self.low <= value <= self.high
         )
 
 
-def _power_text(value: float, factor: int, exponent: int) -> str:
+def _power(factor: int, exponent: int) -> float:
+    """Return ``factor`` times a power of ten; read, as powers are computed by each in its way."""
+    return float(f"{factor}e{exponent}")
+
+
+def _power_text(factor: int, exponent: int) -> str:
     """Write ``factor`` times a power of ten in as little room as an axis has beside its title."""
     if exponent < -_MOST_PLACES:
         return f"{factor}e\u2212{-exponent}"
-    return number(value, max(0, -exponent))
+    if exponent > _MOST_DIGITS:
+        return f"{factor}e{exponent}"
+    return number(_power(factor, exponent), max(0, -exponent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,23 +223,38 @@ def y_axis(
 
 def logarithmic(axis: Axis, values: Iterable[float]) -> LogAxis:
     """Return a logarithmic axis over values above 0, at least one, in the place of another."""
-    known = list(values)
+    known = [_held(value, _LEAST) for value in values]
     low, high = min(known), max(known)
-    room = (high / low) ** _MARGIN if high > low else 2.0
+    room = (high / low) ** _MARGIN if _told_apart(low, high) else 2.0
     return LogAxis(axis.title, low / room, high * room, axis.start, axis.end)
 
 
 def bounds(values: Iterable[float], *, zero: bool = False) -> tuple[float, float]:
     """Return limits around the values, never equal; ``zero`` starts them at 0."""
-    known = list(values) or [0.0, 1.0]
+    known = [_held(value) for value in values] or [0.0, 1.0]
     low, high = min(known), max(known)
-    if high - low < _LEAST_SPAN:
-        low, high = low - (abs(low) / 2 or 0.5), high + (abs(high) / 2 or 0.5)
+    if not _told_apart(low, high):
+        low, high = low - _half(low), high + _half(high)
     margin = (high - low) * _MARGIN
     if zero and low >= 0:
         return 0.0, high + margin
     lower = low - margin
     return (max(lower, 0.0) if low >= 0 else lower), high + margin
+
+
+def _held(value: float, least: float = -_MOST) -> float:
+    """Return a value, or the limit beyond which it lies."""
+    return min(max(value, least), _MOST)
+
+
+def _told_apart(low: float, high: float) -> bool:
+    """Return whether two values are drawn as two."""
+    return high - low >= max(_LEAST, _LEAST_SHARE * max(abs(low), abs(high)))
+
+
+def _half(value: float) -> float:
+    """Return the room on either side of a value that stands alone."""
+    return abs(value) / 2 if abs(value) >= _LEAST else 0.5
 
 
 def polyline(points: Sequence[tuple[float, float]]) -> str:
@@ -239,5 +269,6 @@ def name_start(name: str, wanted: float) -> float:
 
 def _round_step(rough: float) -> float:
     """Return the next of 1, 2, 5 times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= rough * (1 - 1e-9))
+    exponent = math.floor(math.log10(rough))
+    steps = (_power(m, exponent) for m in (1, 2, 5, 10))
+    return next(step for step in steps if step >= rough * (1 - 1e-9))

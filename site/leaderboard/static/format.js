@@ -16,8 +16,14 @@ function decimals(value) {
   return value !== 0 ? digits : 0;
 }
 
+// A number without a sign; toFixed writes the largest with an exponent.
+function fixedDigits(size, places) {
+  if (size < 1e21) return size.toFixed(places);
+  return `${BigInt(size)}${places ? `.${"0".repeat(places)}` : ""}`;
+}
+
 function formatNumber(value, places = decimals(value)) {
-  const [whole, part] = Math.abs(value).toFixed(places).split(".");
+  const [whole, part] = fixedDigits(Math.abs(value), places).split(".");
   const grouped = whole.length > 3 ? whole.replace(/\B(?=(\d{3})+$)/g, ",") : whole;
   const text = part === undefined ? grouped : `${grouped}.${part}`;
   return value < 0 && /[1-9]/.test(text) ? MINUS + text : text;

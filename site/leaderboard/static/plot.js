@@ -1,4 +1,4 @@
-// A scatter plot in SVG: linear or logarithmic axes, error bars, labels that do not collide.
+// A scatter plot in SVG: axes, error bars, labels that do not collide.
 "use strict";
 
 const NARROW = 520;
@@ -8,53 +8,6 @@ const PLOT = { width: 720, height: 440, left: 72, right: 696, top: 20, bottom: 3
 function fitPlot(width) {
   PLOT.width = Math.min(900, Math.max(320, Math.round(width)));
   PLOT.right = PLOT.width - 24;
-}
-
-// Limits around the values with a little room, as charts.py makes them.
-function plotBounds(values, log) {
-  let low = Math.min(...values);
-  let high = Math.max(...values);
-  if (log) {
-    const room = high > low ? (high / low) ** 0.06 : 2;
-    return [low / room, high * room];
-  }
-  if (low === high) {
-    [low, high] = [low - (Math.abs(low) / 2 || 0.5), high + (Math.abs(high) / 2 || 0.5)];
-  }
-  const room = (high - low) * 0.06;
-  return [low >= 0 ? Math.max(low - room, 0) : low - room, high + room];
-}
-
-function makeAxis(title, values, log, start, end, count = 6) {
-  const [low, high] = plotBounds(values, log);
-  const warp = log ? Math.log : (value) => value;
-  const at = (value) => start + ((warp(value) - warp(low)) / (warp(high) - warp(low))) * (end - start);
-  return { title, at, ticks: log ? logTicks(low, high, count) : linearTicks(low, high, count) };
-}
-
-function linearTicks(low, high, count) {
-  const rough = (high - low) / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * (1 - 1e-9));
-  const places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  const ticks = [];
-  for (let i = Math.ceil(low / step - 1e-9); i <= Math.floor(high / step + 1e-9); i += 1) {
-    ticks.push([i * step, formatNumber(i * step, places)]);
-  }
-  return ticks;
-}
-
-// 1, 2 and 5 times powers of ten; over less than a decade, round steps instead.
-function logTicks(low, high, count) {
-  if (high / low < 8) return linearTicks(low, high, count);
-  const ticks = [];
-  for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e += 1) {
-    for (const m of [1, 2, 5]) {
-      const value = m * 10 ** e;
-      if (value >= low && value <= high) ticks.push([value, formatNumber(value, Math.max(0, -e))]);
-    }
-  }
-  return ticks;
 }
 
 function drawGrid(x, y) {
