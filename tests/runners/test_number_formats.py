@@ -16,6 +16,7 @@ from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.backends.base import Device, ModelFiles, Request
 from leanboard.runners.backends.torch_loading import TorchTarget, load_model
 from leanboard.runners.backends.transformers import TransformersBackend
+from leanboard.runners.techniques.formats.bf16 import BFloat16
 from leanboard.runners.techniques.formats.fp8 import Float8
 from leanboard.runners.techniques.formats.fp16 import Float16
 from leanboard.runners.techniques.formats.grids import FloatGrid, IntGrid, grid_of
@@ -221,6 +222,40 @@ def test_a_bias_is_kept_beside_a_float8_weight():
 
     linear, x = torch.nn.Linear(32, 8), torch.randn(3, 32)
     for group in (None, 8):
+@pytest.mark.parametrize("group", [None, 16])
+@pytest.mark.parametrize("name", ["e4m3fn", "e5m2"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_float8_layer_of_a_half_precision_model_multiplies_by_weights_scaled_in_float32(
+    dtype: torch.dtype, name: str, group: int | None
+):
+    from leanboard.runners.techniques.formats.float8_linear import Float8Linear
+
+    draw = torch.Generator().manual_seed(0)
+    linear = torch.nn.Linear(64, 8)
+    with torch.no_grad():
+        linear.weight.copy_(0.02 * torch.randn(8, 64, generator=draw))
+    linear, x = linear.to(dtype), torch.randn(5, 64, generator=draw).to(dtype)
+    made = Float8Linear(linear, name, group)
+    scaled = made.weight.float().reshape(8, -1, group or 64) * made.scales[..., None]
+    expected = x.float() @ scaled.reshape(8, 64).T + linear.bias.float()
+    found = made(x)
+    assert found.dtype == dtype
+    # Products of codes up to 57,344 overflow float16, and scales of 1e-6 lose their digits in it.
+    error = (found.float() - expected).abs().max()
+    assert error <= 4 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("half", [Float16, BFloat16])
+@pytest.mark.parametrize("name", ["e4m3fn", "e5m2"])
+def test_float8_in_a_half_precision_model_is_finite(name: str, half, tiny_llama: ModelFiles):
+    with (
+        TransformersBackend().load(tiny_llama, [half(), Float8(format=name)], CPU) as engine,
+        torch.no_grad(),
+    ):
+        logits = engine._target.model(torch.arange(3, 40)[None]).logits
+    assert torch.isfinite(logits).all()
+
+
         made = Float8Linear(linear, "e4m3fn", group)
         torch.testing.assert_close(made(x), linear(x), atol=0.1, rtol=0.1)
         assert made.bias is linear.bias

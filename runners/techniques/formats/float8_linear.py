@@ -11,6 +11,9 @@ from leanboard.runners.techniques.formats.grids import grouped, scales_of
 class Float8Linear(torch.nn.Module):  # type: ignore[misc]
     """Keeps a weight as float8 with float32 scales, and expands it in every forward.
 
+    Beside activations of fewer bits than float32 the codes are scaled in float32 first: float16
+    holds neither products of codes up to 57,344 nor small scales.
+
     Args:
         linear: whose weight is rounded; its bias is kept.
         format: ``e4m3fn`` or ``e5m2``.
@@ -32,9 +35,14 @@ class Float8Linear(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the product with the expanded weight."""
-        weight, scales = self.weight.to(x.dtype), self.scales.to(x.dtype)
-        if scales.shape[1] > 1:
-            weight = (weight.reshape(*scales.shape, -1) * scales[..., None]).reshape(weight.shape)
-            return functional.linear(x, weight, self.bias)
-        product = functional.linear(x, weight) * scales[:, 0]
+        if x.element_size() < self.scales.element_size():
+            return functional.linear(x, self._scaled(self.weight.float()).to(x.dtype), self.bias)
+        weight = self.weight.to(x.dtype)
+        if self.scales.shape[1] > 1:
+            return functional.linear(x, self._scaled(weight), self.bias)
+        product = functional.linear(x, weight) * self.scales[:, 0]
         return product if self.bias is None else product + self.bias
+
+    def _scaled(self, codes: torch.Tensor) -> torch.Tensor:
+        groups = codes.reshape(*self.scales.shape, -1) * self.scales[..., None]
+        return groups.reshape(codes.shape)
