@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from leanboard.results.errors import UnsupportedError
 from leanboard.runners.techniques.base import Target
-from leanboard.runners.techniques.replacing import is_plain_float
+from leanboard.runners.techniques.replacing import may_change
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,9 @@ def parameters_kept(target: Target, removed: int) -> float:
 
 
 def require_float(module: torch.nn.Module, name: str, what: str) -> None:
-    """Check that a module's parameters are plain tensors of floats.
+    """Check that a module's weights are plain tensors of floats, and all of them parameters.
+
+    What packs or shares weights has integers in buffers, which no count of parameters sees.
 
     Args:
         module: of the model.
@@ -35,10 +37,17 @@ def require_float(module: torch.nn.Module, name: str, what: str) -> None:
         what: what cannot be done otherwise.
 
     Raises:
-        UnsupportedError: if some are packed by a quantiser.
+        UnsupportedError: if some are packed, rounded or shared.
     """
-    if not all(map(is_plain_float, module.parameters())):
+    if any(map(_holds_integers, module.buffers())) or not all(map(may_change, module.parameters())):
         raise UnsupportedError(
-            f"The weights of {name} are packed: {what}. Name this technique before the one that "
-            "quantises: technique=[a,b] applies them in this order."
+            f"The weights of {name} are packed, rounded or shared: {what}. Name this technique "
+            "before the one that does that: technique=[a,b] applies them in this order."
         )
+
+
+def _holds_integers(buffer: torch.Tensor) -> bool:
+    """Return whether a buffer holds integers; masks of attention, which are bools, do not."""
+    import torch
+
+    return not buffer.is_floating_point() and buffer.dtype != torch.bool

@@ -22,7 +22,7 @@ def body_linears(model: torch.nn.Module, *, output_head: bool = False) -> list[s
         output_head: whether the output projection is one of them; it may be tied to the embedding.
 
     Raises:
-        UnsupportedError: if there is none, or one holds other than plain float weights.
+        UnsupportedError: if there is none, or the weights of one may not be changed any more.
     """
     import torch
 
@@ -35,7 +35,7 @@ def body_linears(model: torch.nn.Module, *, output_head: bool = False) -> list[s
     if not names:
         raise UnsupportedError("The model has no linear layer that could be changed.")
     for name in names:
-        if not is_plain_float(model.get_submodule(name).weight):
+        if not may_change(model.get_submodule(name).weight):
             raise UnsupportedError(
                 f"The weights of {name} are quantised already: name what quantises after all that "
                 "changes weights."
@@ -44,10 +44,20 @@ def body_linears(model: torch.nn.Module, *, output_head: bool = False) -> list[s
 
 
 def is_plain_float(parameter: Any) -> bool:
-    """Return whether a parameter is stored as floats, one for each weight."""
+    """Return whether a parameter is stored as floats, one for each weight and without scales."""
     import torch
 
-    return type(parameter) is torch.nn.Parameter and bool(parameter.is_floating_point())
+    plain = type(parameter) is torch.nn.Parameter and parameter.is_floating_point()
+    return plain and parameter.element_size() > 1
+
+
+def may_change(parameter: Any) -> bool:
+    """Return whether a technique may write to a parameter: plain floats that none has rounded.
+
+    A technique whose weights must stay as it made them (rounded to a grid, for instance), and
+    which stores them as plain floats all the same, sets ``requires_grad`` to false.
+    """
+    return is_plain_float(parameter) and bool(parameter.requires_grad)
 
 
 @contextmanager

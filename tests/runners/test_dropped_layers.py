@@ -16,11 +16,14 @@ from leanboard.runners.backends.base import ModelFiles, Request
 from leanboard.runners.backends.torch_loading import TorchTarget, load_model
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.techniques.cache.static_cache import StaticCache
+from leanboard.runners.techniques.formats.fp8 import Float8
+from leanboard.runners.techniques.lowrank.random_sharing import RandomSharing
 from leanboard.runners.techniques.pruning.block_influence import BlockInfluence
 from leanboard.runners.techniques.pruning.blocks import layer_names
 from leanboard.runners.techniques.pruning.drop_layers import DropLayers
 from leanboard.runners.techniques.pruning.prune_width import PruneWidth
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
+from leanboard.runners.techniques.quantization.rtn import Rtn
 
 LAYER = 64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128 + 2 * 64
 
@@ -178,6 +181,24 @@ def test_a_model_needs_a_layer_left(tiny_llama: ModelFiles):
         TransformersBackend().load(tiny_llama, [DropLayers(layers=2)], CPU),
     ):
         pytest.fail("it loaded")
+
+
+@pytest.mark.parametrize("before", [Rtn(), Float8(), RandomSharing(), Int8WeightOnly()])
+def test_layers_of_packed_or_shared_weights_are_not_left_out(before, four_layers: ModelFiles):
+    # Their parameters do not say how many weights they multiply by, nor hold all their bytes.
+    with (
+        pytest.raises(UnsupportedError, match=r"packed, rounded or shared: .* before the one that"),
+        TransformersBackend().load(four_layers, [before, DropLayers(layers=1)], CPU),
+    ):
+        pytest.fail("it loaded")
+
+
+@pytest.mark.parametrize("after", [Rtn(), Float8(), RandomSharing(), Int8WeightOnly()])
+def test_the_parameters_left_are_those_of_the_layers_left_whatever_packs_them(
+    after, four_layers: ModelFiles
+):
+    facts = answered(four_layers, DropLayers(layers=1), after)
+    assert facts["parameters_kept"] == four_layers.parameters - LAYER
 
 
 def test_a_model_whose_layers_are_elsewhere_is_unsupported():

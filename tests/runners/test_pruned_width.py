@@ -123,7 +123,7 @@ def test_a_quantiser_after_pruning_packs_what_is_left(tiny_llama: ModelFiles):
 
 def test_pruning_after_a_quantiser_says_in_which_order(tiny_llama: ModelFiles):
     with (
-        pytest.raises(UnsupportedError, match="before the one that quantises"),
+        pytest.raises(UnsupportedError, match="before the one that does that"),
         TransformersBackend().load(tiny_llama, [Int8WeightOnly(), PruneWidth()], CPU),
     ):
         pytest.fail("it loaded")
