@@ -15,8 +15,11 @@ from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, i
 from leanboard.runners.backends.torch_bytes import weight_bytes
 from leanboard.runners.backends.torch_loading import TorchTarget
 from leanboard.runners.backends.transformers import TransformersBackend
+from leanboard.runners.techniques.formats.fp8 import Float8
+from leanboard.runners.techniques.lowrank.random_sharing import RandomSharing
 from leanboard.runners.techniques.pruning.prune_width import PruneWidth
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
+from leanboard.runners.techniques.quantization.rtn import Rtn
 from leanboard.runners.techniques.sparsity.contextual import ContextualSparsity
 from leanboard.runners.techniques.sparsity.sirius import Sirius
 
@@ -290,6 +293,18 @@ def test_layers_that_are_narrowed_afterwards_are_unsupported(technique, tiny_lla
     with (
         TransformersBackend().load(tiny_llama, [technique, PruneWidth(ratio=0.25)], CPU) as engine,
         pytest.raises(UnsupportedError, match=said),
+    ):
+        engine.generate([Request("a", TEXT, 8)])
+
+
+@pytest.mark.parametrize("technique", [ContextualSparsity(), Sirius()])
+@pytest.mark.parametrize("after", [Rtn(), Int8WeightOnly(), Float8(), RandomSharing()])
+def test_layers_that_are_packed_or_factorised_afterwards_are_unsupported(
+    technique, after, tiny_llama: ModelFiles
+):
+    with (
+        TransformersBackend().load(tiny_llama, [technique, after], CPU) as engine,
+        pytest.raises(UnsupportedError, match="reads single rows of plain floats"),
     ):
         engine.generate([Request("a", TEXT, 8)])
 

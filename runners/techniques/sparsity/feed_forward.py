@@ -57,6 +57,9 @@ class SparseFeedForward:
 
     def __init__(self, layer: torch.nn.Module, kept: int, sparse: Sparse) -> None:
         """Take a layer."""
+        import torch
+
+        self._plain = torch.nn.Linear, torch.nn.Parameter
         self._layer = layer
         self._neurons = int(layer.gate_proj.out_features)
         self._kept = kept
@@ -66,29 +69,56 @@ class SparseFeedForward:
         """Return the layer's output, (sequences, positions, hidden).
 
         Raises:
-            UnsupportedError: if the layer was made narrower since a share of it was taken.
+            UnsupportedError: if the layer was made narrower since a share of it was taken, or the
+                rows of its weights cannot be read one by one any more.
         """
         layer = self._layer
         gate = layer.act_fn(layer.gate_proj(x))
         # Beside the product above this costs nothing, and what is applied later cannot evade it.
         if gate.shape[-1] != self._neurons:
             raise _narrower(gate.shape[-1], self._neurons)
+        up, down = self._rows(layer.up_proj), self._rows(layer.down_proj)
         if not self._sparse.applies_to(x.shape[-2]):
             return layer.down_proj(gate * layer.up_proj(x))
         neurons = gate.abs().topk(self._kept, dim=-1, sorted=False).indices
         if x.numel() == x.shape[-1]:
-            return self._gathered(x, gate, neurons.flatten())
+            # Stored transposed (:func:`sparse_feed_forward`), so that a neuron is a row.
+            return _gathered(x, gate, neurons.flatten(), up, down.t())
         import torch
 
         open_gate = torch.zeros_like(gate).scatter(-1, neurons, gate.gather(-1, neurons))
         return layer.down_proj(open_gate * layer.up_proj(x))
 
-    def _gathered(self, x: torch.Tensor, gate: torch.Tensor, neurons: torch.Tensor) -> torch.Tensor:
-        up = self._layer.up_proj.weight.index_select(0, neurons)
-        # Stored transposed (:func:`sparse_feed_forward`), so that a neuron is a row.
-        down = self._layer.down_proj.weight.t().index_select(0, neurons)
-        inner = gate.flatten().index_select(0, neurons) * up.mv(x.flatten())
-        return down.t().mv(inner).reshape(x.shape)
+    def _rows(self, linear: torch.nn.Module) -> torch.Tensor:
+        """Return a weight whose rows can be read one by one, which costs no more than to get it."""
+        weight = linear._parameters.get("weight")
+        if weight is None or (type(linear), type(weight)) != self._plain:
+            raise UnsupportedError(
+                "A feed-forward layer was quantised or factorised after contextual sparsity, which "
+                "reads single rows of plain floats: the two cannot be combined."
+            )
+        return weight
+
+
+def _gathered(
+    x: torch.Tensor,
+    gate: torch.Tensor,
+    neurons: torch.Tensor,
+    up: torch.Tensor,
+    down: torch.Tensor,
+) -> torch.Tensor:
+    """Return what some neurons of a layer give one token.
+
+    Args:
+        x: of one token, of any shape.
+        gate: of all neurons.
+        neurons: their places.
+        up: a row for each of all neurons, (neurons, hidden).
+        down: the same.
+    """
+    up, down = up.index_select(0, neurons), down.index_select(0, neurons)
+    inner = gate.flatten().index_select(0, neurons) * up.mv(x.flatten())
+    return down.t().mv(inner).reshape(x.shape)
 
 
 @contextmanager
