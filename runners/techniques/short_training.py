@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from leanboard.results.errors import UnsupportedError
+
 if TYPE_CHECKING:
     import torch
 
@@ -26,6 +28,29 @@ def next_token_loss(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
     ids = ids.to(next(model.parameters()).device)
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
     return functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+
+
+def backward(loss: torch.Tensor, advice: str) -> None:
+    """Take the gradients.
+
+    Args:
+        loss: of the model.
+        advice: what to do where they cannot be taken.
+
+    Raises:
+        UnsupportedError: if a layer that an earlier technique put in has none.
+    """
+    from leanboard.runners.backends.torch_loading import is_out_of_memory
+
+    try:
+        loss.backward()
+    except (RuntimeError, NotImplementedError) as error:
+        if is_out_of_memory(error):
+            raise
+        said = str(error).strip().split("\n")[0]
+        raise UnsupportedError(
+            f"A layer of an earlier technique cannot be trained through: {said} {advice}"
+        ) from error
 
 
 @contextmanager

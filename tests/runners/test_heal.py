@@ -23,6 +23,8 @@ from leanboard.runners.techniques.pruning.prune_width import PruneWidth
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
 from leanboard.runners.techniques.recovery.heal import Heal, trainable
 from leanboard.runners.techniques.recovery.masters import Masters
+from leanboard.runners.techniques.sparsity.contextual import ContextualSparsity
+from leanboard.runners.techniques.sparsity.sirius import Sirius
 
 SHORT = Heal(steps=4, batch=2, tokens=32)
 LONG = Heal(steps=60, batch=4, tokens=32, learning_rate=3e-3)
@@ -184,6 +186,13 @@ def test_weights_that_must_stay_as_they_were_made_are_not_trained(apart: ModelFi
         assert set(trainable(model)) == {
             name for name, _ in model.named_parameters() if "embed" not in name and name != rounded
         }
+
+
+@pytest.mark.parametrize("sparse", [ContextualSparsity(), Sirius()])
+def test_layers_that_are_stored_transposed_are_trained_as_others_are(sparse, apart: ModelFiles):
+    name = "model.layers.1.mlp.down_proj.weight"
+    found, plain = weights(apart, sparse, SHORT)[name], weights(apart, SHORT)[name]
+    torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
 
 
 def test_a_model_without_a_float_weight_is_unsupported():

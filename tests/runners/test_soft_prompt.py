@@ -26,6 +26,7 @@ from leanboard.runners.making import calibration_pieces, made_folder
 from leanboard.runners.techniques.cache.static_cache import StaticCache
 from leanboard.runners.techniques.decoding.prompt_lookup import PromptLookup
 from leanboard.runners.techniques.lowrank.svd import Svd
+from leanboard.runners.techniques.quantization.int8_dynamic import Int8Dynamic
 from leanboard.runners.techniques.recovery.prompt_attention import mask_behind
 from leanboard.runners.techniques.recovery.soft_prompt import SoftPrompt
 from leanboard.runners.techniques.short_training import next_token_loss
@@ -249,6 +250,12 @@ def test_attention_that_takes_no_function_from_outside_is_unsupported(
     )
     assert "does not take a function from outside" in refusal(model, tmp_path)
     assert model.model.layers[0].self_attn.config is model.config
+
+
+def test_a_model_that_gives_no_gradients_is_unsupported(tiny_llama: ModelFiles):
+    techniques = [Int8Dynamic(), SoftPrompt(**KNOBS)]
+    with pytest.raises(UnsupportedError, match="A soft prompt cannot make up for it"):
+        assert all(TransformersBackend().make(tiny_llama, techniques, CPU))
 
 
 def test_a_second_prompt_is_unsupported(tmp_path: Path):

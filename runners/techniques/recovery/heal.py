@@ -14,6 +14,7 @@ from leanboard.runners.techniques.base import Target, TechniqueDefaults
 from leanboard.runners.techniques.facts import counted, noted
 from leanboard.runners.techniques.recovery.masters import Masters
 from leanboard.runners.techniques.replacing import is_plain_float
+from leanboard.runners.techniques.short_training import backward
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +75,7 @@ class Heal(TechniqueDefaults):
         for step, loss in enumerate(self._losses(target.model, trained, ids), start=1):
             if step % _SAY_EVERY == 0 or step in (1, self.steps):
                 yield f"step {step} of {self.steps}: loss {loss:.3f}"
-        tensors = {name: weight.detach().cpu() for name, weight in trained.items()}
+        tensors = {name: weight.detach().cpu().contiguous() for name, weight in trained.items()}
         save_file(tensors, folder / _WEIGHTS)
 
     @contextmanager
@@ -108,7 +109,7 @@ class Heal(TechniqueDefaults):
         with only_trained(model, trained):
             for step, part in enumerate(ids.to(device).split(self.batch)):
                 loss = model(part, labels=part, use_cache=False).loss
-                _backward(loss)
+                backward(loss, "Name heal before it.")
                 masters.step(self._rate(step))
                 yield float(loss.detach())
 
@@ -162,23 +163,3 @@ def only_trained(
             weight.grad = None
             if weight.is_floating_point():
                 weight.requires_grad_(flag)
-
-
-def _backward(loss: torch.Tensor) -> None:
-    """Take the gradients.
-
-    Raises:
-        UnsupportedError: if a layer that an earlier technique put in has none.
-    """
-    from leanboard.runners.backends.torch_loading import is_out_of_memory
-
-    try:
-        loss.backward()
-    except (RuntimeError, NotImplementedError) as error:
-        if is_out_of_memory(error):
-            raise
-        said = str(error).strip().split("\n")[0]
-        raise UnsupportedError(
-            f"A layer of a technique before heal cannot be trained through: {said} "
-            "Name heal before it."
-        ) from error

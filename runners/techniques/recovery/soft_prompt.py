@@ -12,6 +12,7 @@ from leanboard.results.errors import ArmError, ConfigError
 from leanboard.runners.techniques.base import Target, TechniqueDefaults
 from leanboard.runners.techniques.facts import counted, noted
 from leanboard.runners.techniques.short_training import (
+    backward,
     frozen,
     next_token_loss,
     progress,
@@ -106,7 +107,7 @@ class SoftPrompt(TechniqueDefaults):
             give(model, modules, prompt)
             loss = next_token_loss(model, part)
             optimiser.zero_grad()
-            loss.backward()
+            backward(loss, "A soft prompt cannot make up for it.")
             torch.nn.utils.clip_grad_norm_([prompt], 1.0)
             optimiser.step()
             yield from progress(step + 1, self.steps, f"loss {loss.item():.3f}, steps")
