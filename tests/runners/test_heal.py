@@ -17,6 +17,7 @@ from leanboard.runners.backends.base import ModelFiles
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.making import made_folder
 from leanboard.runners.techniques.formats.bf16 import BFloat16
+from leanboard.runners.techniques.formats.minifloat import Minifloat
 from leanboard.runners.techniques.pruning.drop_layers import DropLayers
 from leanboard.runners.techniques.pruning.mask_weights import MaskWeights
 from leanboard.runners.techniques.pruning.prune_width import PruneWidth
@@ -186,6 +187,13 @@ def test_weights_that_must_stay_as_they_were_made_are_not_trained(apart: ModelFi
         assert set(trainable(model)) == {
             name for name, _ in model.named_parameters() if "embed" not in name and name != rounded
         }
+
+
+def test_rounded_weights_stay_on_their_grid(apart: ModelFiles):
+    rounded = Minifloat(format="e3m2")
+    before, after = weights(apart, rounded), weights(apart, rounded, SHORT)
+    changed = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+    assert changed == {name for name in before if "norm" in name}
 
 
 @pytest.mark.parametrize("sparse", [ContextualSparsity(), Sirius()])

@@ -21,6 +21,11 @@ from leanboard.runners.techniques.formats.fp8 import Float8
 from leanboard.runners.techniques.formats.fp16 import Float16
 from leanboard.runners.techniques.formats.grids import FloatGrid, IntGrid, grid_of
 from leanboard.runners.techniques.formats.minifloat import Minifloat
+from leanboard.runners.techniques.lowrank.random_sharing import RandomSharing
+from leanboard.runners.techniques.lowrank.svd import Svd
+from leanboard.runners.techniques.pruning.drop_layers import DropLayers
+from leanboard.runners.techniques.pruning.mask_weights import MaskWeights
+from leanboard.runners.techniques.pruning.prune_width import PruneWidth
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
 
 CPU = Device(kind="cpu", threads=1, reference_dtype="float32")
@@ -217,11 +222,6 @@ def test_a_float8_layer_multiplies_by_torchs_rounding_of_its_weight(
     assert (expected - x @ weight.T).abs().max() > 1e-3
 
 
-def test_a_bias_is_kept_beside_a_float8_weight():
-    from leanboard.runners.techniques.formats.float8_linear import Float8Linear
-
-    linear, x = torch.nn.Linear(32, 8), torch.randn(3, 32)
-    for group in (None, 8):
 @pytest.mark.parametrize("group", [None, 16])
 @pytest.mark.parametrize("name", ["e4m3fn", "e5m2"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -256,6 +256,11 @@ def test_float8_in_a_half_precision_model_is_finite(name: str, half, tiny_llama:
     assert torch.isfinite(logits).all()
 
 
+def test_a_bias_is_kept_beside_a_float8_weight():
+    from leanboard.runners.techniques.formats.float8_linear import Float8Linear
+
+    linear, x = torch.nn.Linear(32, 8), torch.randn(3, 32)
+    for group in (None, 8):
         made = Float8Linear(linear, "e4m3fn", group)
         torch.testing.assert_close(made(x), linear(x), atol=0.1, rtol=0.1)
         assert made.bias is linear.bias
@@ -293,6 +298,30 @@ def test_what_is_quantised_already_is_not_rounded_again(technique, tiny_llama: M
         technique.apply(target),
     ):
         pytest.fail("it was rounded twice")
+
+
+@pytest.mark.parametrize(
+    "technique", [Svd(), RandomSharing(), MaskWeights(), PruneWidth(), DropLayers(layers=1)]
+)
+def test_what_changes_weights_does_not_follow_a_simulated_rounding_either(
+    technique, tiny_llama: ModelFiles
+):
+    with pytest.raises(UnsupportedError, match=r"quantised already|packed, rounded or shared"):
+        assert all(TransformersBackend().make(tiny_llama, [Minifloat(), technique], CPU))
+    with (
+        pytest.raises(UnsupportedError, match=r"quantised already|packed, rounded or shared"),
+        TransformersBackend().load(tiny_llama, [Minifloat(), technique], CPU),
+    ):
+        pytest.fail("rounded weights were changed")
+
+
+def test_weights_may_be_changed_again_once_they_are_rounded_no_more(tiny_llama: ModelFiles):
+    target = target_of(tiny_llama)
+    with Minifloat().apply(target):
+        pass
+    assert all(weight.requires_grad for weight in target.model.parameters())
+    with Minifloat().apply(target):
+        pass
 
 
 @pytest.mark.parametrize("cls", [Minifloat, Float8])

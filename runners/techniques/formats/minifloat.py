@@ -64,7 +64,7 @@ class Minifloat(TechniqueDefaults):
 
     @contextmanager
     def apply(self, target: Target) -> Iterator[None]:
-        """Round in place; read the weights from the checkpoint again on exit."""
+        """Round in place, for good until exit; read the weights from the checkpoint again then."""
         grid, names = grid_of(self.format), body_linears(target.model)
         layers = [target.model.get_submodule(name) for name in names]
         weights = [
@@ -72,10 +72,12 @@ class Minifloat(TechniqueDefaults):
         ]
         count = scale_count = 0
         try:
-            for weight in weights:
+            for layer, weight in zip(layers, weights, strict=True):
                 groups = grouped(weight, self.group)
                 scales = scales_of(groups, grid.largest)
                 weight.copy_((grid.nearest(groups / scales) * scales).reshape(weight.shape))
+                # No technique that follows may take it off the grid.
+                layer.weight.requires_grad_(requires_grad=False)
                 count += weight.numel()
                 scale_count += scales.numel()
             bits = grid.bits + _SCALE_BITS * scale_count / count

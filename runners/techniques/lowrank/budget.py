@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leanboard.results.errors import ConfigError, UnsupportedError
-from leanboard.runners.techniques.replacing import is_plain_float
+from leanboard.runners.techniques.replacing import may_change
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ def float_weight(name: str, module: torch.nn.Module) -> torch.Tensor:
         UnsupportedError: if it is no plain float matrix: it was quantised before.
     """
     weight = module.get_parameter("weight")
-    if not is_plain_float(weight):
+    if not may_change(weight):
         raise UnsupportedError(
             f"The weight of {name} is not stored as plain floats. Factorise before you quantise: "
             "name the techniques in that order."

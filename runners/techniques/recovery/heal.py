@@ -13,7 +13,7 @@ from leanboard.results.errors import ArmError, ConfigError, UnsupportedError
 from leanboard.runners.techniques.base import Target, TechniqueDefaults
 from leanboard.runners.techniques.facts import counted, noted
 from leanboard.runners.techniques.recovery.masters import Masters
-from leanboard.runners.techniques.replacing import is_plain_float
+from leanboard.runners.techniques.replacing import may_change
 from leanboard.runners.techniques.short_training import backward
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ class Heal(TechniqueDefaults):
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """Return the parameters that can be trained, embedding and output head apart.
 
-    Those are floats that ask for gradients: a technique whose weights must stay as it made them
-    (rounded, for instance) sets ``requires_grad`` to false.
+    Those that :func:`may_change`: what a technique rounded stays as it is.
 
     Raises:
         UnsupportedError: if there is none.
@@ -136,7 +135,7 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     found = {
         name: weight
         for name, weight in model.named_parameters()
-        if is_plain_float(weight) and weight.requires_grad and id(weight) not in left_out
+        if may_change(weight) and id(weight) not in left_out
     }
     if not found:
         raise UnsupportedError(
