@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from importlib import resources
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from leanboard.results.errors import ConfigError
 
@@ -27,6 +29,14 @@ GROUPS = (
     "data",
 )
 TOP_LEVEL = ("store", "cache")
+
+_SCALARS = {
+    bool: "true, false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    NoneType: "null",
+}
 
 T = TypeVar("T")
 Plain = dict[str, Any]
@@ -147,7 +157,7 @@ def typed(kind: type[T], plain: Mapping[str, Any], where: str) -> T:
         where: name of the config node, for messages (``workload``).
 
     Raises:
-        ConfigError: if a key is unknown or a required one is absent.
+        ConfigError: if a key is unknown, a required one is absent, or a value is of another type.
     """
     declared = fields(kind)  # type: ignore[arg-type]
     known = {field.name for field in declared}
@@ -158,7 +168,29 @@ def typed(kind: type[T], plain: Mapping[str, Any], where: str) -> T:
     absent = sorted(required - set(plain))
     if absent:
         raise ConfigError(f"{where} needs a value for {absent[0]!r}.")
+    _check_scalars(kind, plain, where)
     try:
         return kind(**plain)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_scalars(kind: type, plain: Mapping[str, Any], where: str) -> None:
+    """Refuse a value that is none of the scalars that its field is annotated with.
+
+    Fields of other types, and those of none, are left to the class. Hydra gives ``no`` and ``off``
+    as text, which is true wherever it is taken for a boolean.
+    """
+    hints = get_type_hints(kind)
+    for name, value in plain.items():
+        allowed = get_args(hints[name]) or (hints[name],)
+        if all(each in _SCALARS for each in allowed) and not _is_one_of(value, allowed):
+            known = ", ".join(_SCALARS[each] for each in allowed)
+            raise ConfigError(f"{where}.{name} is {value!r}; it can be: {known}.")
+
+
+def _is_one_of(value: object, allowed: Sequence[type]) -> bool:
+    if type(value) in (int, float) and float in allowed:
+        # False of NaN, of infinity, and of integers that no float holds.
+        return abs(value) <= sys.float_info.max
+    return type(value) in allowed

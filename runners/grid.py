@@ -35,7 +35,7 @@ class TechniqueSpec:
         """Make the technique; its own checks reject knobs that are out of range.
 
         Raises:
-            ConfigError: if a knob is unknown or out of range.
+            ConfigError: if a knob is unknown, of the wrong type or out of range.
         """
         technique: Technique = _instantiate(self.target, f"technique.{self.name}")
         return technique
@@ -100,13 +100,11 @@ def _instantiate(target: Mapping[str, Any], where: str) -> Any:
     from hydra.utils import instantiate
 
     try:
-        return instantiate(target)
+        # Found and not called yet, so that values are checked before anything reads them.
+        found = instantiate({**target, "_partial_": True})
     except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, ConfigError):
-            raise cause from error
-        said = "a value has the wrong type" if isinstance(cause, TypeError) else cause
-        raise ConfigError(f"{where}: {said or str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
+    return config.typed(found.func, found.keywords, where)
 
 
 def blocks(overrides: Sequence[str]) -> tuple[BlockSpec, ...]:
@@ -200,7 +198,8 @@ def _suite_arm(base: Sequence[str], arm: str | Mapping[str, Any]) -> ArmSpec:
         return _arm(config.compose([*base, f"technique={arm}"]), label=arm)
     names = arm["technique"]
     listed = names if isinstance(names, str) else f"[{','.join(names)}]"
-    knobs = [f"technique.{path}={value}" for path, value in sorted(arm.get("set", {}).items())]
+    values = {path: "null" if v is None else v for path, v in arm.get("set", {}).items()}
+    knobs = [f"technique.{path}={value}" for path, value in sorted(values.items())]
     return _arm(config.compose([*base, f"technique={listed}", *knobs]), label=arm.get("label"))
 
 

@@ -61,8 +61,67 @@ def test_a_knob_out_of_range_is_refused() -> None:
     knob = "technique.prompt-lookup.num_tokens"
     with pytest.raises(ConfigError, match="num_tokens"):
         blocks(["technique=prompt-lookup", f"{knob}=0", "hardware=cpu-1t"])
-    with pytest.raises(ConfigError, match="wrong type"):
-        blocks(["technique=prompt-lookup", f"{knob}=abc", "hardware=cpu-1t"])
+
+
+@pytest.mark.parametrize(
+    ("knob", "given", "allowed"),
+    [
+        ("prompt-lookup.num_tokens", "abc", "a whole number"),
+        ("rtn.bits", "4.5", "a whole number"),
+        ("rtn.bits", "true", "a whole number"),
+        ("rtn.group", "'64'", "a whole number, null"),
+        ("drop-layers.layers", "2.5", "a whole number"),
+        ("int8-weight-only.lm_head", "no", "true, false"),
+        ("maestro.whitened", "off", "true, false"),
+        ("maestro.whitened", "1", "true, false"),
+        ("maestro.learning_rate", "inf", "a finite number"),
+        ("bnb-nf4.fused", "maybe", "true, false, null"),
+        ("cfsp.steepness", "nan", "a finite number"),
+        ("cospadi.atoms_per_nonzero", "-inf", "a finite number"),
+        ("cospadi.kept", "true", "a finite number"),
+        ("mixed-hessian.max_kl", "nan", "a finite number"),
+        ("mixed-hessian.max_kl", "1" + 400 * "0", "a finite number"),
+        ("minifloat.format", "8", "text"),
+    ],
+)
+def test_a_knob_of_the_wrong_type_says_what_it_can_be(knob: str, given: str, allowed: str):
+    name = knob.partition(".")[0]
+    with pytest.raises(ConfigError, match=rf"technique\.{knob} is .*; it can be: {allowed}\."):
+        blocks([f"technique={name}", f"technique.{knob}={given}", "hardware=cpu-1t"])
+
+
+@pytest.mark.parametrize(
+    ("knob", "given", "kept"),
+    [
+        ("int8-weight-only.lm_head", "True", True),
+        ("rtn.group", "null", None),
+        ("bnb-nf4.fused", "null", None),
+        ("cospadi.atoms_per_nonzero", "2", 2),
+        ("heal.learning_rate", "1e-4", 0.0001),
+    ],
+)
+def test_a_knob_takes_every_value_of_its_type(knob: str, given: str, kept: object):
+    name, _, key = knob.partition(".")
+    (block,) = blocks([f"technique={name}", f"technique.{knob}={given}", "hardware=cpu-1t"])
+    assert block.arms[1].techniques[0].component().params[key] == kept
+
+
+def test_a_knob_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match=r"technique\.rtn has no key 'bit'; it has: bits, group"):
+        blocks(["technique=rtn", "+technique.rtn.bit=3", "hardware=cpu-1t"])
+
+
+def test_a_setting_of_the_backend_is_checked_as_a_knob_is():
+    with pytest.raises(ConfigError, match=r"backend\.attention is 3; it can be: text\."):
+        blocks(["backend.attention=3", "hardware=cpu-1t"])
+
+
+def test_an_arm_of_a_suite_can_set_a_knob_to_null():
+    arms = "[none, {technique: rtn, set: {rtn.group: null}, label: rows}]"
+    (block,) = blocks(
+        [f"suite={{name: mine, blocks: [{{workloads: [chat], arms: {arms}}}]}}", "hardware=cpu-1t"]
+    )
+    assert block.arms[1].techniques[0].component().params["group"] is None
 
 
 def test_what_is_no_technique_is_refused() -> None:
