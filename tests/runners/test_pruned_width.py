@@ -190,6 +190,17 @@ def test_the_coarse_importance_is_a_sigmoid_about_the_mean_angle():
     assert coarse([0.1, 0.3], steepness=0) == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("steepness", [1e4, 1e300])
+def test_a_very_steep_sigmoid_is_a_step(steepness: float):
+    low, high = coarse([0.1, 0.3], steepness)
+    assert 0 < low < 1e-300
+    assert high == 1
+    assert shared([low, high], left=64, whole=128, step=32) == [32, 96]
+    # Angles that are alike but for rounding leave shares that can be divided by their mean.
+    alike = coarse([0.1, 0.1, 0.1], steepness)
+    assert shared(alike, left=64, whole=128, step=32) == [64, 64, 64]
+
+
 def test_angles_are_in_half_turns_and_means_over_tokens():
     assert mean_angle([torch.tensor([1.0, 0.0]), torch.tensor([-1.0])]) == pytest.approx(0.5)
 

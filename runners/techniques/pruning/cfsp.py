@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import torch
 
 _NEURONS = "neurons.safetensors"
+_LARGEST_EXPONENT = 700.0
+"""Beyond about 709 ``exp`` overflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,9 @@ def mean_angle(cosines: Sequence[torch.Tensor]) -> float:
 def coarse(angles: Sequence[float], steepness: float) -> list[float]:
     """Return the importance of each layer, between 0 and 1: a sigmoid about the mean angle."""
     mean = sum(angles) / len(angles)
-    return [1 / (1 + math.exp(-steepness * (angle - mean))) for angle in angles]
+    # Cut off where the sigmoid is 0 to every number that it is compared with.
+    exponents = [min(-steepness * (angle - mean), _LARGEST_EXPONENT) for angle in angles]
+    return [1 / (1 + math.exp(exponent)) for exponent in exponents]
 
 
 def fine(down: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
