@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from importlib import resources
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from leanboard.results.errors import ConfigError
@@ -183,14 +183,15 @@ def _check_scalars(kind: type, plain: Mapping[str, Any], where: str) -> None:
     """
     hints = get_type_hints(kind)
     for name, value in plain.items():
-        allowed = get_args(hints[name]) or (hints[name],)
+        hint = hints[name]
+        allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
         if all(each in _SCALARS for each in allowed) and not _is_one_of(value, allowed):
             known = ", ".join(_SCALARS[each] for each in allowed)
             raise ConfigError(f"{where}.{name} is {value!r}; it can be: {known}.")
 
 
 def _is_one_of(value: object, allowed: Sequence[type]) -> bool:
-    if type(value) in (int, float) and float in allowed:
+    if float in allowed and isinstance(value, int | float) and not isinstance(value, bool):
         # False of NaN, of infinity, and of integers that no float holds.
         return abs(value) <= sys.float_info.max
     return type(value) in allowed
