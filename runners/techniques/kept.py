@@ -50,4 +50,4 @@ def _holds_integers(buffer: torch.Tensor) -> bool:
     """Return whether a buffer holds integers; masks of attention, which are bools, do not."""
     import torch
 
-    return not buffer.is_floating_point() and buffer.dtype != torch.bool
+    return bool(not buffer.is_floating_point() and buffer.dtype != torch.bool)

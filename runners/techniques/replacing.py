@@ -48,7 +48,7 @@ def is_plain_float(parameter: Any) -> bool:
     import torch
 
     plain = type(parameter) is torch.nn.Parameter and parameter.is_floating_point()
-    return plain and parameter.element_size() > 1
+    return bool(plain and parameter.element_size() > 1)
 
 
 def may_change(parameter: Any) -> bool:

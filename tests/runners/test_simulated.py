@@ -44,7 +44,10 @@ def test_a_requantised_arm_that_simulates_has_both_warnings() -> None:
     assert second.startswith("simulated: ")
 
 
-@pytest.mark.parametrize(("name", "who"), [("fp8", "leanboard"), ("int8-weight-only", "torchao")])
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [("fp8", "leanboard"), ("random-sharing", "leanboard"), ("int8-weight-only", "torchao")],
+)
 def test_an_arm_whose_weights_are_expanded_says_by_whom(name: str, who: str) -> None:
     baseline, arm = arms(name)
     assert baseline.expanded_by == ""

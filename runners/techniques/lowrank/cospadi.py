@@ -49,6 +49,9 @@ class CoSpaDi(TechniqueDefaults):
     Source: Makhov et al., CoSpaDi: Compressing LLMs via Calibration-Guided Sparse Dictionary
     Learning, arXiv:2509.22075.
 
+    Limits: Prompts, and batches of more than eight, write the coefficients out as a dense matrix in
+    every layer of every forward: how long they take is no measure of the format.
+
     Args:
         kept: share of the bytes of each matrix, above 0 and at most 1.
         atoms_per_nonzero: atoms of the dictionary for each coefficient of an output, 1 or more;

@@ -44,12 +44,14 @@ class RandomSharing(TechniqueDefaults):
         kept: size of the pool as a share of the matrix, above 0 and at most 1.
         chunk: weights that are taken together, 1 or more; has to divide every matrix.
         pool: ``fitted`` to the weights, or ``random`` as a control: the same places, numbers drawn
-            as wide as the weights spread.
-        seed: draws places, signs and a random pool.
+            as wide as the weights spread. These are drawn with the seed alone: layers whose pools
+            are of one size get the same numbers, each in its own width, places and signs.
+        seed: draws places and signs, of each layer its own, and a random pool.
     """
 
     version: ClassVar[int] = 1
     exclusive: ClassVar[str | None] = FACTORS
+    expanded_by: ClassVar[str] = "leanboard"
 
     kept: float = 0.8
     chunk: int = 64
