@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from changed_models import changed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -57,9 +58,12 @@ SMALL: dict[str, dict[str, object]] = {
 }
 """Knobs for the random Llama, whose rows are 64 and 128 wide, where the menu's do not fit it."""
 CURVES: dict[str, tuple[str, tuple[object, ...], str]] = {
+    "block-influence": ("layers", (3, 2, 1), "weight_bytes"),
     "cfsp": ("ratio", (0.75, 0.5, 0.25), "weight_bytes"),
     "contextual": ("density", (0.2, 0.5, 1.0), "active_ffn_share"),
     "cospadi": ("kept", (0.3, 0.5, 0.8), "weight_bytes"),
+    "drop-layers": ("layers", (3, 2, 1), "weight_bytes"),
+    "fp8": ("group", (64, 32, 16), "weight_bytes"),
     "gptq": ("bits", (2, 3, 4, 8), "weight_bits"),
     "maestro": ("kept", (0.4, 0.6, 0.9), "weight_bytes"),
     "mask-weights": ("sparsity", (0.75, 0.5, 0.25), "kept_share"),
@@ -323,11 +327,14 @@ def test_int8_weights_are_the_nearest_of_255_levels_a_row(tiny_llama: ModelFiles
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_a_knob_moves_what_it_should(name: str, tiny_llama: ModelFiles):
+def test_a_knob_moves_what_it_should(name: str, tiny_llama: ModelFiles, tmp_path: Path):
     knob, values, fact = CURVES[name]
     knobs = SMALL.get(name, {})
+    model = tiny_llama
+    if knob == "layers":
+        model = changed(tiny_llama, tmp_path, lambda _: None, layers=4)
     found = [
-        answers(tiny_llama, [instantiate(OmegaConf.load(YAMLS[name]), **knobs | {knob: value})])[2]
+        answers(model, [instantiate(OmegaConf.load(YAMLS[name]), **knobs | {knob: value})])[2]
         for value in values
     ]
     assert [facts[fact] for facts in found] == sorted({facts[fact] for facts in found})
