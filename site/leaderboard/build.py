@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
 from leanboard.leaderboard.board import MOST_RUN_PAGES, Board, board_of, run_place
 from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.downloads import CITATION, citation
 from leanboard.leaderboard.format import quantity
 from leanboard.leaderboard.pages import PAGES, Download, Page, Site, in_order
 from leanboard.leaderboard.parts import Part, write_part
-from leanboard.leaderboard.remembered import Remembered
+from leanboard.leaderboard.rendering import Templates
 from leanboard.leaderboard.run_files import RunFiles
 from leanboard.leaderboard.runs import neighbours_of
 from leanboard.leaderboard.texts import Texts
@@ -26,7 +24,6 @@ from leanboard.results.errors import LeanboardError
 from leanboard.results.export import write_exports
 from leanboard.results.lean import no_collections
 from leanboard.results.parallel import processes_for, started
-from leanboard.results.printable import visible
 from leanboard.results.store import Entry, Loaded, Problem
 
 _HERE = Path(__file__).parent
@@ -139,38 +136,19 @@ def _write(
     return sorted(found, key=lambda problem: problem.path)
 
 
-def _templates(pages: Sequence[Page], board: Board) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        finalize=visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        auto_reload=False,
-    )
+def _templates(pages: Sequence[Page], board: Board) -> Templates:
+    templates = Templates(_HERE / "templates")
     origins = [entry.origin for entry in board.loaded.entries]
-    environment.globals.update(
+    templates.globals.update(
         pages=pages,
         published=origins.count("published"),
         local=origins.count("local"),
         # The same markup for the same parts, which the pages of many runs have in common.
-        known_terms=_remembered(environment, "terms.html", "terms"),
-        known_environment=_remembered(environment, "terms.html", "environment"),
-        known_scores=_remembered(environment, "quality.html", "scores"),
+        known_terms=templates.remembered("terms.html", "terms"),
+        known_environment=templates.remembered("terms.html", "environment"),
+        known_scores=templates.remembered("quality.html", "scores"),
     )
-    return environment
-
-
-def _remembered(environment: Environment, template: str, macro: str) -> Remembered[object, str]:
-    """Return a macro of one argument that is called once for each object."""
-
-    def markup(given: object) -> str:
-        made: str = vars(environment.get_template(template).module)[macro](given)
-        return made
-
-    return Remembered(markup)
+    return templates
 
 
 def _data_tasks(board: Board, folder: Path) -> list[partial[list[Problem]]]:

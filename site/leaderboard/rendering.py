@@ -1,0 +1,84 @@
+"""Templates as the site renders them: what they show is escaped, and a text that comes again once.
+
+A page shows a thousand values, most of which other pages show too. Jinja makes three calls and a
+``Markup`` of each, and looks for each attribute among the keys of a mapping as well. Templates of
+this environment call one function that remembers texts, and read attributes as Python does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, nodes
+from jinja2.compiler import CodeGenerator, Frame
+from markupsafe import Markup, escape
+
+from leanboard.leaderboard.remembered import Remembered
+from leanboard.results.printable import visible
+
+_MOST = 8192
+
+
+class _Code(CodeGenerator):
+    """Writes the Python of a template. What is constant in it is escaped by Jinja, as ever."""
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ARG002
+        self.write("environment.shown(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ARG002
+        self.write(")")
+
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802
+        self.write("(")
+        self.visit(node.node, frame)
+        self.write(f").{node.attr}")
+
+
+class Templates(Environment):
+    """The templates of a folder.
+
+    What a template names and nothing gave it, or an object lacks, is an error. An attribute is
+    never the key of a mapping.
+    """
+
+    code_generator_class = _Code
+
+    def __init__(self, folder: Path) -> None:
+        """Read templates below a folder when they are asked for."""
+        super().__init__(
+            loader=FileSystemLoader(folder),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=visible,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+        self._texts: dict[str, str] = {}
+
+    def shown(self, value: object) -> str:
+        """Return a value as it stands on a page: escaped, unless it is markup.
+
+        Control characters are replaced (:func:`leanboard.results.printable.visible`).
+        """
+        if type(value) is Markup:
+            return value
+        if type(value) is not str:
+            return escape(visible(value))
+        found = self._texts.get(value)
+        if found is None:
+            if len(self._texts) >= _MOST:
+                self._texts.clear()
+            found = self._texts[value] = str(escape(visible(value)))
+        return found
+
+    def remembered(self, template: str, macro: str) -> Remembered[object, str]:
+        """Return a macro of one argument that is called once for each object."""
+
+        def markup(given: object) -> str:
+            made: str = vars(self.get_template(template).module)[macro](given)
+            return made
+
+        return Remembered(markup)
