@@ -20,8 +20,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
+from leanboard.results.document import json_text
 from leanboard.results.identity import cell_id, content_hash, digest, machine_id
 from leanboard.results.parallel import processes_for, started
 from leanboard.results.published import published_root
@@ -186,7 +187,7 @@ def _write(folder: Path, sources: Sequence[bytes], copies: range, count: int) ->
     for fields in islice(_copies(sources, copies), left):
         place = folder / fields["machine_id"] / fields["cell_id"]
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{fields['run_id']}.json").write_bytes(to_json(fields, indent=1) + b"\n")
+        (place / f"{fields['run_id']}.json").write_text(json_text(fields), encoding="utf-8")
 
 
 def _copies(sources: Sequence[bytes], copies: range) -> Iterator[Fields]:

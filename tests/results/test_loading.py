@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from record_factory import make_run
 
+from leanboard.results.document import json_text
 from leanboard.results.identity import content_hash
 from leanboard.results.lean import Lean
-from leanboard.results.loading import load_lean
+from leanboard.results.loading import _text_sealed, load_lean
 from leanboard.results.store import Loaded, Origin, Store, read_stores
 
 DAMAGE = {
@@ -84,6 +85,43 @@ def test_records_in_any_layout_of_json_are_read(stores: Stores) -> None:
     for path in stores[0][0].rglob("*.json"):
         path.write_text(json.dumps(json.loads(path.read_text()), separators=(",", ":")))
     assert len(load_lean(stores[:1]).entries) == 3
+
+
+def rewrite(path: Path, facts: dict[str, str]) -> str:
+    """Give a record other facts, with a hash that fits; return its text."""
+    fields = json.loads(path.read_text()) | {"facts": facts}
+    text = json_text(fields | {"content_hash": content_hash(fields)})
+    path.write_text(text)
+    return text
+
+
+def test_a_record_as_it_is_written_is_known_by_its_text(stores: Stores) -> None:
+    for path in stores[0][0].rglob("*.json"):
+        assert _text_sealed(path.read_bytes())
+        rewrite(path, {"note": 'quote":no space, \n\n lines: "', 'odd":name': "  x  "})
+        assert _text_sealed(path.read_bytes())
+    assert len(load_lean(stores[:1]).entries) == 3
+
+
+@pytest.mark.parametrize("facts", [{"ends with \\": "x"}, {"note": 'he said": no'}])
+def test_a_text_that_may_be_read_two_ways_is_read_the_long_way(
+    stores: Stores, facts: dict[str, str]
+) -> None:
+    path = next(stores[0][0].rglob("*.json"))
+    rewrite(path, facts)
+    assert not _text_sealed(path.read_bytes())
+    assert len(load_lean(stores[:1]).entries) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('no\\": x', 'no\\":x'), ("  two", " two"), ("ok", "o k")]
+)
+def test_a_space_that_was_changed_in_a_text_is_found(stores: Stores, old: str, new: str) -> None:
+    path = next(stores[0][0].rglob("*.json"))
+    text = rewrite(path, {"note": 'no": x  two', "other": "ok"})
+    assert text.count(old) >= 1
+    path.write_text(text.replace(old, new))
+    assert [problem.path for problem in load_lean(stores[:1]).problems] == [path]
 
 
 def test_a_store_that_does_not_exist_is_empty(tmp_path: Path) -> None:
