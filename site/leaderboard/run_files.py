@@ -13,13 +13,14 @@ from jinja2 import Environment
 
 from leanboard.leaderboard.board import run_place
 from leanboard.leaderboard.cell_pages import cell_pages
+from leanboard.leaderboard.data import Json
 from leanboard.leaderboard.distribution import distributions_of
 from leanboard.leaderboard.one_run import told_alone
 from leanboard.leaderboard.parts import Part, write_part
 from leanboard.leaderboard.run_data import run_data
 from leanboard.leaderboard.runs import Link, Neighbours, run_page
 from leanboard.leaderboard.samples import observation_in, plots_of
-from leanboard.leaderboard.shards import add_run, shard_of
+from leanboard.leaderboard.shards import shard_of, write_shard
 from leanboard.metrics.trace import Observation
 from leanboard.results.errors import RecordError
 from leanboard.results.store import Entry, Problem, traces_path
@@ -52,7 +53,7 @@ class RunFiles:
         for entry in entries:
             shards.setdefault(shard_of(run_place(entry.record)), []).append(entry)
             cells.setdefault(entry.record.cell_id[:2], []).append(entry)
-        work = [partial(self.write, shards[shard]) for shard in sorted(shards)]
+        work = [partial(self.write, shard, shards[shard]) for shard in sorted(shards)]
         if not self.one_page:
             work += [partial(self.write_cells, cells[digits]) for digits in sorted(cells)]
         return work
@@ -64,18 +65,21 @@ class RunFiles:
             write_part(self.templates, "run", part, self.draft)
         return []
 
-    def write(self, entries: Sequence[Entry]) -> list[Problem]:
-        """Write the files of some runs; return what was wrong with their traces."""
-        return [problem for entry in entries for problem in self._write(entry)]
+    def write(self, shard: str, entries: Sequence[Entry]) -> list[Problem]:
+        """Write the files of the runs of a shard; return what was wrong with their traces."""
+        problems: list[Problem] = []
+        runs = ((run_place(entry.record), self._write(entry, problems)) for entry in entries)
+        write_shard(self._shards, shard, runs)
+        return problems
 
     @property
     def _shards(self) -> Path:
         return self.draft / "data" / "runs"
 
-    def _write(self, entry: Entry) -> list[Problem]:
+    def _write(self, entry: Entry, problems: list[Problem]) -> Json:
+        """Write the files of a run; return its data, and add what was wrong with its traces."""
         links = [self._copy(entry.path, entry, ".json", "record (JSON)")]
         seen: Observation | None = None
-        problems = []
         try:
             traces = _checked_traces(entry)
             if traces is not None:
@@ -88,10 +92,9 @@ class RunFiles:
         run = run_data(entry, self.neighbours, latencies)
         if self.one_page:
             run |= told_alone(entry, links, self.neighbours)
-        add_run(self._shards, run_place(entry.record), run)
-        if not self.one_page:
+        else:
             self._write_page(entry, seen, links)
-        return problems
+        return run
 
     def _write_page(self, entry: Entry, seen: Observation | None, links: Sequence[Link]) -> None:
         plots = () if seen is None else plots_of(seen)

@@ -8,6 +8,7 @@ that no more than one of them is in memory.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from leanboard.leaderboard.data import Json, run_script
@@ -18,15 +19,16 @@ def shard_of(place: str) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:2]
 
 
-def add_run(folder: Path, place: str, run: Json) -> None:
-    """Add a run to its shard.
+def write_shard(folder: Path, name: str, runs: Iterable[tuple[str, Json]]) -> None:
+    """Write a shard.
 
     The same runs in the same order give the same bytes.
 
     Args:
         folder: the folder of the shards, which is there.
-        place: machine, cell and run.
-        run: its data (:func:`leanboard.leaderboard.run_data.run_data`).
+        name: its name (:func:`shard_of`).
+        runs: the place (machine, cell and run) and the data
+            (:func:`leanboard.leaderboard.run_data.run_data`) of every run that it holds.
     """
-    with (folder / f"{shard_of(place)}.js").open("a", encoding="ascii") as shard:
-        shard.write(run_script(place, run))
+    with (folder / f"{name}.js").open("w", encoding="ascii") as shard:
+        shard.writelines(run_script(place, run) for place, run in runs)
