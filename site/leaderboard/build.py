@@ -146,6 +146,7 @@ def _templates(pages: Sequence[Page], board: Board) -> Templates:
         # The same markup for the same parts, which the pages of many runs have in common.
         known_terms=templates.remembered("terms.html", "terms"),
         known_environment=templates.remembered("terms.html", "environment"),
+        known_gaps=templates.remembered("terms.html", "gaps"),
         known_scores=templates.remembered("quality.html", "scores"),
     )
     return templates

@@ -7,6 +7,7 @@ two together.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from leanboard.leaderboard.columns import KL, Column, comparable
 from leanboard.leaderboard.divergence import bounds
@@ -247,7 +248,12 @@ def made_of(interval: Interval | None) -> str:
     """Return in words what an interval is; empty where there is none."""
     if interval is None:
         return ""
-    return f"{number(interval.level * 100, 0)} % interval ({interval.method})"
+    return _made(interval.level, interval.method)
+
+
+@lru_cache(maxsize=1024)
+def _made(level: float, method: str) -> str:
+    return f"{number(level * 100, 0)} % interval ({method})"
 
 
 def _provenance(measured: Measurement) -> str:

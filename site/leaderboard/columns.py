@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from leanboard.leaderboard.format import Scale, scale_for
 from leanboard.metrics.metric import Direction, Metric, Role
@@ -24,6 +25,8 @@ _PLACES = {metric.name: (place, 1) for place, metric in enumerate(METRICS)}
 # What is derived stands before the scores that most of it is derived from.
 _PLACES |= {name: (_PLACES["acc"][0], place - len(DERIVED)) for place, name in enumerate(DERIVED)}
 _LAST = len(METRICS), 0
+# Names are those of records: there may be any number of them.
+_MOST_NAMES = 4096
 _ESTIMATES = (Provenance.MODELLED, Provenance.SIMULATED)
 KL = "kl_to_baseline"
 _TIMED = frozenset({Role.LATENCY, Role.THROUGHPUT, Role.ENERGY, Role.HARDWARE, Role.SETUP})
@@ -89,9 +92,7 @@ def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
         for name, measurement in row.measurements.items():
             if measurement.value is not None:
                 found.setdefault(name, []).append(measurement)
-    meanings = {
-        name: meaning for name in sorted(found, key=place_of) if (meaning := meaning_of(name))
-    }
+    meanings = {name: meaning for name in in_order(found) if (meaning := meaning_of(name))}
     return tuple(_column(name, meaning, found[name]) for name, meaning in meanings.items())
 
 
@@ -102,6 +103,7 @@ def comparable(measurement: Measurement, role: Role) -> bool:
     return role is not Role.ENERGY or measurement.provenance is Provenance.MEASURED
 
 
+@lru_cache(_MOST_NAMES)
 def label_of(name: str) -> str:
     """Return the human title of a measurement; its own name where it is not known."""
     meaning = meaning_of(name)
@@ -124,6 +126,17 @@ def place_of(name: str) -> tuple[tuple[int, int], str]:
     return _PLACES.get(name.rpartition(".")[2], _LAST), name
 
 
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of measurements in the order in which they stand."""
+    return _sorted(tuple(names))
+
+
+@lru_cache(_MOST_NAMES)
+def _sorted(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=place_of))
+
+
+@lru_cache(_MOST_NAMES)
 def meaning_of(name: str) -> Metric | DerivedColumn | None:
     """Return what a name stands for, which may carry a task in front; ``None`` if not known."""
     return DERIVED.get(name) or _BY_NAME.get(name.rpartition(".")[2])

@@ -31,6 +31,7 @@ from leanboard.metrics.hypervolume import MOST_RANGED
 from leanboard.results.printable import REPLACED
 
 Json = dict[str, object]
+_JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
 _ESCAPED = "|".join(json.dumps(character)[2:-1] for character in sorted(REPLACED))
 _ESCAPES = re.compile(rf"\\(?:(\\)|{_ESCAPED})")
 
@@ -77,7 +78,7 @@ def literal(data: object) -> str:
     Strings are ASCII with ``<``, ``>`` and ``&`` escaped, and what a page shows as a replacement
     character is one.
     """
-    text = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    text = _JSON.encode(data)
     text = _ESCAPES.sub(lambda found: found[0] if found[1] else r"\ufffd", text)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -53,6 +53,11 @@ class Section:
 
 def configuration(record: Record) -> tuple[Section, ...]:
     """Return what was run: the parts of the cell, and the block that it was part of."""
+    return (*settings(record), Section("Block", _terms(record.block)))
+
+
+def settings(record: Record) -> tuple[Section, ...]:
+    """Return the parts of a run's cell."""
     cell = record.cell
     sections = [Section("Model", _part(cell.model))]
     sections += [Section(f"Technique: {t.name}", _component(t)) for t in cell.techniques]
@@ -65,7 +70,6 @@ def configuration(record: Record) -> tuple[Section, ...]:
         sections.append(Section("Procedure", _procedure(cell.procedure)))
     else:
         sections.append(Section("Task", _part(cell.task)))
-    sections.append(Section("Block", _terms(record.block)))
     return tuple(sections)
 
 

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
+from itertools import accumulate, repeat
+from operator import truediv
 from statistics import median
 
 DASH = "\u2014"
@@ -18,6 +22,8 @@ _BYTES = ((2.0**-30, "GiB"), (2.0**-20, "MiB"), (2.0**-10, "KiB"), (1.0, "B"))
 _JOULES: tuple[tuple[float, str], ...] = ((1e-3, "kJ"), (1.0, "J"), (1e3, "mJ"))
 _LADDERS = {"s": _TIMES, "B": _BYTES, "J": _JOULES}
 _MOST_DECIMALS = 8
+_STEPS = sorted(accumulate(repeat(10.0, _MOST_DECIMALS - 1), truediv, initial=100.0))
+"""Sizes below which one more decimal is shown."""
 _WHOLE = 2.0**52
 
 
@@ -35,24 +41,27 @@ def scale_for(unit: str, values: Iterable[float]) -> Scale:
     Seconds, bytes and joules climb their ladder by the median; ``B/tok`` and the like keep what
     follows the slash. A share or ratio (unit ``1``) and any other unit stay as they are.
     """
+    *larger, least = _scales(unit)
+    if not larger:
+        return least
+    sizes = [abs(value) for value in values if value != 0]
+    middle = median(sizes) if sizes else 1.0
+    return next((scale for scale in larger if middle * scale.factor >= 1.0), least)
+
+
+@lru_cache(maxsize=1024)
+def _scales(unit: str) -> tuple[Scale, ...]:
+    """Return the scales of a unit, from the largest to the least."""
     base, slash, rest = unit.partition("/")
     ladder = _LADDERS.get(base)
     if ladder is None:
-        return Scale(1.0, "" if unit == "1" else unit)
-    sizes = [abs(value) for value in values if value != 0]
-    middle = median(sizes) if sizes else 1.0
-    factor, name = next(
-        ((factor, name) for factor, name in ladder if middle * factor >= 1.0), ladder[-1]
-    )
-    return Scale(factor, name + slash + rest)
+        return (Scale(1.0, "" if unit == "1" else unit),)
+    return tuple(Scale(factor, name + slash + rest) for factor, name in ladder)
 
 
 def decimals(value: float) -> int:
     """Return how many decimals show at least three significant digits."""
-    digits, threshold = 0, 100.0
-    while abs(value) < threshold and digits < _MOST_DECIMALS:
-        digits, threshold = digits + 1, threshold / 10
-    return digits if value != 0 else 0
+    return _MOST_DECIMALS - bisect_right(_STEPS, abs(value)) if value != 0 else 0
 
 
 def number(value: float, places: int | None = None) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from leanboard.leaderboard.columns import label_of
 from leanboard.leaderboard.describe import Section, Term
 from leanboard.leaderboard.divergence import fact
 from leanboard.leaderboard.format import number, quantity
 from leanboard.leaderboard.gate_marks import gate_mark
 from leanboard.leaderboard.remembered import Remembered
-from leanboard.leaderboard.run_tables import NO_REASON, Measured, Missed, measured_line
+from leanboard.leaderboard.run_tables import (
+    NO_REASON,
+    Measured,
+    Missed,
+    measured_line,
+    missed_of,
+)
 from leanboard.leaderboard.score_tables import (
     NearLine,
     ScoreLine,
@@ -104,11 +109,7 @@ def timed_quality(
         nearness=near,
         sameness=same,
         derived=tuple(measured_line(n, m) for n, m in others.items() if m.value is not None),
-        missed=tuple(
-            Missed(name, label_of(name), found.reason or NO_REASON)
-            for name, found in others.items()
-            if found.value is None
-        ),
+        missed=missed_of(others),
         scoring=tuple(map(_how, row.accuracy_records)),
     )
 

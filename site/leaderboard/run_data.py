@@ -7,9 +7,9 @@ from datetime import UTC
 
 from leanboard.leaderboard.board import NO_CAUSE, baseline_of, run_place
 from leanboard.leaderboard.cells import made_of
-from leanboard.leaderboard.columns import comparable, meaning_of, of_quality, place_of
+from leanboard.leaderboard.columns import comparable, in_order, meaning_of, of_quality
 from leanboard.leaderboard.data import Json, Written, literal
-from leanboard.leaderboard.describe import Section, Term, configuration, surroundings
+from leanboard.leaderboard.describe import Section, Term, settings, surroundings
 from leanboard.leaderboard.distribution import Distribution
 from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of, unrest_of
 from leanboard.leaderboard.format import moment, plural, rounded
@@ -33,7 +33,6 @@ from leanboard.results.table import Row
 
 A_SCORE = "scores are compared item by item, and only with the baseline of the same block"
 NO_METRIC = "this version does not know the metric"
-_BLOCK = "Block"
 _STATISTICS = ("difference", "ratio")
 
 
@@ -63,7 +62,7 @@ def run_data(entry: Entry, neighbours: Neighbours, latencies: Sequence[Distribut
         "ranked": int(_ranked(record, row)),
         "alike": _alike(record),
         "measurements": _measurements(record, row, unrest_of(record, baseline)),
-        "configuration": _sections(s for s in configuration(record) if s.title != _BLOCK),
+        "configuration": _sections(settings(record)),
         "environment": _environment(surroundings(record.environment)),
         "samples": {latency.name: _latency(latency) for latency in latencies},
     }
@@ -109,7 +108,7 @@ def _measurements(record: Record, row: Row | None, unrest: Unrest) -> list[Json]
         return []
     return [
         _measurement(name, measured[name], _comparison(record, row, name), unrest)
-        for name in sorted(measured, key=place_of)
+        for name in in_order(measured)
     ]
 
 

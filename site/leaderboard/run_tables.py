@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS
-from leanboard.leaderboard.columns import BETTER, label_of, meaning_of, place_of, scale_of
+from leanboard.leaderboard.columns import BETTER, in_order, label_of, meaning_of, scale_of
 from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of
 from leanboard.leaderboard.format import DASH, Scale, number, quantity, span
 from leanboard.metrics.metric import Metric, Role
@@ -73,7 +75,7 @@ class Group:
 def measured_groups(record: Record) -> tuple[Group, ...]:
     """Return what was measured, by what it is about, in the registry's order."""
     groups: dict[str, list[Measured]] = {title: [] for title in (*Role, _OTHER)}
-    for name in sorted(record.measurements, key=place_of):
+    for name in in_order(record.measurements):
         measurement, metric = record.measurements[name], _metric(name)
         if measurement.value is not None:
             about = _OTHER if metric is None else metric.role
@@ -83,12 +85,18 @@ def measured_groups(record: Record) -> tuple[Group, ...]:
 
 def missed(record: Record) -> tuple[Missed, ...]:
     """Return what was not measured, and why."""
-    gaps = (
-        (name, record.measurements[name].reason)
-        for name in sorted(record.measurements, key=place_of)
-        if record.measurements[name].value is None
-    )
-    return tuple(Missed(name, label_of(name), reason or NO_REASON) for name, reason in gaps)
+    return missed_of({name: record.measurements[name] for name in in_order(record.measurements)})
+
+
+def missed_of(found: Mapping[str, Measurement]) -> tuple[Missed, ...]:
+    """Return the measurements without a value; of what many runs have in common, one object."""
+    gaps = ((name, one.reason or NO_REASON) for name, one in found.items() if one.value is None)
+    return _missed(tuple(gaps))
+
+
+@lru_cache(maxsize=1024)
+def _missed(gaps: tuple[tuple[str, str], ...]) -> tuple[Missed, ...]:
+    return tuple(Missed(name, label_of(name), reason) for name, reason in gaps)
 
 
 def compared(record: Record, unrest: Unrest) -> tuple[Compared, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from leanboard.leaderboard.board import Place, run_href
 from leanboard.leaderboard.cells import CLASSES, GLYPHS
-from leanboard.leaderboard.columns import BETTER, KL, label_of, meaning_of, place_of
+from leanboard.leaderboard.columns import BETTER, KL, in_order, label_of, meaning_of
 from leanboard.leaderboard.divergence import bound
 from leanboard.leaderboard.format import DASH, number, quantity
 from leanboard.leaderboard.gate_marks import GateMark, gate_mark, task_gate
@@ -98,7 +98,7 @@ def task_lines(record: Record, runs: Mapping[Place, Record]) -> TaskLines:
     gates = {}
     if primary is not None and record.cell.techniques:
         gates[primary.metric] = gate_mark(task_gate(primary, _barred(record)))
-    names = [name for name in sorted(known_scores(record), key=place_of) if _is_score(name)]
+    names = [name for name in in_order(known_scores(record)) if _is_score(name)]
     lines = tuple(_score_line(record, name, gates.get(name)) for name in names)
     return TaskLines(task, run_href(record), lines)
 
