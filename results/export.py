@@ -107,25 +107,31 @@ def _write_dictionary(path: Path, rows: Sequence[Row]) -> Path:
 
 
 def _csv_head(columns: Iterable[str]) -> bytes:
-    return _csv([[_csv_text(name) for name in columns]])
+    return (",".join(map(_csv_cell, columns)) + "\n").encode()
 
 
 def _csv_lines(chunk: Chunk, columns: Mapping[str, pa.DataType]) -> bytes:
-    safe = [
-        _csv_column(chunk[name]) if kind == TEXT else chunk[name] for name, kind in columns.items()
+    cells = [
+        _csv_texts(chunk[name]) if kind == TEXT else _csv_numbers(chunk[name])
+        for name, kind in columns.items()
     ]
-    return _csv(zip(*safe, strict=True))
+    return "".join(f"{','.join(line)}\n" for line in zip(*cells, strict=True)).encode()
 
 
-def _csv(rows: Iterable[Iterable[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+def _csv_texts(texts: Sequence[str | None]) -> list[str]:
+    """Return the cells of a column of texts, of which most come many times."""
+    cells = {text: "" if text is None else _csv_cell(text) for text in set(texts)}
+    return [cells[text] for text in texts]
 
 
-def _csv_column(texts: Sequence[str | None]) -> list[str | None]:
-    safe = {text: None if text is None else _csv_text(text) for text in set(texts)}
-    return [safe[text] for text in texts]
+def _csv_numbers(numbers: Sequence[float | None]) -> list[str]:
+    return ["" if number is None else str(number) for number in numbers]
+
+
+def _csv_cell(text: str) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\n").writerow((_csv_text(text), None))
+    return line.getvalue().removesuffix(",\n")
 
 
 def _csv_text(text: str) -> str:

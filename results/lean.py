@@ -14,7 +14,7 @@ and texts that thousands of records have in common. A lean one is a ``Record`` l
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -46,7 +46,7 @@ from leanboard.results.schema import (
 
 Part = TypeVar("Part", bound=BaseModel)
 
-_COMMON: frozenset[type] = frozenset(
+_COMMON = frozenset(
     {
         Component,
         Cpu,
@@ -132,7 +132,6 @@ class Lean:
         self._parts: dict[tuple[type, str], Any] = {}
         self._gaps: dict[tuple[Any, ...], Measurement] = {}
         self._mappings: dict[bytes, Any] = {}
-        self._makers = dict(_MAKERS)
 
     def record(self, record: Record) -> Record:
         """Return a lean copy of a record."""
@@ -157,12 +156,12 @@ class Lean:
         kind = _OWN.get(type(part), type(part))
         copy: Part = kind.__new__(kind)
         for name, value in part.__dict__.items():
-            if type(value) in _PLAIN:
-                _set(copy, name, value)
-            elif name in _LEFT_OUT:
+            if name in _LEFT_OUT:
                 _set(copy, name, None)
+            elif name in changes:
+                _set(copy, name, changes[name])
             else:
-                _set(copy, name, changes[name] if name in changes else self._value(value))
+                _set(copy, name, value if type(value) in _PLAIN else self._value(value))
         names = frozenset(part.model_fields_set)
         if names not in self._names:
             self._names[names] = set(names)
@@ -173,12 +172,16 @@ class Lean:
 
     def _value(self, value: Any) -> Any:
         kind = type(value)
-        if kind not in self._makers:
-            self._makers[kind] = Lean._copy if issubclass(kind, BaseModel) else Lean._same
-        return self._makers[kind](self, value)
-
-    def _same(self, value: Any) -> Any:
-        return value
+        if kind is str:
+            return self._text(value)
+        if kind is tuple:
+            return self._tuple(value)
+        if kind is dict:
+            return self._mapping(value)
+        if kind in _COMMON:
+            return self._common(value)
+        # Asking every number for its base classes would take longer than all the rest.
+        return value if kind in _PLAIN or not isinstance(value, BaseModel) else self._copy(value)
 
     def _text(self, text: str) -> str:
         return self._texts.setdefault(text, text)
@@ -214,12 +217,3 @@ class Lean:
         if key not in self._gaps:
             self._gaps[key] = self._copy(gap)
         return self._gaps[key]
-
-
-_MAKERS: Mapping[type, Callable[[Lean, Any], Any]] = {
-    str: Lean._text,
-    tuple: Lean._tuple,
-    dict: Lean._mapping,
-    **dict.fromkeys(_COMMON, Lean._common),
-}
-"""What makes the lean one of a value of these types; for others, whether they are models says."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import os
 import random
 from pathlib import Path
@@ -15,11 +16,13 @@ from record_factory import make_environment, make_record, make_run
 from leanboard.metrics.registry import METRICS
 from leanboard.results.errors import LeanboardError
 from leanboard.results.export import (
+    _csv_lines,
     comparison_frame,
     long_frame,
     wide_frame,
     write_exports,
 )
+from leanboard.results.export_cells import REAL, TEXT
 from leanboard.results.identity import sealed
 from leanboard.results.schema import Record
 from leanboard.results.store import Entry, Loaded
@@ -206,6 +209,16 @@ def test_text_is_never_a_formula_in_a_spreadsheet(tmp_path: Path, start: str) ->
     (long,), (wide,) = rows(tmp_path / "results-long.csv"), rows(tmp_path / "results-wide.csv")
     assert (long["reason"], wide["error"], long["suite"]) == (f"'{evil}",) * 3
     assert pd.read_parquet(tmp_path / "results-long.parquet").reason[0] == evil
+
+
+def test_the_lines_are_those_of_the_csv_module(tmp_path: Path) -> None:
+    texts = ["plain", "", None, 'a "quote"', "a, comma", "two\nlines", "\u00e9\u2028", " room "]
+    numbers = [0.0, -1.5, None, 1e-7, 1e22, 12, True, 0.1]
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(zip(texts, numbers, texts, strict=True))
+    chunk = {"a": texts, "b": numbers, "c": texts}
+    lines = _csv_lines(chunk, {"a": TEXT, "b": REAL, "c": TEXT})
+    assert lines.decode() == text.getvalue()
 
 
 def test_negative_numbers_stay_numbers(tmp_path: Path) -> None:
