@@ -35,7 +35,7 @@ class Joined:
         scored: the scoring runs of the same arm, one a task.
         macro: averages of its scores.
         baseline: the run that the timed one was compared with; ``None`` if there is none at hand.
-        compared: by metric, the tasks on which some arm beside it was compared with its baseline.
+        compared: by metric, the tasks on which arms beside it were compared with their baseline.
     """
 
     timed: Record
@@ -80,18 +80,20 @@ def _fidelity(joined: Joined, name: str) -> Measurement:
         if comparison.metric == name
     }
     known = {task: c for task, c in compared.items() if c.value is not None}
-    lacking = [task for task in joined.compared.get(name, ()) if task not in known]
+    wanted = joined.compared.get(name, tuple(known))
+    lacking = [task for task in wanted if task not in known]
     if lacking or not known:
         reasons = [f"{t}: {c.reason}" for t, c in compared.items() if t not in known]
-        reasons += [f"{t}: this arm lacks it, another has it" for t in lacking if t not in compared]
+        reasons += [f"{t}: this arm lacks it, others have it" for t in lacking if t not in compared]
         nothing = "nothing of the kind was scored"
         told = BASELINE if not joined.timed.cell.techniques else "; ".join(reasons) or nothing
         return absent(unit, "mean", told)
-    sources = [c.provenance for c in known.values() if c.provenance is not None]
+    common = {task: known[task] for task in wanted}
+    sources = [c.provenance for c in common.values() if c.provenance is not None]
     return derived(
-        macro_average(list(map(estimate_of, known.values()))),
+        macro_average(list(map(estimate_of, common.values()))),
         unit,
-        f"mean of {', '.join(known)}",
+        f"mean of {', '.join(common)}",
         weakest(sources) if sources else None,
     )
 

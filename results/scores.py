@@ -6,7 +6,7 @@ device) one variant of each task rules; what was scored otherwise is a gap with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ class ArmScores:
         records: one scoring run a task, on the items of the group, ordered by the task's name.
         measurements: scores as ``<task>.<metric>``; null where the arm has other items only.
         macro: averages of the primary scores over the tasks of the group.
-        compared: by metric, the tasks on which some arm of the group was compared.
+        compared: by metric, the tasks that the arms of the group are compared on.
     """
 
     records: tuple[Record, ...]
@@ -49,9 +49,11 @@ class Group:
     Args:
         arms: scoring runs by arm, oldest first.
         ruling: by name, the variant of each task that is shown.
-        tasks: names of the tasks that the mean is over: the baseline's, or else the most.
+        tasks: names of the tasks that the mean is over: those of the baseline that at least half
+            of the others have.
         runs: the same scoring runs by id.
-        compared: by metric, the tasks on which some arm has a value against its baseline.
+        compared: by metric, the tasks on which at least half of the arms that have it have a value
+            against their baseline.
     """
 
     arms: Mapping[str, Sequence[Record]]
@@ -134,22 +136,37 @@ def _group(records: Sequence[Record]) -> Group:
 
 
 def _tasks(arms: Iterable[Sequence[Record]], ruling: Mapping[str, Task]) -> tuple[str, ...]:
-    """Return the tasks that the baseline has; without one, those of the arm with the most."""
-    ranked = [
-        (not records[0].cell.techniques, len(names), names)
+    """Return the tasks that the mean is over.
+
+    Those of the baseline that others have as well: a task that was asked of a few arms only would
+    leave the rest without a mean. Without a baseline, those of the arm with the most.
+    """
+    named = [
+        (not records[0].cell.techniques, names)
         for records in arms
         if (names := tuple(sorted(task_scores((r for r in records if _rules(r, ruling)), {}))))
     ]
-    return max(ranked, default=(False, 0, ()))[2]
+    _, wanted = max(named, key=lambda arm: (arm[0], len(arm[1]), arm[1]), default=(False, ()))
+    return _common(wanted, [names for baseline, names in named if not baseline])
+
+
+def _common(tasks: Sequence[str], arms: Sequence[Collection[str]]) -> tuple[str, ...]:
+    """Return the tasks that at least half of the arms have; all where there is none such."""
+    common = (task for task in tasks if 2 * sum(task in arm for arm in arms) >= len(arms))
+    return tuple(common) or tuple(tasks)
 
 
 def _compared(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, set[str]] = {}
+    found: dict[str, dict[str, set[str]]] = {}
     for record in records:
         for comparison in record.comparisons:
             if comparison.value is not None:
-                found.setdefault(comparison.metric, set()).add(task_of(record).name)
-    return {metric: tuple(sorted(tasks)) for metric, tasks in found.items()}
+                arms = found.setdefault(comparison.metric, {})
+                arms.setdefault(arm_key(record.cell), set()).add(task_of(record).name)
+    return {
+        metric: _common(sorted(set().union(*arms.values())), list(arms.values()))
+        for metric, arms in found.items()
+    }
 
 
 def _rules(record: Record, ruling: Mapping[str, Task]) -> bool:

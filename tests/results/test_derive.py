@@ -223,7 +223,7 @@ def test_arms_are_averaged_over_the_same_texts_or_not_at_all() -> None:
     for name in ("kl_to_baseline", "top1_agreement"):
         assert (alone[name].value, alone[name].reason) == (
             None,
-            "books: this arm lacks it, another has it",
+            "books: this arm lacks it, others have it",
         )
 
 

@@ -119,6 +119,18 @@ def test_the_mean_needs_every_task_of_the_baseline() -> None:
     )
 
 
+def test_a_task_that_few_arms_were_asked_is_shown_but_not_in_the_mean() -> None:
+    others = ("static-cache", "int8-dynamic", "fp8")
+    asked = [scored(arm, task) for arm in ("none", "bf16") for task in ("arc_easy", "hellaswag")]
+    found = rows(
+        *asked, *(scored(arm, "arc_easy") for arm in others), arms=("none", "bf16", *others)
+    )
+    means = {row.measurements["accuracy"].summary for row in found.values()}
+    assert means == {"mean of arc_easy.acc_norm"}
+    assert all(row.measurements["accuracy"].value is not None for row in found.values())
+    assert found["bf16"].measurements["hellaswag.acc_norm"].value is not None
+
+
 def test_a_task_that_the_baseline_lacks_is_shown_but_not_in_the_mean() -> None:
     found = rows(
         scored("none", "arc_easy"), scored("bf16", "arc_easy"), scored("bf16", "hellaswag")
