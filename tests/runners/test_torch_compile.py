@@ -13,6 +13,7 @@ from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, in_order
 from leanboard.runners.backends.torch_loading import TorchTarget
 from leanboard.runners.backends.transformers import TransformersBackend
+from leanboard.runners.techniques.quantization.rtn import Rtn
 from leanboard.runners.techniques.runtime.compile_facts import counted_compilations
 from leanboard.runners.techniques.runtime.torch_compile import TorchCompile
 
@@ -59,6 +60,17 @@ def test_scores_are_those_of_the_plain_model_but_for_rounding(tiny_llama: ModelF
         found = in_order(engine.loglikelihood(spans))
     for score, other in zip(found, expected, strict=True):
         assert score.loglikelihood == pytest.approx(other.loglikelihood, abs=1e-3)
+
+
+@pytest.mark.parametrize("bits", [3, 8])
+def test_packed_weights_are_expanded_in_compiled_code_too(bits: int, tiny_llama: ModelFiles):
+    packed, ids = Rtn(bits=bits), torch.arange(3, 40)[None]
+    found = []
+    for techniques in ([packed], [packed, TRACED], [TRACED, packed]):
+        with TransformersBackend().load(tiny_llama, techniques, CPU) as engine, torch.no_grad():
+            found.append(engine._target.model(ids).logits)
+    for logits in found[1:]:
+        torch.testing.assert_close(logits, found[0], atol=1e-4, rtol=1e-4)
 
 
 def test_nothing_of_the_compiled_code_stays():

@@ -53,7 +53,8 @@ class Scratch:
         """Return so many numbers on a tensor's device; the next call for this use has the same."""
         held = self._held.get(use)
         if held is None or len(held) < count or held.device != like.device:
-            with torch.inference_mode(mode=False):
+            # torch.compile traces it without a keyword only.
+            with torch.inference_mode(False):  # noqa: FBT003
                 held = torch.empty(count, dtype=dtype, device=like.device)
             self._held[use] = held
         return held[:count]
@@ -169,6 +170,8 @@ class PackedLinear(torch.nn.Module):  # type: ignore[misc]
         """Return inputs · weightᵀ (+ bias), in the inputs' dtype."""
         # A backward pass reads the expanded weights again, after other layers were expanded.
         kept = torch.is_grad_enabled() and inputs.requires_grad
+        # A compiled graph has memory of its own.
+        kept = kept or torch.compiler.is_compiling()
         weight = self.packed.expanded(None if kept else self._scratch).to(inputs.dtype)
         return torch.nn.functional.linear(inputs, weight, self.bias)
 
