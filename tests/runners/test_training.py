@@ -180,7 +180,7 @@ def test_another_package_of_scored_text_is_another_recipe() -> None:
         ({"architecture": {"heads": 5}}, "5 heads with 2"),
         ({"architecture": {"kv_heads": 3}}, "4 heads with 3"),
         ({"architecture": {"layers": 0}}, "layers=0"),
-        ({"architecture": {"hidden": 32.5}}, "hidden=32.5"),
+        ({"architecture": {"hidden": 32.5}}, "hidden is 32.5; it can be: a whole number"),
         ({"architecture": {"vocabulary": 257}}, "258 or more"),
         ({"architecture": {"colour": 1}}, "colour"),
         ({"schedule": {"warmup_steps": 6}}, "less than steps=6"),
