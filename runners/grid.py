@@ -16,6 +16,7 @@ from leanboard.runners.backends.base import Backend, Device
 from leanboard.runners.machine.hardware import HardwareConfig, resolve_device
 from leanboard.runners.models import ModelConfig
 from leanboard.runners.packages import PackageConfig
+from leanboard.runners.techniques.base import knobs_of
 from leanboard.runners.workloads import WorkloadConfig
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ class TechniqueSpec:
         Args:
             calibration: sha256 of the text that it is calibrated with, if it is calibrated.
         """
-        technique: Any = self.build()
+        technique = self.build()
         return Component(
             name=self.name,
             version=technique.version,
-            params=asdict(technique),
+            params=knobs_of(technique),
             calibration=calibration if technique.calibrated else None,
         )
 

@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_weights(tiny_llama: ModelFiles, tmp_path: 
         model = replace(tiny_llama, made=tmp_path / str(place))
         technique = replace(SHORT, seed=seed)
         prepared(model, [technique])
-        folder = made_folder(model, [technique], "float32")
+        folder = made_folder(model, [technique], "float32", CPU)
         stored.append((folder / "weights.safetensors").read_bytes())
     assert stored[0] == stored[1]
     assert stored[0] != stored[2]
@@ -122,7 +122,7 @@ def test_layers_left_out_are_not_trained(apart: ModelFiles):
 def test_how_long_it_took_to_make_stands_among_the_facts(apart: ModelFiles):
     techniques = [PruneWidth(ratio=0.5), SHORT]
     prepared(apart, techniques)
-    note = made_folder(apart, techniques, "float32") / "took.json"
+    note = made_folder(apart, techniques, "float32", CPU) / "took.json"
     note.write_text('{"making_s": 12.5}')
     with TransformersBackend().load(apart, techniques, CPU) as engine:
         assert engine.facts()["making_s"] == Quantity(12.5, "s", Provenance.MEASURED)
