@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from changed_models import CPU, prepared
 from quantised_models import divergence_of, made_by, target_of
 
 from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.results.errors import ConfigError, MissingDependencyError, UnsupportedError
 from leanboard.runners import making
 from leanboard.runners.backends.base import Device, ModelFiles
+from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.making import made_folder
 from leanboard.runners.techniques.activations import grams
 from leanboard.runners.techniques.base import knobs_of
@@ -442,10 +444,11 @@ def known_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("known_times")
+@pytest.mark.parametrize("rounding", ["rtn", "gptq"])
 def test_under_a_budget_of_time_layers_get_quick_bits_or_stay_as_floats(
-    tiny_llama: ModelFiles, tmp_path: Path
+    rounding: str, tiny_llama: ModelFiles, tmp_path: Path
 ):
-    target = made_by(WIDE, tiny_llama, tmp_path / "plan")
+    target = made_by(replace(WIDE, rounding=rounding), tiny_llama, tmp_path / "plan")
     plan = plan_of(tmp_path / "plan")
     left = plan["latency"]["left_as_floats"]
     names = body_linears(target.model)
@@ -494,11 +497,14 @@ def test_without_a_budget_of_time_nothing_is_timed(
 
 
 def test_a_plan_by_measured_times_keeps_to_its_budget(tiny_llama: ModelFiles, tmp_path: Path):
+    model = replace(tiny_llama, made=tmp_path / "made")
     technique = MixedIlp(max_slowdown=1e6, samples=2, tokens=32)
-    target = made_by(technique, tiny_llama, tmp_path / "plan")
-    with technique.apply(target):
-        assert 0 < target.facts["predicted_slowdown"].value <= 1e6
-        assert len([name for name in target.facts if name.startswith("product_")]) == 4 * 8
+    prepared(model, [technique])
+    with TransformersBackend().load(model, [technique], CPU) as engine:
+        facts = engine.facts()
+    assert 0 < facts["predicted_slowdown"].value <= 1e6
+    assert len([name for name in facts if name.startswith("product_")]) == 4 * 8
+    assert facts["weight_bits"].value <= 4 + 20 / 64
 
 
 def test_measured_times_serve_the_machine_and_the_threads_they_were_measured_on(
