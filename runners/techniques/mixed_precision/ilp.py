@@ -46,13 +46,13 @@ class MixedIlp(TechniqueDefaults):
     the average bits, and carried to the other widths by the layer's output error. An integer
     program then takes the bits that diverge least in sum under the budgets: one of bytes, and
     with ``max_slowdown`` one of time besides. These layers are expanded at every forward, so that
-    fewer bits never take less time than floats, but some take less than others: the planes that
-    3, 5, 6 and 7 bits are packed in take longer to put together than 2, 4 or 8 bits. Under a
-    budget of time a layer may stay as it is, and counts for the bytes of its floats. Times are
-    measured where the plan is made, of the very layers that it installs, on the threads of the
-    run: they differ from machine to machine and a little from one making to the next, and so may
-    the plan. Facts of the record say what it predicts (predicted_slowdown; predicted_tpot_rise_s,
-    to be held against the measured rise of TPOT), and the table of times.
+    packed ones take longer than floats, and some longer than others: the planes of 3, 5, 6 and 7
+    bits have to be put together, 2, 4 and 8 bits are one plane. Under a budget of time a layer may
+    stay as it is, for the bytes of its floats; without one of bytes all would. Times are measured
+    where the plan is made, of the very layers that it installs, on the threads of the run: they
+    differ from machine to machine and a little from one making to the next, and so may the plan.
+    Facts of the record say what it predicts (predicted_slowdown; predicted_tpot_rise_s, to be held
+    against the measured rise of TPOT), and the table of times.
 
     Source: Yao et al., HAWQ-V3: Dyadic Neural Network Quantization, arXiv:2011.10680; there the
     sensitivity is the Hessian's trace times the squared rounding error.
