@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from leanboard.metrics.registry import METRICS
 from leanboard.results.errors import ConfigError
@@ -16,12 +16,16 @@ from leanboard.runners.backends.base import Backend, Device
 from leanboard.runners.machine.hardware import HardwareConfig, resolve_device
 from leanboard.runners.models import ModelConfig
 from leanboard.runners.packages import PackageConfig
+from leanboard.runners.techniques.base import knobs_of
 from leanboard.runners.workloads import WorkloadConfig
 
 if TYPE_CHECKING:
     from leanboard.runners.techniques.base import Technique
 
 BASELINE = "none"
+
+_LARGEST_SIZE = 10**6
+_LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,11 @@ class TechniqueSpec:
         Args:
             calibration: sha256 of the text that it is calibrated with, if it is calibrated.
         """
-        technique: Any = self.build()
+        technique = self.build()
         return Component(
             name=self.name,
             version=technique.version,
-            params=asdict(technique),
+            params=knobs_of(technique),
             calibration=calibration if technique.calibrated else None,
         )
 
@@ -104,7 +108,18 @@ def _instantiate(target: Mapping[str, Any], where: str) -> Any:
         found = instantiate({**target, "_partial_": True})
     except InstantiationException as error:
         raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
+    _check_sizes(found.func, found.keywords, where)
     return config.typed(found.func, found.keywords, where)
+
+
+def _check_sizes(kind: type, knobs: Mapping[str, Any], where: str) -> None:
+    """Refuse whole numbers that no model, text or training is as large as, before any is used."""
+    hints = get_type_hints(kind)
+    for name, value in knobs.items():
+        most = _LARGEST_SEED if name == "seed" else _LARGEST_SIZE
+        whole = hints.get(name) in (int, int | None) and isinstance(value, int)
+        if whole and abs(value) > most:
+            raise ConfigError(f"{where}.{name} is {str(value)[:40]}; it can be {most} at most.")
 
 
 def blocks(overrides: Sequence[str]) -> tuple[BlockSpec, ...]:

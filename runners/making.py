@@ -1,7 +1,8 @@
 """What techniques make once and read at every load: its place, its making, its calibration text.
 
 It is made in a process of its own before anything is timed, and kept by what it follows from: the
-model, the dtype, the techniques before it, its knobs, the calibration text, torch and transformers.
+model, the dtype, the techniques before it, its knobs, the calibration text, torch and transformers;
+and by the machine, where times are measured for it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from leanboard.results import identity
 from leanboard.results.errors import ArmError, UnsupportedError
 from leanboard.runners.backends.base import Device, ModelFiles
 from leanboard.runners.cache import Say, being_built, write_text
+from leanboard.runners.machine import nvml
+from leanboard.runners.machine.cpu import cpu_info, cpu_limit
 from leanboard.runners.passages import Pool
-from leanboard.runners.techniques.base import MadeTechnique, Target, Technique
+from leanboard.runners.techniques.base import MadeTechnique, Target, Technique, knobs_of
 from leanboard.runners.techniques.facts import MAKING_S
 
 if TYPE_CHECKING:
@@ -84,13 +87,16 @@ def calibration_pieces(
     return torch.tensor(ids[: samples * tokens]).reshape(samples, tokens)
 
 
-def made_folder(model: ModelFiles, applied: Sequence[Technique], dtype: str) -> Path:
+def made_folder(
+    model: ModelFiles, applied: Sequence[Technique], dtype: str, device: Device
+) -> Path:
     """Return the folder that the last of these techniques fills.
 
     Args:
         model: that it is made for.
         applied: the techniques in order, up to the one that makes something.
         dtype: in which the weights are loaded.
+        device: on which they run.
 
     Raises:
         UnsupportedError: if this model has no place for it.
@@ -106,26 +112,42 @@ def made_folder(model: ModelFiles, applied: Sequence[Technique], dtype: str) -> 
         "calibration": [text, _ORDER] if calibrated else None,
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }
+    if any(map(_measures_times, applied)):
+        key["machine"] = _machine(device)
     return model.made / f"{type(applied[-1]).__name__.lower()}-{identity.digest(key)[:16]}"
 
 
 def _described(technique: Technique, *, making: bool = False) -> dict[str, Any]:
     """Return what a technique is: all its knobs, or those that say what it makes."""
-    component: Any = technique
     left_out = technique.applied_knobs if making else frozenset()
-    knobs = {knob: value for knob, value in asdict(component).items() if knob not in left_out}
+    knobs = {knob: value for knob, value in knobs_of(technique).items() if knob not in left_out}
     return {"name": _path(technique), "version": technique.version, "knobs": knobs}
+
+
+def _measures_times(technique: Technique) -> bool:
+    return any(getattr(technique, knob) is not None for knob in technique.timed_knobs)
+
+
+def _machine(device: Device) -> dict[str, Any]:
+    """Return what the time of a computation follows from."""
+    cpu = cpu_info()
+    gpus = nvml.gpus() if device.kind == "cuda" else ()
+    return {
+        "cpu": [cpu.name, list(cpu.flags), cpu.logical_cores, cpu_limit()],
+        "gpus": [gpu.name for gpu in gpus],
+        "threads": device.threads,
+    }
 
 
 def _path(technique: Technique) -> str:
     return f"{type(technique).__module__}.{type(technique).__qualname__}"
 
 
-def unmade(model: ModelFiles, techniques: Sequence[Technique], dtype: str) -> bool:
+def unmade(model: ModelFiles, techniques: Sequence[Technique], dtype: str, device: Device) -> bool:
     """Return whether a technique makes something that is not there yet."""
     return any(
         isinstance(technique, MadeTechnique)
-        and not made_folder(model, techniques[: place + 1], dtype).exists()
+        and not made_folder(model, techniques[: place + 1], dtype, device).exists()
         for place, technique in enumerate(techniques)
     )
 
@@ -153,7 +175,9 @@ def made(technique: MadeTechnique, target: Target, folder: Path) -> Iterator[str
             raise
 
 
-def require_made(model: ModelFiles, applied: Sequence[Technique], dtype: str) -> Path | None:
+def require_made(
+    model: ModelFiles, applied: Sequence[Technique], dtype: str, device: Device
+) -> Path | None:
     """Return the folder that the last of these techniques filled; ``None`` if it makes nothing.
 
     Raises:
@@ -162,7 +186,7 @@ def require_made(model: ModelFiles, applied: Sequence[Technique], dtype: str) ->
     """
     if not isinstance(applied[-1], MadeTechnique):
         return None
-    folder = made_folder(model, applied, dtype)
+    folder = made_folder(model, applied, dtype, device)
     if folder.exists():
         return folder
     refusal = _refusal(folder)

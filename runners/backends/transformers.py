@@ -70,7 +70,7 @@ class TransformersBackend:
         say: Callable[[str], None],
     ) -> None:
         """Make what techniques read and the cache lacks, in a process of its own."""
-        if unmade(model, techniques, _dtype(techniques, device)):
+        if unmade(model, techniques, _dtype(techniques, device), device):
             make_apart(self, model, techniques, device, say)
 
     def make(
@@ -88,7 +88,7 @@ class TransformersBackend:
             for place, technique in enumerate(techniques):
                 target.made = None
                 if isinstance(technique, MadeTechnique):
-                    target.made = made_folder(model, techniques[: place + 1], dtype)
+                    target.made = made_folder(model, techniques[: place + 1], dtype, device)
                     yield from made(technique, target, target.made)
                 stack.enter_context(technique.apply(target))
 
@@ -117,7 +117,7 @@ class TransformersBackend:
             target, tokenizer = self._loaded(stack, model, techniques, device)
             folders = []
             for place, technique in enumerate(techniques):
-                target.made = require_made(model, techniques[: place + 1], dtype)
+                target.made = require_made(model, techniques[: place + 1], dtype, device)
                 folders.append(target.made)
                 stack.enter_context(technique.apply(target))
             stack.enter_context(noted(target, making_facts(folders)))

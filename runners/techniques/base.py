@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -92,6 +92,10 @@ class Technique(Protocol):
         lossless: whether greedy output is the baseline's by construction, ties apart.
         calibrated: whether it reads calibration text, whose hash is then part of its identity.
         applied_knobs: knobs that only ``apply`` reads; what is made serves all their values.
+        later_knobs: knobs that records older than they are lack: at its default such a knob is in
+            no identity, so that what was measured before it came is what is measured without it.
+        timed_knobs: knobs that let ``make`` measure times where they are set: what is made then
+            serves the processor, the threads and the GPU that it was made with, and no others.
         expanded_by: whose code expands the weights to floats at every forward (``leanboard``,
             ``hqq``), where no kernel computes with them as they are stored; else empty. The times
             of such an arm are no measure of its format.
@@ -108,6 +112,8 @@ class Technique(Protocol):
     lossless: ClassVar[bool]
     calibrated: ClassVar[bool]
     applied_knobs: ClassVar[frozenset[str]]
+    later_knobs: ClassVar[frozenset[str]]
+    timed_knobs: ClassVar[frozenset[str]]
     expanded_by: ClassVar[str]
     products: ClassVar[str | None]
 
@@ -135,7 +141,7 @@ class MadeTechnique(Technique, Protocol):
 
     Pruned or quantised weights that were calibrated, a fine-tune, a search. What it makes follows
     from the model, the techniques before it, its own knobs (but for ``applied_knobs``) and the
-    calibration text alone.
+    calibration text alone; with one of ``timed_knobs`` from the times of the machine too.
     """
 
     def make(self, target: Target, folder: Path) -> Iterator[str]:
@@ -163,6 +169,8 @@ class TechniqueDefaults:
     lossless: ClassVar[bool] = False
     calibrated: ClassVar[bool] = False
     applied_knobs: ClassVar[frozenset[str]] = frozenset()
+    later_knobs: ClassVar[frozenset[str]] = frozenset()
+    timed_knobs: ClassVar[frozenset[str]] = frozenset()
     expanded_by: ClassVar[str] = ""
     products: ClassVar[str | None] = None
 
@@ -172,3 +180,18 @@ class TechniqueDefaults:
     def load_options(self) -> LoadOptions:
         """Ask for nothing: the weights are changed after they are loaded."""
         return LoadOptions()
+
+
+def knobs_of(technique: Technique) -> dict[str, Any]:
+    """Return the knobs that tell a technique from others, all but ``later_knobs`` at defaults."""
+    component: Any = technique
+    later = {
+        field.name: field.default
+        for field in fields(component)
+        if field.name in technique.later_knobs
+    }
+    return {
+        knob: value
+        for knob, value in asdict(component).items()
+        if knob not in later or value != later[knob]
+    }

@@ -14,6 +14,9 @@ Value = TypeVar("Value")
 BFLOAT16_LAYERS = "bfloat16_layers"
 """Fact: linear layers that multiply in bfloat16 whatever the dtype of the model is."""
 
+PROMPT_BYTES = "prompt_bytes"
+"""Fact: bytes of the keys and values that layers keep of a learnt prompt."""
+
 MAKING_S = "making_s"
 """Fact: seconds that it took, once and before anything was timed, to make what an arm reads."""
 

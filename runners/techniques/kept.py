@@ -11,6 +11,9 @@ from leanboard.runners.techniques.replacing import may_change
 if TYPE_CHECKING:
     import torch
 
+KEPT_SHARE = "kept_share"
+"""Fact: share of a model's weights, in the layers that are pruned, that is left."""
+
 
 def parameters_kept(target: Target, removed: int) -> float:
     """Return how many parameters a model has without these, which it still has.
@@ -24,6 +27,16 @@ def parameters_kept(target: Target, removed: int) -> float:
     if "parameters_kept" in target.facts:
         return target.facts["parameters_kept"].value - removed
     return float(sum(parameter.numel() for parameter in target.model.parameters()) - removed)
+
+
+def of_the_whole(target: Target, share: float) -> float:
+    """Return a share of what techniques before left as a share of what there was before them.
+
+    Where they left out parts of other matrices than this one does, the product of their shares
+    stands for all of these.
+    """
+    before = target.facts.get(KEPT_SHARE)
+    return share if before is None else share * before.value
 
 
 def require_float(module: torch.nn.Module, name: str, what: str) -> None:

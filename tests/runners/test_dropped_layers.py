@@ -24,6 +24,7 @@ from leanboard.runners.techniques.pruning.drop_layers import DropLayers
 from leanboard.runners.techniques.pruning.prune_width import PruneWidth
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
 from leanboard.runners.techniques.quantization.rtn import Rtn
+from leanboard.runners.techniques.recovery.soft_prompt import SoftPrompt
 
 LAYER = 64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128 + 2 * 64
 
@@ -199,6 +200,17 @@ def test_the_parameters_left_are_those_of_the_layers_left_whatever_packs_them(
 ):
     facts = answered(four_layers, DropLayers(layers=1), after)
     assert facts["parameters_kept"] == four_layers.parameters - LAYER
+
+
+def test_layers_that_hold_a_learnt_prompt_are_not_left_out(four_layers: ModelFiles):
+    prompt = SoftPrompt(prompt_tokens=2, steps=1, batch=1, tokens=8)
+    prepared(four_layers, [prompt])
+    with pytest.raises(UnsupportedError, match="Name soft-prompt after the technique that leaves"):
+        answered(four_layers, prompt, DropLayers(layers=1))
+    prepared(four_layers, [DropLayers(layers=1), prompt])
+    facts = answered(four_layers, DropLayers(layers=1), prompt)
+    # Three layers, keys and values, two heads of 16, two tokens, four bytes.
+    assert facts["prompt_bytes"] == 3 * 2 * 2 * 16 * 2 * 4
 
 
 def test_a_model_whose_layers_are_elsewhere_is_unsupported():

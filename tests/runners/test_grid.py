@@ -106,6 +106,37 @@ def test_a_knob_takes_every_value_of_its_type(knob: str, given: str, kept: objec
     assert block.arms[1].techniques[0].component().params[key] == kept
 
 
+@pytest.mark.parametrize(
+    ("knob", "given", "most"),
+    [
+        ("static-cache.max_cache_len", 10**9, 10**6),
+        ("cospadi.rounds", 10**9, 10**6),
+        ("rtn.bits", -(10**9), 10**6),
+        ("mixed-ilp.seed", 2**64, 2**63 - 1),
+    ],
+)
+def test_a_number_larger_than_anything_is_refused_before_it_is_used(
+    knob: str, given: int, most: int
+):
+    name = knob.partition(".")[0]
+    with pytest.raises(ConfigError, match=rf"technique\.{knob} is {given}; .* {most} at most\."):
+        blocks([f"technique={name}", f"technique.{knob}={given}", "hardware=cpu-1t"])
+
+
+def test_a_seed_may_be_as_large_as_generators_take():
+    seed = f"technique.random-sharing.seed={2**63 - 1}"
+    assert blocks(["technique=random-sharing", seed, "hardware=cpu-1t"])
+
+
+def test_a_knob_that_came_later_is_in_the_component_where_it_is_set():
+    def params(*set_: str) -> dict[str, object]:
+        (block,) = blocks(["technique=mixed-ilp", *set_, "hardware=cpu-1t"])
+        return dict(block.arms[1].techniques[0].component().params)
+
+    assert "max_slowdown" not in params()
+    assert params("technique.mixed-ilp.max_slowdown=2.5")["max_slowdown"] == 2.5
+
+
 def test_a_knob_that_does_not_exist_is_refused():
     with pytest.raises(ConfigError, match=r"technique\.rtn has no key 'bit'; it has: bits, group"):
         blocks(["technique=rtn", "+technique.rtn.bit=3", "hardware=cpu-1t"])

@@ -18,10 +18,13 @@ from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.making import made_folder
 from leanboard.runners.techniques.formats.bf16 import BFloat16
 from leanboard.runners.techniques.formats.minifloat import Minifloat
+from leanboard.runners.techniques.lowrank.random_sharing import RandomSharing
 from leanboard.runners.techniques.pruning.drop_layers import DropLayers
 from leanboard.runners.techniques.pruning.mask_weights import MaskWeights
 from leanboard.runners.techniques.pruning.prune_width import PruneWidth
+from leanboard.runners.techniques.quantization.int8_dynamic import Int8Dynamic
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
+from leanboard.runners.techniques.quantization.rtn import Rtn
 from leanboard.runners.techniques.recovery.heal import Heal, trainable
 from leanboard.runners.techniques.recovery.masters import Masters
 from leanboard.runners.techniques.sparsity.contextual import ContextualSparsity
@@ -80,7 +83,7 @@ def test_the_same_seed_gives_the_same_weights(tiny_llama: ModelFiles, tmp_path: 
         model = replace(tiny_llama, made=tmp_path / str(place))
         technique = replace(SHORT, seed=seed)
         prepared(model, [technique])
-        folder = made_folder(model, [technique], "float32")
+        folder = made_folder(model, [technique], "float32", CPU)
         stored.append((folder / "weights.safetensors").read_bytes())
     assert stored[0] == stored[1]
     assert stored[0] != stored[2]
@@ -122,7 +125,7 @@ def test_layers_left_out_are_not_trained(apart: ModelFiles):
 def test_how_long_it_took_to_make_stands_among_the_facts(apart: ModelFiles):
     techniques = [PruneWidth(ratio=0.5), SHORT]
     prepared(apart, techniques)
-    note = made_folder(apart, techniques, "float32") / "took.json"
+    note = made_folder(apart, techniques, "float32", CPU) / "took.json"
     note.write_text('{"making_s": 12.5}')
     with TransformersBackend().load(apart, techniques, CPU) as engine:
         assert engine.facts()["making_s"] == Quantity(12.5, "s", Provenance.MEASURED)
@@ -189,11 +192,17 @@ def test_weights_that_must_stay_as_they_were_made_are_not_trained(apart: ModelFi
         }
 
 
-def test_rounded_weights_stay_on_their_grid(apart: ModelFiles):
-    rounded = Minifloat(format="e3m2")
-    before, after = weights(apart, rounded), weights(apart, rounded, SHORT)
-    changed = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
-    assert changed == {name for name in before if "norm" in name}
+@pytest.mark.parametrize(
+    "quantiser", [Minifloat(format="e3m2"), Int8WeightOnly(), Int8Dynamic(), Rtn()]
+)
+def test_where_only_norms_are_left_as_floats_nothing_is_healed(quantiser, apart: ModelFiles):
+    with pytest.raises(UnsupportedError, match=r"norms and biases apart\. Name heal before"):
+        prepared(apart, [quantiser, SHORT])
+
+
+def test_shared_weights_are_healed_in_their_pools(apart: ModelFiles):
+    with TransformersBackend().load(apart, [RandomSharing()], CPU) as engine:
+        assert any(name.endswith(".pool") for name in trainable(engine._target.model))
 
 
 @pytest.mark.parametrize("sparse", [ContextualSparsity(), Sirius()])

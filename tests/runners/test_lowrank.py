@@ -128,7 +128,7 @@ def test_an_applied_layer_is_the_nearest_of_its_rank_and_bytes_follow(tiny_llama
     weight = target.model.model.layers[1].mlp.up_proj.weight.detach().clone()
     left, values, right = torch.linalg.svd(weight)
     rank = rank_for(128, 64, 0.5)
-    target.made = made_folder(tiny_llama, [technique], "float32")
+    target.made = made_folder(tiny_llama, [technique], "float32", CPU)
     with technique.apply(target), torch.no_grad():
         layer = target.model.model.layers[1].mlp.up_proj
         nearest = left[:, :rank] @ torch.diag(values[:rank]) @ right[:rank]
@@ -149,7 +149,7 @@ def test_bytes_parameters_and_ranks_are_counted(technique, tiny_llama: ModelFile
 
 def test_what_is_made_serves_every_share(tiny_llama: ModelFiles):
     def folder(*techniques):
-        return made_folder(tiny_llama, techniques, "float32")
+        return made_folder(tiny_llama, techniques, "float32", CPU)
 
     assert folder(Svd(kept=0.5)) == folder(Svd(kept=0.9))
     assert folder(WhitenedSvd(kept=0.5)) == folder(WhitenedSvd())
@@ -165,7 +165,7 @@ def test_factors_can_be_quantised_and_the_whole_model_comes_back(tiny_llama: Mod
     target = loaded(tiny_llama)
     with torch.no_grad():
         before = target.model(IDS).logits
-        target.made = made_folder(tiny_llama, both[:1], "float32")
+        target.made = made_folder(tiny_llama, both[:1], "float32", CPU)
         with both[0].apply(target), both[1].apply(target):
             assert not torch.equal(target.model(IDS).logits, before)
         assert torch.equal(target.model(IDS).logits, before)

@@ -97,7 +97,7 @@ def test_the_learning_rate_rises_and_falls():
 
 def test_one_training_serves_every_share(tiny_llama: ModelFiles):
     def folder(**knobs):
-        return made_folder(tiny_llama, [Maestro(**knobs)], "float32")
+        return made_folder(tiny_llama, [Maestro(**knobs)], "float32", CPU)
 
     assert folder(kept=0.5) == folder(kept=0.9)
     assert folder(steps=7) != folder()
@@ -116,7 +116,7 @@ def test_making_leaves_the_model_as_it_was(tiny_llama: ModelFiles):
     )
     shown, ids = repr(target.model), torch.arange(3, 40)[None]
     before = target.model(ids).logits.detach()
-    folder = made_folder(tiny_llama, [Maestro(**SMALL, seed=9)], "float32")
+    folder = made_folder(tiny_llama, [Maestro(**SMALL, seed=9)], "float32", CPU)
     folder.mkdir(parents=True)
     assert all(Maestro(**SMALL, seed=9).make(target, folder))
     assert torch.equal(target.model(ids).logits, before)

@@ -14,6 +14,7 @@ from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.techniques.activations import column_norms
 from leanboard.runners.techniques.pruning.mask_weights import MaskWeights
 from leanboard.runners.techniques.pruning.masks import keep_mask
+from leanboard.runners.techniques.pruning.prune_width import PruneWidth
 from leanboard.runners.techniques.pruning.wanda import Wanda, wanda_scores
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
 from leanboard.runners.techniques.replacing import body_linears
@@ -78,6 +79,25 @@ def test_half_of_every_row_is_zero_and_stays_stored(kind, pattern: str, tiny_lla
         assert engine.facts()["kept_share"].value == 0.5
         assert "parameters_kept" not in engine.facts()
     assert {"weight_bytes", "tpot_s", "ttft_s"} <= technique.simulates
+
+
+def kept_share(model: ModelFiles, *techniques) -> float:
+    prepared(model, techniques)
+    with TransformersBackend().load(model, techniques, CPU) as engine:
+        return engine.facts()["kept_share"].value
+
+
+def test_two_masks_keep_what_both_keep(tiny_llama: ModelFiles):
+    half, quarter = MaskWeights(sparsity=0.5), MaskWeights(sparsity=0.75)
+    # The smallest half of a row is among its smallest three quarters.
+    assert kept_share(tiny_llama, half, quarter) == 0.25
+    assert kept_share(tiny_llama, quarter, half) == 0.25
+    assert kept_share(tiny_llama, half, half) == 0.5
+
+
+def test_a_mask_of_what_pruning_left_keeps_a_share_of_it(tiny_llama: ModelFiles):
+    assert kept_share(tiny_llama, PruneWidth(ratio=0.25), MaskWeights(sparsity=0.5)) == 0.375
+    assert kept_share(tiny_llama, MaskWeights(sparsity=0.5), PruneWidth(ratio=0.25)) == 0.375
 
 
 def test_wanda_weighs_each_layer_by_what_the_masked_layers_before_it_feed(tiny_llama: ModelFiles):

@@ -61,7 +61,7 @@ def behind_embeddings(model: Any, ids: Sequence[int], prompt: torch.Tensor) -> t
 def made(tiny_llama: ModelFiles) -> tuple[Any, torch.Tensor]:
     """Return the plain random Llama and the prompt that was made for it."""
     assert all(TransformersBackend().make(tiny_llama, [SoftPrompt(**KNOBS)], CPU))
-    folder = made_folder(tiny_llama, [SoftPrompt(**KNOBS)], "float32")
+    folder = made_folder(tiny_llama, [SoftPrompt(**KNOBS)], "float32", CPU)
     with TransformersBackend().load(tiny_llama, [], CPU) as engine:
         model = engine._target.model
     return model, load_file(folder / "prompt.safetensors")["embeddings"]

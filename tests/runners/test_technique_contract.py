@@ -112,7 +112,7 @@ def target_for(model: ModelFiles, made: Technique | None) -> TorchTarget:
     target = TorchTarget(model=read(), reload=read)
     if isinstance(made, MadeTechnique):
         prepare(model, [made])
-        target.made = made_folder(model, [made], dtype)
+        target.made = made_folder(model, [made], dtype, CPU)
     return target
 
 

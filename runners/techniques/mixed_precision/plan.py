@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leanboard.results.errors import ConfigError
+from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.quantization.gptq import Gptq
 from leanboard.runners.techniques.quantization.grid import Grid
 from leanboard.runners.techniques.quantization.storing import float_linears, write_packed
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from leanboard.runners.techniques.base import Target
 
 ROUNDINGS = ("rtn", "gptq")
+PLAN = "plan.json"
+"""File of the bits by layer, and of what led to them."""
 
 
 def check_widths(lowest: int, highest: int, group: int | None) -> None:
@@ -77,10 +79,15 @@ class Plan:
         Args:
             target: whose model is read; ``gptq`` overwrites its weights.
             folder: receives the packed layers and ``plan.json``.
+
+        Raises:
+            UnsupportedError: if there is no layer to pack.
         """
+        if not self.grids:
+            raise UnsupportedError("Every layer may stay as floats: lower the budget of bytes.")
         bits = {name: grid.bits for name, grid in self.grids.items()}
         text = json.dumps({"bits": bits, **self.reasons}, indent=2, sort_keys=True)
-        (folder / "plan.json").write_text(f"{text}\n", encoding="utf-8")
+        (folder / PLAN).write_text(f"{text}\n", encoding="utf-8")
         if self.rounding == "gptq":
             packed = {}
             for name, weight in Gptq(seed=self.seed).quantised(target, dict(self.grids)):

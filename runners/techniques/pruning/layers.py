@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.base import Target
-from leanboard.runners.techniques.facts import counted, noted
+from leanboard.runners.techniques.facts import PROMPT_BYTES, counted, noted
 from leanboard.runners.techniques.kept import parameters_kept, require_float
 from leanboard.runners.techniques.pruning.blocks import layer_list, layer_names
 
@@ -54,9 +54,17 @@ def without_layers(target: Target, dropped: Collection[int]) -> Iterator[None]:
     Args:
         target: whose model is changed.
         dropped: places of the layers, from 0.
+
+    Raises:
+        UnsupportedError: if their weights are packed, or they hold a part of a learnt prompt.
     """
     import torch
 
+    if PROMPT_BYTES in target.facts:
+        raise UnsupportedError(
+            "The prompt was trained for a model with these layers. Name soft-prompt after the "
+            "technique that leaves them out: technique=[a,soft-prompt]."
+        )
     listed = layer_list(target.model)
     whole: Any = target.model.get_submodule(listed)
     out = [whole[place] for place in sorted(dropped)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.base import Target
 from leanboard.runners.techniques.facts import counted, noted
+from leanboard.runners.techniques.kept import KEPT_SHARE, of_the_whole
 
 if TYPE_CHECKING:
     import torch
@@ -80,13 +81,19 @@ def masked(
         names: of linear layers.
         keep: gives the mask of those that stay, for a name and its weights.
     """
+    import torch
+
     whole = stays = 0
+    # Zeros that a mask before has set are not taken away once more.
+    pruned = KEPT_SHARE in target.facts
     try:
         for name in names:
-            mask = keep(name, target.model.get_submodule(name).weight.detach())
+            weight = target.model.get_submodule(name).weight.detach()
+            there = weight != 0 if pruned else torch.ones_like(weight, dtype=torch.bool)
+            mask = keep(name, weight)
+            whole, stays = whole + int(there.sum()), stays + int((mask & there).sum())
             mask_linear(target.model, name, mask)
-            whole, stays = whole + mask.numel(), stays + int(mask.sum())
-        with noted(target, {"kept_share": counted(stays / whole)}):
+        with noted(target, {KEPT_SHARE: counted(of_the_whole(target, stays / whole))}):
             yield
     finally:
         target.restore(list(names))

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.base import Target
 from leanboard.runners.techniques.facts import counted, noted
-from leanboard.runners.techniques.kept import parameters_kept, require_float
+from leanboard.runners.techniques.kept import (
+    KEPT_SHARE,
+    of_the_whole,
+    parameters_kept,
+    require_float,
+)
 from leanboard.runners.techniques.replacing import replaced
 
 if TYPE_CHECKING:
@@ -90,7 +95,7 @@ def narrowed(target: Target, kept: Mapping[str, torch.Tensor]) -> Iterator[None]
         (mlps[name] - len(places)) * _neuron_parameters(target.model.get_submodule(name))
         for name, places in kept.items()
     )
-    share = sum(map(len, kept.values())) / sum(mlps[name] for name in kept)
+    share = of_the_whole(target, sum(map(len, kept.values())) / sum(mlps[name] for name in kept))
 
     def narrow(name: str, module: torch.nn.Module) -> torch.nn.Module:
         mlp, _, part = name.rpartition(".")
@@ -98,7 +103,7 @@ def narrowed(target: Target, kept: Mapping[str, torch.Tensor]) -> Iterator[None]
 
     parts = [f"{name}.{part}" for name in kept for part in (GATE, UP, DOWN)]
     left = parameters_kept(target, removed)
-    facts = {"kept_share": counted(share), "parameters_kept": counted(left)}
+    facts = {KEPT_SHARE: counted(share), "parameters_kept": counted(left)}
     with noted(target, facts), replaced(target, parts, narrow):
         yield
 

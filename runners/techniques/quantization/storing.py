@@ -38,17 +38,20 @@ def packed_linears(
     """Put packed layers in the place of linear ones; put those back on exit.
 
     While they are there, the fact ``weight_bits`` is the mean of the bits that are stored for a
-    weight of these layers, scales and zero points included.
+    weight of the model's linear layers, scales and zero points included.
 
     Args:
         target: whose model is changed.
         pack: gives the packed weight for a layer.
-        names: the layers.
+        names: the layers; others are left as floats.
     """
     from leanboard.runners.techniques.quantization.packed import PackedLinear, Scratch
 
     scratch = Scratch()
-    stored, weights = 0, 0
+    left = [
+        layer.weight for name, layer in float_linears(target.model).items() if name not in names
+    ]
+    stored, weights = sum(each.nbytes for each in left), sum(each.numel() for each in left)
 
     def make(name: str, layer: torch.nn.Module) -> torch.nn.Module:
         nonlocal stored, weights

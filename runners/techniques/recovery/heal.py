@@ -128,7 +128,7 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     Those that :func:`may_change`: what a technique rounded stays as it is.
 
     Raises:
-        UnsupportedError: if there is none.
+        UnsupportedError: if there is none but norms and biases, which alone are no fine-tune.
     """
     interfaces: Any = (model.get_input_embeddings(), model.get_output_embeddings())
     left_out = {id(weight) for part in interfaces for weight in part.parameters()}
@@ -137,12 +137,17 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
         for name, weight in model.named_parameters()
         if may_change(weight) and id(weight) not in left_out
     }
-    if not found:
+    if all(_is_vector(name, weight) for name, weight in found.items()):
         raise UnsupportedError(
-            "No weight of this model is left as floats to train. Name heal before the technique "
-            "that quantises: technique=[heal,b]."
+            "No weight of this model is left as floats to train, norms and biases apart. Name heal "
+            "before the technique that quantises: technique=[heal,b]."
         )
     return found
+
+
+def _is_vector(name: str, weight: torch.nn.Parameter) -> bool:
+    """Return whether a parameter is a norm's weight or a bias; a pool of weights is not."""
+    return weight.dim() < 2 and name.rpartition(".")[2] in ("weight", "bias")
 
 
 @contextmanager

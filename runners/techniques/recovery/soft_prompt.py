@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from leanboard.results.errors import ArmError, ConfigError
 from leanboard.runners.techniques.base import Target, TechniqueDefaults
-from leanboard.runners.techniques.facts import counted, noted
+from leanboard.runners.techniques.facts import PROMPT_BYTES, counted, noted
 from leanboard.runners.techniques.short_training import (
     backward,
     frozen,
@@ -133,5 +133,5 @@ class SoftPrompt(TechniqueDefaults):
             with torch.no_grad():
                 give(target.model, modules, prompt)
             kept = sum(m.get_buffer(part).nbytes for m in modules for part in (KEYS, VALUES))
-            with noted(target, {"prompt_bytes": counted(kept, "B")}):
+            with noted(target, {PROMPT_BYTES: counted(kept, "B")}):
                 yield

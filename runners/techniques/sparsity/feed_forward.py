@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from leanboard.metrics.roofline import WORK_VARIES
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.facts import counted, noted
+from leanboard.runners.techniques.kept import KEPT_SHARE, of_the_whole
 from leanboard.runners.techniques.replacing import is_plain_float
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def sparse_feed_forward(
     neurons = sum(layer.gate_proj.out_features for layer in layers)
     share = sum(kept) / neurons
     facts = {
-        "kept_share": counted(share),
+        KEPT_SHARE: counted(of_the_whole(target, share)),
         "active_ffn_share": counted((1 + 2 * share) / 3),
         WORK_VARIES: counted(1),
     }
