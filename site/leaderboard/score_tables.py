@@ -187,7 +187,7 @@ def _against(found: Comparison | Measurement | None, statistic: str) -> Against:
         reason = None if found is None else found.reason
         return Against(DASH, "", "", "", reason or "nothing was compared")
     signed = statistic == "difference" and found.value > 0
-    places = decimals_of(statistic)
+    places = decimals_of(statistic, found.value, found.interval)
     value = number(found.value, places)
     verdict = found.verdict if isinstance(found, Comparison) else None
     made = "" if found.interval is None else f", {found.interval.method}"

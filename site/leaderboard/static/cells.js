@@ -30,21 +30,31 @@ function gainOf(place, row) {
   const factor = LEANBOARD.metrics[place].direction === "lower" ? 1 / ratio : ratio;
   const verdict = textOf(cells.verdict, row);
   const doubted = textOf(cells.doubts, row) !== "";
-  return { factor, verdict, css: doubted ? "doubted" : LEANBOARD.verdicts[verdict], doubted };
+  const places = ratioPlaces(2, ratioEnds(cells, row), factor);
+  return { factor, places, verdict, css: doubted ? "doubted" : LEANBOARD.verdicts[verdict], doubted };
 }
 
 // The whole sentence of a gain, for a pointer or a screen reader.
 function gainTitle(place, row) {
   const cells = LEANBOARD.cells[place];
   const [verdict, doubts, made] = ["verdict", "doubts", "ratioMade"].map((name) => textOf(cells[name], row));
-  const [ratio, low, high, launches] =
-    ["ratio", "ratioLow", "ratioHigh", "launches"].map((name) => cells[name][row]);
+  const [ratio, launches] = ["ratio", "launches"].map((name) => cells[name][row]);
   const doubt = doubts ? `in doubt (${doubts}): ` : "";
   const beside = verdict === "better" || verdict === "worse" ? "than" : "against";
-  const ends = low !== null && high !== null ? ` [${low.toFixed(3)}, ${high.toFixed(3)}]` : "";
   const source = launches ? ` in ${formatCount(launches, "launch")}` : "";
-  return `${doubt}${verdict} ${beside} the baseline: candidate / baseline = ${ratio.toFixed(3)}${ends}, `
-    + `${formatPercent(ratio - 1)}, n = ${cells.ratioN[row]}${source}${made ? `, ${made}` : ""}`;
+  return `${doubt}${verdict} ${beside} the baseline: candidate / baseline = `
+    + `${ratioText(ratio, ratioEnds(cells, row))}, n = ${cells.ratioN[row]}${source}${made ? `, ${made}` : ""}`;
+}
+
+// A ratio with its interval, and the change that it is.
+function ratioText(ratio, ends) {
+  const [value, ...told] = ratioTexts(ratio, ends);
+  const change = formatPercent(ratio - 1, ratioPlaces(3, ends, ratio, ...ends) - 2);
+  return `${value}${told.length ? ` [${told.join(", ")}]` : ""}, ${change}`;
+}
+
+function ratioEnds({ ratioLow, ratioHigh }, row) {
+  return ratioLow[row] === null || ratioHigh[row] === null ? [] : [ratioLow[row], ratioHigh[row]];
 }
 
 function drawCell(place, row) {
@@ -87,9 +97,9 @@ function drawFailedGate(row) {
   return [make("small", { class: "why" }, badge, ` ${textOf(LEANBOARD.texts.gateReason, row)}`)];
 }
 
-function drawGain({ factor, verdict, css, doubted }, title) {
+function drawGain({ factor, places, verdict, css, doubted }, title) {
   const doubt = doubted ? LEANBOARD.doubt : "";
-  const text = `${LEANBOARD.glyphs[verdict]} ${formatNumber(factor, 2)}\u00d7${doubt}`.trimStart();
+  const text = `${LEANBOARD.glyphs[verdict]} ${formatNumber(factor, places)}\u00d7${doubt}`.trimStart();
   return make("span", { class: `gain ${css}`, title }, text);
 }
 
