@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
@@ -526,6 +527,32 @@ def test_a_hundred_thousandth_of_a_second_formats_alike_here_and_there(
     here = [span(low, high, Scale(1e3, "ms")) for low, high in pairs]
     assert page.evaluate("ps => ps.map(([l, h]) => formatSpan(l, h, 1e3))", pairs) == here
     assert page.evaluate("[Infinity, -Infinity, NaN].map((v) => formatNumber(v, 2))") == 3 * [DASH]
+
+
+def test_ratios_with_their_intervals_are_read_without_a_pointer(
+    demo: Demo, context: BrowserContext, page: Page
+) -> None:
+    page.goto(demo.address())
+    gains = settled(page).locator("#board .gain")
+    count = gains.count()
+    assert page.get_by_text("ratio 0.").count() == 0
+    page.locator(".picker > summary").press("Enter")
+    box = page.get_by_label("Ratios to the baseline with their intervals")
+    box.press("Space")
+    assert settled(page).locator("#board .gain").count() == count > 20
+    for gain in gains.all():
+        title, cell = str(gain.get_attribute("title")), gain.locator("xpath=..").inner_text()
+        measured = title.partition("candidate / baseline = ")[2].partition(", n = ")[0]
+        assert f"ratio {measured}" in cell
+        doubted = re.match(r"in doubt \((.*)\): ", title)
+        assert ("in doubt: " in cell) == (doubted is not None)
+        assert doubted is None or f"in doubt: {doubted[1]}" in cell
+    other = context.new_page()
+    other.goto(page.url)
+    assert settled(other).locator("#board").inner_text() == page.locator("#board").inner_text()
+    box.press("Space")
+    assert settled(page).get_by_text("ratio 0.").count() == 0
+    assert "#" not in page.url
 
 
 def test_a_ratio_has_the_same_decimals_here_and_there(demo: Demo, page: Page) -> None:

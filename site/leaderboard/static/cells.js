@@ -41,9 +41,10 @@ function gainTitle(place, row) {
   const [ratio, launches] = ["ratio", "launches"].map((name) => cells[name][row]);
   const doubt = doubts ? `in doubt (${doubts}): ` : "";
   const beside = verdict === "better" || verdict === "worse" ? "than" : "against";
+  const told = ratioText(ratio, ratioEnds(cells, row));
   const source = launches ? ` in ${formatCount(launches, "launch")}` : "";
-  return `${doubt}${verdict} ${beside} the baseline: candidate / baseline = `
-    + `${ratioText(ratio, ratioEnds(cells, row))}, n = ${cells.ratioN[row]}${source}${made ? `, ${made}` : ""}`;
+  return `${doubt}${verdict} ${beside} the baseline: candidate / baseline = ${told}, `
+    + `n = ${cells.ratioN[row]}${source}${made ? `, ${made}` : ""}`;
 }
 
 // A ratio with its interval, and the change that it is.
@@ -57,7 +58,17 @@ function ratioEnds({ ratioLow, ratioHigh }, row) {
   return ratioLow[row] === null || ratioHigh[row] === null ? [] : [ratioLow[row], ratioHigh[row]];
 }
 
-function drawCell(place, row) {
+// The ratio of a gain and why it is in doubt, as texts in the cell: what its title says, for those without
+// a pointer.
+function drawRatio(place, row) {
+  const cells = LEANBOARD.cells[place];
+  const doubts = textOf(cells.doubts, row);
+  const ratio = make("small", {}, `ratio ${ratioText(cells.ratio[row], ratioEnds(cells, row))}`);
+  return doubts ? [ratio, make("small", { class: "why" }, `in doubt: ${doubts}`)] : [ratio];
+}
+
+// `ratios`: whether a reader asked for the ratios behind the gains.
+function drawCell(place, row, ratios = false) {
   const metric = LEANBOARD.metrics[place];
   const cells = LEANBOARD.cells[place];
   const value = cells.value[row];
@@ -79,6 +90,7 @@ function drawCell(place, row) {
   const spanned = cells.low[row] !== null && cells.high[row] !== null;
   const span = spanned ? formatSpan(cells.low[row], cells.high[row], metric.factor) : "";
   cell.append(make("small", { class: "span" }, span));
+  if (gain && ratios) cell.append(...drawRatio(place, row));
   if (!estimate && metric.largest > 0) cell.append(drawBar(metric, value, cells, row, spanned));
   return cell;
 }
