@@ -52,7 +52,7 @@ class Row:
     @property
     def label(self) -> str:
         """Name of the arm."""
-        return label_of(self.cell)
+        return arm_name(self.cell)
 
     @property
     def machine_id(self) -> str:
@@ -116,7 +116,7 @@ class Row:
         return next((c for c in found if c.statistic == score), None)
 
 
-def label_of(cell: PerformanceCell | AccuracyCell) -> str:
+def arm_name(cell: PerformanceCell | AccuracyCell) -> str:
     """Return the name of a cell's arm: ``none``, or the techniques joined by ``+``."""
     return "+".join(technique.name for technique in cell.techniques) or "none"
 
@@ -180,7 +180,7 @@ def scores_in_no_row(entries: Iterable[Entry], rows: Iterable[Row]) -> tuple[Ent
 
 def _scored_order(entry: Entry) -> tuple[str | bool, ...]:
     record = entry.record
-    label = label_of(record.cell)
+    label = arm_name(record.cell)
     named = record.cell.model.name, record.machine_id, record.cell.device.name
     task = task_of(record).name
     backend = record.cell.backend.name

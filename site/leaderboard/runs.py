@@ -47,7 +47,7 @@ from leanboard.results.command import reproduce_command, run_command
 from leanboard.results.reliability import Reliability, reliability_of
 from leanboard.results.schema import PerformanceCell, Record
 from leanboard.results.store import Entry
-from leanboard.results.table import Row, label_of
+from leanboard.results.table import Row, arm_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def title_of(record: Record) -> str:
     """Return the name of a run: its arm, and what it was timed or scored on."""
     cell = record.cell
     what = cell.workload.name if isinstance(cell, PerformanceCell) else cell.task.name
-    return f"{label_of(cell)} \u00b7 {what}"
+    return f"{arm_name(cell)} \u00b7 {what}"
 
 
 def subtitle_of(record: Record) -> str:

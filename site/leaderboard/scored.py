@@ -21,7 +21,7 @@ from leanboard.leaderboard.score_tables import ScoreLine, barred, task_lines
 from leanboard.leaderboard.variants import bracketed, knobs_of
 from leanboard.results.schema import Record, Status
 from leanboard.results.store import Entry
-from leanboard.results.table import label_of
+from leanboard.results.table import arm_name
 from leanboard.results.task_scores import PRIMARY, task_of
 
 PAGE = "scored.html"
@@ -107,7 +107,7 @@ def _scored(entry: Entry, runs: dict[Place, Record], *, one_page: bool) -> Score
     return ScoredRun(
         record=record,
         origin=entry.origin,
-        label=label_of(record.cell) + bracketed(tuple(knobs_of(record.cell).values())),
+        label=arm_name(record.cell) + bracketed(tuple(knobs_of(record.cell).values())),
         task=task_of(record).name,
         reason=missing,
         score=score,

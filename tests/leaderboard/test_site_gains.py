@@ -25,6 +25,7 @@ FRESH = make_procedure(rounds_per_launch=1)
 CAUSE = Cause(kind="faults", message="page faults a second: 30,000, the limit is 10,000")
 
 
+HALF = Interval(low=0.4, high=0.6, method="t")
 NARROW = Interval(low=1.0004410779, high=1.0009826941, method="t")
 """Of a peak of memory that a technique raised by less than a thousandth."""
 
@@ -41,7 +42,7 @@ def ratio(
         statistic="ratio",
         baseline_run="20261120T120000Z-00000000",
         value=value,
-        interval=interval or (value and Interval(low=0.4, high=0.6, method="t")) or None,
+        interval=interval or (None if value is None else HALF),
         n=8,
         launches=launches,
         verdict=verdict,

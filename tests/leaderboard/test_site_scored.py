@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from demo_store import NEVER_TIMED, NO_ANSWER, TASKS, Demo
@@ -34,8 +35,8 @@ def labels(made: Board) -> list[str]:
     return [f"{run.label} {run.task}" for run in scored_runs(made)]
 
 
-def scores(*techniques: str, **options: object) -> Run:
-    return make_run(kind="accuracy", techniques=techniques, **options)  # type: ignore[arg-type]
+def scores(*techniques: str | Component, **options: Any) -> Run:
+    return make_run(kind="accuracy", techniques=techniques, **options)
 
 
 def test_scores_of_an_arm_that_was_timed_stand_in_its_row_alone() -> None:
@@ -83,7 +84,7 @@ def test_published_rows_show_no_local_scores() -> None:
 
 def test_a_run_is_named_with_every_knob() -> None:
     knobs = Component(name="maw", version=1, params={"share": 0.1, "by": "size"})
-    made = board(scores(knobs), scores(knobs, "x", number=1))  # type: ignore[arg-type]
+    made = board(scores(knobs), scores(knobs, "x"))
     assert {run.label for run in scored_runs(made)} == {
         "maw (by=size, share=0.1)",
         "maw+x (maw.by=size, maw.share=0.1)",
@@ -158,11 +159,11 @@ def test_the_leaderboard_says_how_many_there_are_and_leads_to_them(demo: Demo) -
     assert told_of(()) == ""
 
 
-def built(tmp_path: Path, runs: Sequence[Run], **options: int) -> Path:
+def built(tmp_path: Path, runs: Sequence[Run], **options: Any) -> Path:
     store = Store(tmp_path / "records", "local")
     for run in runs:
         store.write(run.record, run.traces)
-    return build_site(store.load(), tmp_path / "site", **options).folder  # type: ignore[arg-type]
+    return build_site(store.load(), tmp_path / "site", **options).folder
 
 
 def test_a_board_of_scores_alone_says_that_nothing_was_timed(tmp_path: Path) -> None:
