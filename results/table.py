@@ -51,8 +51,8 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Name of the arm: ``none``, or the techniques joined by ``+``."""
-        return "+".join(technique.name for technique in self.cell.techniques) or "none"
+        """Name of the arm."""
+        return arm_name(self.cell)
 
     @property
     def machine_id(self) -> str:
@@ -116,6 +116,16 @@ class Row:
         return next((c for c in found if c.statistic == score), None)
 
 
+def arm_name(cell: PerformanceCell | AccuracyCell) -> str:
+    """Return the name of a cell's arm: ``none``, or the techniques joined by ``+``."""
+    return "+".join(technique.name for technique in cell.techniques) or "none"
+
+
+def technique_names(cell: PerformanceCell | AccuracyCell) -> tuple[str, ...]:
+    """Return the names of a cell's techniques, each once; none for a baseline."""
+    return tuple(dict.fromkeys(technique.name for technique in cell.techniques))
+
+
 def table(entries: Iterable[Entry]) -> tuple[Row, ...]:
     """Return the latest run of every timed cell, a machine and an origin, joined with its scores.
 
@@ -141,6 +151,40 @@ def table(entries: Iterable[Entry]) -> tuple[Row, ...]:
         for entry, cell in latest.values()
     ]
     return tuple(sorted(rows, key=_row_order))
+
+
+def scores_in_no_row(entries: Iterable[Entry], rows: Iterable[Row]) -> tuple[Entry, ...]:
+    """Return the latest run of every scoring cell, a machine and an origin, that no row shows.
+
+    Its arm was never timed, it ended without scores, or the rows show what was scored on other
+    items or on another machine.
+
+    Args:
+        entries: the records.
+        rows: the rows that :func:`table` makes of them.
+    """
+    shown = {
+        (record.machine_id, record.run_id)
+        for row in rows
+        for record in row.accuracy_records
+        if record.status is Status.OK
+    }
+    latest: dict[Hashable, Entry] = {}
+    for entry in sorted(entries, key=_recency):
+        record = entry.record
+        if isinstance(record.cell, AccuracyCell):
+            latest[record.machine_id, record.cell_id, entry.origin] = entry
+    left = (e for e in latest.values() if (e.record.machine_id, e.record.run_id) not in shown)
+    return tuple(sorted(left, key=_scored_order))
+
+
+def _scored_order(entry: Entry) -> tuple[str | bool, ...]:
+    record = entry.record
+    label = arm_name(record.cell)
+    named = record.cell.model.name, record.machine_id, record.cell.device.name
+    task = task_of(record).name
+    backend = record.cell.backend.name
+    return (*named, task, backend, label != "none", label, entry.origin, record.run_id)
 
 
 def _recency(entry: Entry) -> tuple[float, str]:

@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ def repository(tmp_path: Path) -> Path:
     folder = tmp_path / "repository"
     records = folder / "results" / "records" / "machine" / "cell"
     records.mkdir(parents=True)
-    for name in ("kept.json", "changed.json", "deleted.json", "kept.traces.parquet"):
+    for name in ("kept.json", "changed.json", "kept.traces.parquet"):
         (records / name).write_text("old")
     (folder / "results" / "records" / "README.md").write_text("old")
     git(folder, "init", "-q", "-b", "main")
@@ -225,10 +225,8 @@ def gate(folder: Path, program: str, base: str = "main") -> subprocess.Completed
     )
 
 
-def test_the_gate_gets_what_is_added_or_changed_and_nothing_else(repository: Path) -> None:
+def test_the_gate_gets_what_is_added_and_nothing_else(repository: Path) -> None:
     cell = repository / "results" / "records" / "machine" / "cell"
-    (cell / "changed.json").write_text("new")
-    (cell / "deleted.json").unlink()
     (cell / "added $(touch pwned) 'x'.json").write_text("new")
     (cell / "link.json").symlink_to("kept.json")
     (repository / "results" / "records" / "README.md").write_text("new")
@@ -242,10 +240,59 @@ def test_the_gate_gets_what_is_added_or_changed_and_nothing_else(repository: Pat
         "--submission",
         "--",
         f"{here}/added $(touch pwned) 'x'.json",
-        f"{here}/changed.json",
         f"{here}/link.json",
     ]
     assert not (repository / "pwned").exists()
+
+
+def edit(file: Path) -> None:
+    file.write_text("new")
+
+
+def link(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("kept.json")
+
+
+def rename(file: Path) -> None:
+    file.rename(file.with_name("renamed.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "letter"), [(edit, "M"), (Path.unlink, "D"), (link, "T"), (rename, "D")]
+)
+@pytest.mark.parametrize("name", ["changed.json", "kept.traces.parquet"])
+def test_the_gate_refuses_to_change_or_delete_what_is_published(
+    repository: Path, name: str, change: Callable[[Path], None], letter: str
+) -> None:
+    cell = repository / "results" / "records" / "machine" / "cell"
+    change(cell / name)
+    (cell / "added.json").write_text("new")
+    commit(repository)
+    done = gate(repository, "echo the records are fine")
+    assert done.returncode == 1
+    told = done.stdout.splitlines()
+    assert told[0].startswith("FAIL: published records are neither edited nor deleted")
+    assert told[1] == f"{letter}\tresults/records/machine/cell/{name}"
+    assert "docs/submitting.md, 'Withdrawing a record'" in told[-1]
+    assert "## Withdrawing a record\n" in (ROOT / "docs" / "submitting.md").read_text()
+    assert "the records are fine" not in done.stdout
+
+
+def test_the_gate_tells_the_name_of_a_deleted_file_without_steering_a_terminal(
+    repository: Path,
+) -> None:
+    odd = repository / "results" / "records" / "machine" / "\x1b[31mred\n::error::x.json"
+    git(repository, "checkout", "-q", "main")
+    odd.write_text("old")
+    commit(repository)
+    git(repository, "checkout", "-q", "-B", "change", "main")
+    odd.unlink()
+    commit(repository)
+    done = gate(repository, "exit 0")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stdout
+    assert not [line for line in done.stdout.splitlines() if line.startswith("::")]
 
 
 def test_what_has_landed_meanwhile_is_not_of_the_change(repository: Path) -> None:
@@ -256,7 +303,7 @@ def test_what_has_landed_meanwhile_is_not_of_the_change(repository: Path) -> Non
     (repository / "code.py").write_text("x")
     commit(repository)
     done = gate(repository, "exit 9")
-    assert (done.returncode, done.stdout) == (0, "no record is added or changed\n")
+    assert (done.returncode, done.stdout) == (0, "no record is added\n")
 
 
 def test_the_gate_fails_when_a_record_does(repository: Path) -> None:

@@ -17,8 +17,8 @@ from leanboard.leaderboard.variants import Variant, variants
 from leanboard.metrics.gate import GateVerdict
 from leanboard.results.reliability import Reliability
 from leanboard.results.schema import Record, Status
-from leanboard.results.store import Loaded
-from leanboard.results.table import Row, table
+from leanboard.results.store import Entry, Loaded
+from leanboard.results.table import Row, scores_in_no_row, table, technique_names
 
 Place = tuple[str, str]
 """A machine and a run on it."""
@@ -89,7 +89,7 @@ class BoardRow:
     @property
     def techniques(self) -> tuple[str, ...]:
         """The names of its techniques, each once; none for a baseline."""
-        return tuple(dict.fromkeys(part.name for part in self.row.cell.techniques))
+        return technique_names(self.row.cell)
 
     @property
     def uses(self) -> str:
@@ -119,6 +119,7 @@ class Board:
         columns: the metric columns that any row has a value in.
         lines: the rows as they are printed, in the same order.
         one_page: whether all runs share a page, as there are too many for one each.
+        scored: scoring runs that no row shows.
     """
 
     loaded: Loaded
@@ -126,6 +127,7 @@ class Board:
     columns: tuple[Column, ...]
     lines: tuple[BoardRow, ...]
     one_page: bool = False
+    scored: tuple[Entry, ...] = ()
 
 
 def board_of(loaded: Loaded, most_run_pages: int = MOST_RUN_PAGES) -> Board:
@@ -143,17 +145,18 @@ def board_of(loaded: Loaded, most_run_pages: int = MOST_RUN_PAGES) -> Board:
         _line(row, variant, unrest, one_page=one_page)
         for row, variant, unrest in zip(rows, variants(rows), unrests, strict=True)
     )
-    return Board(loaded, rows, columns, lines, one_page)
+    scored = scores_in_no_row(loaded.entries, rows)
+    return Board(loaded, rows, columns, lines, one_page, scored)
 
 
-def hardware_name(row: Row, setting: str = "") -> str:
-    """Return the device of a row and its machine.
+def hardware_name(record: Record, setting: str = "") -> str:
+    """Return the device of a run and its machine.
 
     Args:
-        row: the row.
+        record: the run's record.
         setting: what tells its threads and its memory from others on the device.
     """
-    return f"{row.device}{setting} \u00b7 {row.machine_id}"
+    return f"{record.cell.device.name}{setting} \u00b7 {record.machine_id}"
 
 
 def run_place(record: Record) -> str:
@@ -178,6 +181,11 @@ def cell_href(record: Record) -> str:
     return quote(f"runs/{record.machine_id}/{record.cell_id}/index.html")
 
 
+def failure_of(record: Record) -> str:
+    """Return why a run has no numbers; empty for one that has."""
+    return "" if record.error is None else f"{record.error.kind}: {record.error.message}"
+
+
 def baseline_of(record: Record, runs: Mapping[Place, Record]) -> Record | None:
     """Return the run that a record was compared with, if it is there."""
     compared = next((comparison.baseline_run for comparison in record.comparisons), None)
@@ -195,7 +203,7 @@ def _unrests(loaded: Loaded, rows: Sequence[Row]) -> list[Unrest]:
 
 
 def _line(row: Row, variant: Variant, unrest: Unrest, *, one_page: bool) -> BoardRow:
-    record, error, model = row.record, row.record.error, row.cell.model
+    record, model = row.record, row.cell.model
     unstable = row.stability is Reliability.UNSTABLE
     return BoardRow(
         row=row,
@@ -208,12 +216,12 @@ def _line(row: Row, variant: Variant, unrest: Unrest, *, one_page: bool) -> Boar
         workload_text=row.workload + variant.workload,
         backend=row.backend,
         backend_text=row.backend + variant.backend,
-        hardware=hardware_name(row, variant.hardware),
+        hardware=hardware_name(record, variant.hardware),
         machine=row.machine_id,
         device=f"{row.device}, {plural(row.cell.device.threads, 'thread')}{variant.device}",
         origin=row.origin,
         status=row.status,
-        reason="" if error is None else f"{error.kind}: {error.message}",
+        reason=failure_of(record),
         baseline=record.block.baseline,
         ranked=row.quality_ranked,
         stability=row.stability,

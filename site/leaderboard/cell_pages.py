@@ -15,7 +15,7 @@ from leanboard.leaderboard.board import run_href
 from leanboard.leaderboard.columns import comparable, label_of, meaning_of, place_of, scale_of
 from leanboard.leaderboard.compare import compare_href
 from leanboard.leaderboard.describe import UNKNOWN
-from leanboard.leaderboard.format import DASH, moment, number, quantity, span
+from leanboard.leaderboard.format import DASH, moment, number, quantity, ratio_places, span
 from leanboard.leaderboard.runs import subtitle_of, title_of
 from leanboard.metrics.intervals import Interval
 from leanboard.metrics.metric import Role
@@ -153,8 +153,10 @@ def _again(newest: Record, record: Record) -> Shown:
         return Shown(DASH)
     (latest, its), (before, theirs) = one, other
     ends = None if its is None or theirs is None else unpaired_interval(latest, its, before, theirs)
-    text = "" if ends is None else f"{number(ends.low, 3)} \u2013 {number(ends.high, 3)}"
-    return Shown(number(latest / before, 3), text)
+    interval = () if ends is None else (ends.low, ends.high)
+    places = ratio_places(3, interval, latest / before, *interval)
+    text = " \u2013 ".join(number(end, places) for end in interval)
+    return Shown(number(latest / before, places), text)
 
 
 def _known(record: Record) -> tuple[float, Interval | None] | None:

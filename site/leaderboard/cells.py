@@ -12,7 +12,16 @@ from functools import lru_cache
 from leanboard.leaderboard.columns import KL, Column, comparable
 from leanboard.leaderboard.divergence import bounds
 from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of
-from leanboard.leaderboard.format import DASH, number, percent, plural, rounded, span
+from leanboard.leaderboard.format import (
+    DASH,
+    number,
+    percent,
+    plural,
+    ratio_places,
+    rounded,
+    rounded_ratio,
+    span,
+)
 from leanboard.leaderboard.gate_marks import gate_mark
 from leanboard.metrics.metric import Direction, Role, Verdict
 from leanboard.results.schema import Comparison, Interval, Measurement
@@ -42,7 +51,7 @@ class Gain:
     """How much better than its baseline, above 1 better whichever way the metric points.
 
     Args:
-        ratio: candidate / baseline, with six digits.
+        ratio: candidate / baseline, with six digits or more.
         low: lower end of its interval; ``None`` without one, as ``high``.
         high: upper end.
         made: what the interval was made of; empty without one.
@@ -66,13 +75,14 @@ class Gain:
     @property
     def factor(self) -> float:
         """Baseline / candidate where lower is better, else candidate / baseline."""
-        return rounded(1 / self.ratio if self.direction is Direction.LOWER else self.ratio)
+        return rounded_ratio(1 / self.ratio if self.direction is Direction.LOWER else self.ratio)
 
     @property
     def text(self) -> str:
         """The factor between the sign of its verdict and the mark of a doubt."""
         doubt = DOUBT if self.doubts else ""
-        return f"{GLYPHS[self.verdict]} {number(self.factor, 2)}\u00d7{doubt}".lstrip()
+        places = ratio_places(2, self._ends, self.factor)
+        return f"{GLYPHS[self.verdict]} {number(self.factor, places)}\u00d7{doubt}".lstrip()
 
     @property
     def css(self) -> str:
@@ -84,14 +94,24 @@ class Gain:
         """The whole sentence, for a pointer or a screen reader."""
         doubt = f"in doubt ({'; '.join(self.doubts)}): " if self.doubts else ""
         beside = "than" if self.verdict in (Verdict.BETTER, Verdict.WORSE) else "against"
-        known = self.low is not None and self.high is not None
-        ends = f" [{self.low:.3f}, {self.high:.3f}]" if known else ""
         source = f" in {plural(self.launches, 'launch')}" if self.launches else ""
         made = f", {self.made}" if self.made else ""
         return (
             f"{doubt}{self.verdict.value} {beside} the baseline: candidate / baseline = "
-            f"{self.ratio:.3f}{ends}, {percent(self.ratio - 1)}, n = {self.n}{source}{made}"
+            f"{self._measured}, n = {self.n}{source}{made}"
         )
+
+    @property
+    def _measured(self) -> str:
+        """The ratio with its interval, and the change that it is."""
+        places = ratio_places(3, self._ends, self.ratio, *self._ends)
+        ends = ", ".join(number(end, places) for end in self._ends)
+        told = f" [{ends}]" if ends else ""
+        return f"{number(self.ratio, places)}{told}, {percent(self.ratio - 1, places - 2)}"
+
+    @property
+    def _ends(self) -> tuple[float, ...]:
+        return () if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +216,9 @@ def gain_of(
         return None
     interval = comparison.interval
     return Gain(
-        ratio=rounded(comparison.value),
-        low=None if interval is None else rounded(interval.low),
-        high=None if interval is None else rounded(interval.high),
+        ratio=rounded_ratio(comparison.value),
+        low=None if interval is None else rounded_ratio(interval.low),
+        high=None if interval is None else rounded_ratio(interval.high),
         made=made_of(interval),
         n=comparison.n,
         launches=launches_of(comparison),

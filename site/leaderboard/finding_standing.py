@@ -87,7 +87,7 @@ def compared_number(comparison: Comparison | None) -> Number:
     """Return the value of a comparison with the baseline, ready to print."""
     if comparison is None or comparison.value is None:
         return Number()
-    places = decimals_of(comparison.statistic)
+    places = decimals_of(comparison.statistic, comparison.value, comparison.interval)
     return Number(number(comparison.value, places), ends_of(comparison.interval, places))
 
 
@@ -95,6 +95,6 @@ def paired_number(found: ScoreEstimate) -> Number:
     """Return how one arm differs from another, ready to print."""
     if found.value is None:
         return Number()
-    places = decimals_of(found.statistic)
-    ends = ends_of(stored_interval(found.interval), places)
-    return Number(number(found.value, places), ends)
+    interval = stored_interval(found.interval)
+    places = decimals_of(found.statistic, found.value, interval)
+    return Number(number(found.value, places), ends_of(interval, places))

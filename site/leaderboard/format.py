@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -25,6 +26,7 @@ _MOST_DECIMALS = 8
 _STEPS = sorted(accumulate(repeat(10.0, _MOST_DECIMALS - 1), truediv, initial=100.0))
 """Sizes below which one more decimal is shown."""
 _WHOLE = 2.0**52
+_NEAR_ONE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,12 @@ def decimals(value: float) -> int:
 
 
 def number(value: float, places: int | None = None) -> str:
-    """Return a number with three significant digits (or ``places`` decimals) and separators."""
+    """Return a number with three significant digits (or ``places`` decimals) and separators.
+
+    What is no finite number is a dash.
+    """
+    if not math.isfinite(value):
+        return DASH
     places = decimals(value) if places is None else places
     size = abs(value)
     # Formatting rounds what lies halfway to even. Half a step is exact here wherever it can occur.
@@ -95,19 +102,39 @@ def span(low: float, high: float, scale: Scale) -> str:
     return f"{number(low, places)} \u2013 {number(high, places)}"
 
 
+def ratio_places(least: int, ends: Sequence[float], *shown: float) -> int:
+    """Return the decimals of a ratio: ``least``, or as many as tell what is shown from 1.
+
+    Args:
+        least: decimals that are enough for most, and for a ratio whose interval holds 1.
+        ends: both ends of its interval; nothing without one.
+        shown: what is printed with these decimals, such as the ratio and both ends.
+    """
+    if ends and ends[0] <= 1 <= ends[1]:
+        return least
+    nearest = min((abs(value - 1) for value in shown if value != 1), default=1.0)
+    enough = (places for places in range(least, _MOST_DECIMALS) if nearest >= 0.5 / 10**places)
+    return next(enough, _MOST_DECIMALS)
+
+
 def rounded(value: float, digits: int = 6) -> float:
     """Return a value with ``digits`` significant digits, to keep the page's data small."""
     return float(f"{value:.{digits}g}")
 
 
-def share(value: float) -> str:
-    """Return a share as a percentage with one decimal."""
-    return f"{number(value * 100, 1)} %"
+def rounded_ratio(value: float) -> float:
+    """Return a ratio with six significant digits; near 1 with all decimals that are ever shown."""
+    return round(value, _MOST_DECIMALS) if abs(value - 1) < _NEAR_ONE else rounded(value)
 
 
-def percent(change: float) -> str:
-    """Return a change, given as a share, as a percentage with its sign and one decimal."""
-    return share(change) if change < 0 else f"+{share(change)}"
+def share(value: float, places: int = 1) -> str:
+    """Return a share as a percentage."""
+    return f"{number(value * 100, places)} %"
+
+
+def percent(change: float, places: int = 1) -> str:
+    """Return a change, given as a share, as a percentage with its sign."""
+    return share(change, places) if change < 0 else f"+{share(change, places)}"
 
 
 def moment(when: datetime) -> str:

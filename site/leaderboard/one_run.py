@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from leanboard.leaderboard.board import failure_of
 from leanboard.leaderboard.data import Json
 from leanboard.leaderboard.describe import facts, identity
 from leanboard.leaderboard.quality import Quality
 from leanboard.leaderboard.roofline import phase_lines
-from leanboard.leaderboard.runs import Link, Neighbours, failure_of, quality_of, reproduce_of
+from leanboard.leaderboard.runs import Link, Neighbours, quality_of, reproduce_of
 from leanboard.leaderboard.sampling import sampled, steadiness
 from leanboard.leaderboard.score_tables import Against, ScoreLine
 from leanboard.results.command import run_command

@@ -27,6 +27,7 @@ from leanboard.leaderboard.gate_marks import ANSWERS, CLASSES, SIGNS
 from leanboard.leaderboard.groups import ran
 from leanboard.leaderboard.parallel import parallel
 from leanboard.leaderboard.parts import Context, Part
+from leanboard.leaderboard.scored import scored_parts, told_of
 from leanboard.leaderboard.stage import UNRANKED, offers
 from leanboard.leaderboard.subject_pages import subject_parts, subjects
 from leanboard.leaderboard.table_pages import TablePages, table_pages
@@ -109,6 +110,7 @@ def leaderboard_parts(site: Site) -> Iterator[Part]:
     pages = table_pages(site.board)
     yield from pages.table.further("Leaderboard", "index.html", _table(site, pages))
     yield from pages.others_table.further("Runs on demand", "others.html", _others(pages))
+    yield from scored_parts(site.board)
 
 
 def _table(site: Site, pages: TablePages) -> Iterator[Context]:
@@ -120,6 +122,7 @@ def _table(site: Site, pages: TablePages) -> Iterator[Context]:
         "better": BETTER,
         "tally": f"{len(pages.shown)} of {len(lines)} rows",
         **next(_others(pages)),
+        "scored_told": told_of(site.board.scored),
         "choices": table_choices(lines),
         "titles": filter_titles(),
         "answers": ANSWERS,

@@ -27,9 +27,9 @@ from leanboard.leaderboard.stage import (
     fullest,
     offers,
     staged,
-    thinned,
     undrawn,
 )
+from leanboard.leaderboard.thinning import thinned
 from leanboard.leaderboard.tradeoff_plot import axis_title
 from leanboard.leaderboard.volumes import VolumeTable, volume_table
 from leanboard.metrics.metric import Direction, Role

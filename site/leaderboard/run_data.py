@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 
 from leanboard.leaderboard.board import NO_CAUSE, baseline_of, run_place
@@ -12,7 +12,7 @@ from leanboard.leaderboard.data import Json, Written, literal
 from leanboard.leaderboard.describe import Section, Term, settings, surroundings
 from leanboard.leaderboard.distribution import Distribution
 from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of, unrest_of
-from leanboard.leaderboard.format import moment, plural, rounded
+from leanboard.leaderboard.format import moment, plural, rounded, rounded_ratio
 from leanboard.leaderboard.remembered import Remembered
 from leanboard.leaderboard.run_tables import NO_REASON
 from leanboard.leaderboard.runs import Neighbours, subtitle_of, title_of
@@ -138,11 +138,11 @@ def _measurement(
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _ends(interval: Interval | None) -> Json:
+def _ends(interval: Interval | None, shortened: Callable[[float], float] = rounded) -> Json:
     if interval is None:
         return {}
-    ends = rounded(interval.low), rounded(interval.high)
-    return {"low": ends[0], "high": ends[1], "made": made_of(interval)}
+    low, high = shortened(interval.low), shortened(interval.high)
+    return {"low": low, "high": high, "made": made_of(interval)}
 
 
 def _barred(name: str, measurement: Measurement) -> str | None:
@@ -169,20 +169,25 @@ def _against(name: str, comparison: Comparison | None, unrest: Unrest) -> Json |
     """Return what the record itself says of a metric beside its baseline's."""
     if comparison is None or comparison.value is None or comparison.statistic not in _STATISTICS:
         return None
-    if comparison.statistic == "ratio" and comparison.value <= 0:
+    if comparison.statistic == "ratio" and not _is_ratio(comparison.value, comparison.interval):
         return None
     meaning = meaning_of(name)
     role = None if meaning is None else meaning.role
     return {
         "baseline": comparison.baseline_run,
         "statistic": comparison.statistic,
-        "value": rounded(comparison.value),
-        **_ends(comparison.interval),
+        "value": rounded_ratio(comparison.value),
+        **_ends(comparison.interval, rounded_ratio),
         "n": comparison.n,
         "launches": launches_of(comparison),
         "verdict": comparison.verdict.value,
         "doubts": list(doubts_about(comparison, role, unrest)),
     }
+
+
+def _is_ratio(value: float, interval: Interval | None) -> bool:
+    """Return whether a value and its interval can be those of a ratio of what is above 0."""
+    return value > 0 and (interval is None or 0 <= interval.low <= interval.high > 0)
 
 
 def _sections(sections: Iterable[Section]) -> Written:

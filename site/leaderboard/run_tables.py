@@ -9,7 +9,7 @@ from functools import lru_cache
 from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS
 from leanboard.leaderboard.columns import BETTER, in_order, label_of, meaning_of, scale_of
 from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of
-from leanboard.leaderboard.format import DASH, Scale, number, quantity, span
+from leanboard.leaderboard.format import DASH, Scale, number, quantity, ratio_places, span
 from leanboard.metrics.metric import Metric, Role
 from leanboard.metrics.registry import METRICS
 from leanboard.results.schema import Comparison, Interval, Measurement, Record
@@ -136,7 +136,7 @@ def _compared(comparison: Comparison, unrest: Unrest) -> Compared:
     metric, interval = _metric(comparison.metric), comparison.interval
     doubts = doubts_about(comparison, None if metric is None else metric.role, unrest)
     launches = launches_of(comparison)
-    value, places = comparison.value, decimals_of(comparison.statistic)
+    value, places = comparison.value, decimals_of(comparison.statistic, comparison.value, interval)
     verdict = f"{GLYPHS[comparison.verdict]} {comparison.verdict.value}{DOUBT if doubts else ''}"
     return Compared(
         name=comparison.metric,
@@ -154,9 +154,20 @@ def _compared(comparison: Comparison, unrest: Unrest) -> Compared:
     )
 
 
-def decimals_of(statistic: str) -> int | None:
-    """Return the decimals of a comparison: ratios have three, others as many as they are small."""
-    return 3 if statistic == "ratio" else None
+def decimals_of(statistic: str, value: float | None, interval: Interval | None) -> int | None:
+    """Return the decimals of a comparison and its interval; ``None`` for as many as they are small.
+
+    Ratios have three, or as many as tell them from 1.
+
+    Args:
+        statistic: what the comparison is.
+        value: its value; ``None`` where nothing could be compared.
+        interval: its interval, if it has one.
+    """
+    if statistic != "ratio" or value is None:
+        return None
+    ends = () if interval is None else (interval.low, interval.high)
+    return ratio_places(3, ends, value, *ends)
 
 
 def ends_of(interval: Interval | None, places: int | None = None) -> str:

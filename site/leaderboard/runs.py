@@ -12,6 +12,7 @@ from leanboard.leaderboard.board import (
     Place,
     baseline_of,
     cell_href,
+    failure_of,
     run_href,
     run_place,
     runs_of,
@@ -46,7 +47,7 @@ from leanboard.results.command import reproduce_command, run_command
 from leanboard.results.reliability import Reliability, reliability_of
 from leanboard.results.schema import PerformanceCell, Record
 from leanboard.results.store import Entry
-from leanboard.results.table import Row
+from leanboard.results.table import Row, arm_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +164,6 @@ def run_page(
     )
 
 
-def failure_of(record: Record) -> str:
-    """Return why a run has no numbers; empty for one that has."""
-    return "" if record.error is None else f"{record.error.kind}: {record.error.message}"
-
-
 def reproduce_of(entry: Entry) -> str:
     """Return the command that judges a new run against a record; empty for one not published."""
     return reproduce_command(entry.record) if entry.origin == "published" else ""
@@ -191,10 +187,9 @@ def neighbours_of(board: Board) -> Neighbours:
 
 def title_of(record: Record) -> str:
     """Return the name of a run: its arm, and what it was timed or scored on."""
-    label = "+".join(t.name for t in record.cell.techniques) or "none"
     cell = record.cell
     what = cell.workload.name if isinstance(cell, PerformanceCell) else cell.task.name
-    return f"{label} \u00b7 {what}"
+    return f"{arm_name(cell)} \u00b7 {what}"
 
 
 def subtitle_of(record: Record) -> str:

@@ -20,6 +20,7 @@ from leanboard.leaderboard.charts import (
 )
 from leanboard.leaderboard.distribution import distribution_plot, distributions_of
 from leanboard.leaderboard.format import number, scale_for
+from leanboard.leaderboard.thinning import thinned
 from leanboard.metrics.trace import (
     AnswerObservation,
     AnswerTrace,
@@ -75,7 +76,7 @@ def _of_requests(
 
 
 def _gaps(requests: Sequence[RequestTrace], every_request: int) -> Plot:
-    shown = requests[:MOST_REQUESTS]
+    shown = _over_the_run(requests)
     gaps = [[b - a for a, b in pairwise(r.token_s)] for r in shown]
     scale = scale_for("s", [gap for one in gaps for gap in one])
     scaled = [[gap * scale.factor for gap in one] for one in gaps]
@@ -91,12 +92,22 @@ def _gaps(requests: Sequence[RequestTrace], every_request: int) -> Plot:
         )
         for request, one in zip(shown, scaled, strict=True)
     )
+    left_out = len(shown) < len(requests)
+    spread = " spread over the run, with the first and the last" if left_out else ""
     description = (
-        f"{len(shown)} of {every_request} requests, one line each: seconds between neighbouring "
-        f"output tokens, from {number(min(every))} to {number(max(every))} "
+        f"{len(shown)} of {every_request} requests{spread}, one line each: seconds between "
+        f"neighbouring output tokens, from {number(min(every))} to {number(max(every))} "
         f"{scale.suffix}"
     )
     return Plot(x, y, description, lines=lines, height=MEDIUM)
+
+
+def _over_the_run(requests: Sequence[RequestTrace]) -> list[RequestTrace]:
+    """Return the requests that are drawn: what drifts late must be seen beside what was first."""
+    if len(requests) <= MOST_REQUESTS:
+        return list(requests)
+    first, *between, last = requests
+    return [first, *thinned(between, MOST_REQUESTS - 2), last]
 
 
 def _by_round(requests: Sequence[RequestTrace], times: Sequence[float], what: str) -> Plot:

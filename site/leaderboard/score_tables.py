@@ -97,7 +97,7 @@ def task_lines(record: Record, runs: Mapping[Place, Record]) -> TaskLines:
     primary = task_scores([record], found).get(task)
     gates = {}
     if primary is not None and record.cell.techniques:
-        gates[primary.metric] = gate_mark(task_gate(primary, _barred(record)))
+        gates[primary.metric] = gate_mark(task_gate(primary, barred(record)))
     names = [name for name in in_order(known_scores(record)) if _is_score(name)]
     lines = tuple(_score_line(record, name, gates.get(name)) for name in names)
     return TaskLines(task, run_href(record), lines)
@@ -154,7 +154,7 @@ def _is_score(name: str) -> bool:
     )
 
 
-def _barred(record: Record) -> str:
+def barred(record: Record) -> str:
     """Return why no score of an arm is judged; empty where scores are."""
     if record.cell.model.weights_origin == "random":
         return "the weights are random"
@@ -187,7 +187,7 @@ def _against(found: Comparison | Measurement | None, statistic: str) -> Against:
         reason = None if found is None else found.reason
         return Against(DASH, "", "", "", reason or "nothing was compared")
     signed = statistic == "difference" and found.value > 0
-    places = decimals_of(statistic)
+    places = decimals_of(statistic, found.value, found.interval)
     value = number(found.value, places)
     verdict = found.verdict if isinstance(found, Comparison) else None
     made = "" if found.interval is None else f", {found.interval.method}"

@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from leanboard.leaderboard.board import Board, BoardRow, choices_of
 from leanboard.leaderboard.cells import BoardCell
@@ -32,9 +31,6 @@ MOST_NAMED = 60
 """Most points in a picture that names them all; above it names the front, and Tab stops there."""
 MOST_LISTED = 200
 """Most runs in a list beside a picture."""
-
-_GOLDEN = 0.6180339887498949
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,18 +194,6 @@ def contested(stage: Stage) -> Contest:
             beaten.append(point)
     undecided = sure.contenders if sure.shares is None else 0
     return Contest(tuple(front), tuple(maybe), tuple(beaten), chances, undecided)
-
-
-def thinned(items: Sequence[T], most: int) -> list[T]:
-    """Return at most so many items, spread over all of them and in their order.
-
-    Every n-th could always hit the same arm of a table that repeats; steps of the golden ratio hit
-    every part of any pattern alike (Weyl's equidistribution).
-    """
-    if len(items) <= most:
-        return list(items)
-    kept = sorted(range(len(items)), key=lambda place: place * _GOLDEN % 1)[:most]
-    return [items[place] for place in sorted(kept)]
 
 
 def undrawn(counts: Mapping[str, int]) -> str:

@@ -16,12 +16,13 @@ from leanboard.leaderboard.divergence import fact
 from leanboard.leaderboard.format import moment, number, plural, quantity
 from leanboard.leaderboard.parts import Context, Part
 from leanboard.leaderboard.quality import sameness
+from leanboard.leaderboard.scored import ScoredList, first_of
 from leanboard.leaderboard.stage import UNRANKED
 from leanboard.leaderboard.subject_figures import Figures, figures_of
 from leanboard.leaderboard.subjects import Kind, Subject, listed, subjects_of
 from leanboard.leaderboard.table_pages import Listing, TablePages, table_pages
 from leanboard.leaderboard.texts import Texts
-from leanboard.results.schema import Status
+from leanboard.results.schema import Record, Status
 from leanboard.results.technique_text import Knob
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class SubjectPage:
         sections: facts about a machine.
         figures: its curves.
         rows: its first rows, and where all of them are.
+        scored: its first scoring runs that no row shows.
         links: the leaderboard with its rows alone, by JavaScript.
     """
 
@@ -72,6 +74,7 @@ class SubjectPage:
     sections: tuple[Section, ...]
     figures: Figures
     rows: Listing
+    scored: ScoredList
     links: tuple[Link, ...]
 
 
@@ -99,7 +102,7 @@ def subject_parts(site: Site) -> Iterator[Part]:
 def _page(subject: Subject, site: Site, pages: TablePages) -> SubjectPage:
     lede, paragraphs = _words(subject, site.texts)
     known = site.texts.techniques.get(subject.name) if subject.kind is Kind.TECHNIQUE else None
-    environment = subject.newest.row.record.environment
+    environment = subject.newest.environment
     machine = surroundings(environment) if subject.kind is Kind.HARDWARE else ()
     return SubjectPage(
         name=subject.name,
@@ -112,6 +115,7 @@ def _page(subject: Subject, site: Site, pages: TablePages) -> SubjectPage:
         sections=tuple(section for section in machine if _MACHINE.fullmatch(section.title)),
         figures=figures_of(subject, site.board),
         rows=pages.listing(subject.lines),
+        scored=first_of(subject.scored),
         links=tuple(_links(subject)),
     )
 
@@ -131,17 +135,17 @@ def _words(subject: Subject, texts: Texts) -> tuple[str, tuple[str, ...]]:
 def _terms(subject: Subject, texts: Texts) -> Iterator[Term]:
     """Yield what is known of a subject; of what differs between its rows, every value."""
     if subject.kind is Kind.MODEL:
-        yield from _model_terms(subject.lines)
+        yield from _model_terms(subject.records)
     elif subject.kind is Kind.TECHNIQUE:
         yield from _technique_terms(subject, texts)
     else:
         yield from _hardware_terms(subject)
-    started = subject.newest.row.record.times.started_at
+    started = subject.newest.times.started_at
     yield Term("last run", moment(started.astimezone(UTC)))
 
 
-def _model_terms(lines: Sequence[BoardRow]) -> Iterator[Term]:
-    models = [line.row.cell.model for line in lines]
+def _model_terms(records: Iterable[Record]) -> Iterator[Term]:
+    models = [record.cell.model for record in records]
     yield Term("family", _each(model.family for model in models))
     yield Term("parameters", _each(f"{model.parameters:,}" for model in models))
     yield Term("licence", _each(model.licence for model in models))
@@ -172,11 +176,11 @@ def _technique_terms(subject: Subject, texts: Texts) -> Iterator[Term]:
         yield Term("source", known.source or "none named")
     ours = [
         part
-        for line in subject.lines
-        for part in line.row.cell.techniques
+        for record in subject.records
+        for part in record.cell.techniques
         if part.name == subject.name
     ]
-    yield Term("behaviour version of these rows", _each(str(part.version) for part in ours))
+    yield Term("behaviour version of these runs", _each(str(part.version) for part in ours))
     yield Term("outputs equal to the baseline's", _sameness(subject.lines))
 
 
@@ -194,9 +198,9 @@ def _sameness(lines: Sequence[BoardRow]) -> str:
 
 
 def _hardware_terms(subject: Subject) -> Iterator[Term]:
-    cells = [line.row.cell for line in subject.lines]
+    cells = [record.cell for record in subject.records]
     caps = {cell.device.memory_cap_bytes for cell in cells}
-    yield Term("machine", subject.newest.machine)
+    yield Term("machine", subject.newest.machine_id)
     yield Term("device profile", _each(cell.device.name for cell in cells))
     yield Term("device", _each(cell.device.device for cell in cells))
     yield Term("threads", _each(str(cell.device.threads) for cell in cells))
@@ -229,6 +233,8 @@ def _each(texts: Iterable[str]) -> str:
 
 def _links(subject: Subject) -> Iterator[Link]:
     """Yield the leaderboard with the rows of a subject; of hardware one link for each setting."""
+    if not subject.lines:
+        return
     key = _KEYS[subject.kind]
     of_hardware = subject.kind is Kind.HARDWARE
     names = sorted({line.hardware for line in subject.lines}) if of_hardware else [subject.name]

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from leanboard.leaderboard.board import Board, BoardRow, hardware_name, techniques_of
+from leanboard.leaderboard.board import Board, BoardRow, hardware_name
 from leanboard.leaderboard.cells import Gain
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.format import plural
+from leanboard.leaderboard.scored import ScoredRun, scored_runs
 from leanboard.leaderboard.slugs import slug_of
 from leanboard.leaderboard.texts import Texts
 from leanboard.metrics.metric import Verdict
+from leanboard.results.schema import Record
+from leanboard.results.table import technique_names
 
 TPOT = "tpot_s"
 NO_GAIN = "not compared"
@@ -29,11 +32,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model, a technique or a hardware, and its rows in the order of the board."""
+    """A model, a technique or a hardware.
+
+    Args:
+        kind: which of them.
+        name: its name.
+        lines: its rows, in the order of the board.
+        scored: its scoring runs that no row shows.
+    """
 
     kind: Kind
     name: str
     lines: tuple[BoardRow, ...]
+    scored: tuple[ScoredRun, ...] = ()
 
     @property
     def href(self) -> str:
@@ -41,9 +52,14 @@ class Subject:
         return f"{self.kind.value}/{slug_of(self.name)}.html"
 
     @property
-    def newest(self) -> BoardRow:
-        """Its row that was run last."""
-        return max(self.lines, key=_started)
+    def records(self) -> tuple[Record, ...]:
+        """The runs behind all of them."""
+        return (*(line.row.record for line in self.lines), *(run.record for run in self.scored))
+
+    @property
+    def newest(self) -> Record:
+        """Its run that was made last."""
+        return max(self.records, key=_started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,7 @@ class Listed:
         href: its page.
         about: what it is, in a few words.
         rows: rows of the board.
+        scored: how many scoring runs it has that no row shows, in words; empty for none.
         beside: how many there are of what it is combined with.
         verdicts: of its times per token, how many are better, worse and so on.
     """
@@ -63,6 +80,7 @@ class Listed:
     href: str
     about: str
     rows: int
+    scored: str
     beside: str
     verdicts: str
 
@@ -70,15 +88,16 @@ class Listed:
 def subjects_of(board: Board) -> Mapping[Kind, tuple[Subject, ...]]:
     """Return every subject of the board by kind, sorted by name.
 
-    A row with two techniques belongs to both; one without belongs to none. A hardware is a device
+    A run with two techniques belongs to both; one without belongs to none. A hardware is a device
     of a machine at any number of threads and any memory cap: its address stays when others come.
     """
-    names: Mapping[Kind, Callable[[BoardRow], Iterable[str]]] = {
-        Kind.MODEL: lambda line: (line.model,),
-        Kind.TECHNIQUE: lambda line: line.techniques,
-        Kind.HARDWARE: lambda line: (hardware_name(line.row),),
+    names: Mapping[Kind, Callable[[Record], Iterable[str]]] = {
+        Kind.MODEL: lambda record: (record.cell.model.name,),
+        Kind.TECHNIQUE: lambda record: technique_names(record.cell),
+        Kind.HARDWARE: lambda record: (hardware_name(record),),
     }
-    return {kind: tuple(_grouped(kind, board.lines, of)) for kind, of in names.items()}
+    scored = scored_runs(board)
+    return {kind: tuple(_grouped(kind, board.lines, scored, of)) for kind, of in names.items()}
 
 
 def listed(board: Board, texts: Texts) -> Mapping[Kind, tuple[Listed, ...]]:
@@ -104,18 +123,24 @@ def tally(gains: Iterable[Gain | None]) -> str:
 
 
 def _grouped(
-    kind: Kind, lines: Sequence[BoardRow], names: Callable[[BoardRow], Iterable[str]]
+    kind: Kind,
+    lines: Iterable[BoardRow],
+    scored: Iterable[ScoredRun],
+    names: Callable[[Record], Iterable[str]],
 ) -> Iterator[Subject]:
-    found: dict[str, list[BoardRow]] = {}
+    rows: dict[str, list[BoardRow]] = {}
     for line in lines:
-        for name in names(line):
-            found.setdefault(name, []).append(line)
-    for name in sorted(found):
-        yield Subject(kind, name, tuple(found[name]))
+        for name in names(line.row.record):
+            rows.setdefault(name, []).append(line)
+    runs: dict[str, list[ScoredRun]] = {}
+    for run in scored:
+        for name in names(run.record):
+            runs.setdefault(name, []).append(run)
+    for name in sorted(rows | runs):
+        yield Subject(kind, name, tuple(rows.get(name, ())), tuple(runs.get(name, ())))
 
 
-def _started(line: BoardRow) -> tuple[float, str]:
-    record = line.row.record
+def _started(record: Record) -> tuple[float, str]:
     return record.times.started_at.timestamp(), record.run_id
 
 
@@ -127,6 +152,7 @@ def _listed(subject: Subject, column: Column | None, texts: Texts) -> Listed:
         href=subject.href,
         about=_about(subject, texts),
         rows=len(lines),
+        scored=plural(len(subject.scored), "scoring run") if subject.scored else "",
         beside=_beside(subject),
         verdicts=tally(gains),
     )
@@ -137,14 +163,16 @@ def _about(subject: Subject, texts: Texts) -> str:
         known = texts.techniques.get(subject.name)
         return "" if known is None else " ".join(known.does[:1])
     if subject.kind is Kind.MODEL:
-        model = subject.newest.row.cell.model
+        model = subject.newest.cell.model
         return f"{model.family}, {model.parameters:,} parameters, {model.licence}"
-    environment = subject.newest.row.record.environment
+    environment, device = subject.newest.environment, subject.newest.cell.device
     gpus = [gpu.name for gpu in environment.gpus]
-    return ", ".join([*gpus, environment.cpu.name, subject.newest.device])
+    threads = plural(device.threads, "thread")
+    return ", ".join([*gpus, environment.cpu.name, device.name, threads])
 
 
 def _beside(subject: Subject) -> str:
     if subject.kind is Kind.MODEL:
-        return plural(len(techniques_of(subject.lines)), "technique")
-    return plural(len({line.model for line in subject.lines}), "model")
+        names = {name for record in subject.records for name in technique_names(record.cell)}
+        return plural(len(names), "technique")
+    return plural(len({record.cell.model.name for record in subject.records}), "model")

@@ -23,9 +23,9 @@ from leanboard.leaderboard.stage import (
     MOST_NAMED,
     Point,
     Stage,
-    thinned,
     undrawn,
 )
+from leanboard.leaderboard.thinning import thinned
 from leanboard.metrics.metric import Direction
 
 MOST_CURVES = 200

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from leanboard.leaderboard.format import number, plural, quantity
 from leanboard.results.schema import (
+    AccuracyCell,
     Component,
     PerformanceCell,
     Procedure,
@@ -44,7 +45,9 @@ def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
     places = [(row.machine_id, row.model) for row in rows]
     arms = [(*place, row.backend) for place, row in zip(places, rows, strict=True)]
     names = [row.workload for row in rows]
-    techniques = _differing(_scopes(arms, [r.label for r in rows]), [_knobs(r) for r in rows])
+    techniques = _differing(
+        _scopes(arms, [r.label for r in rows]), [knobs_of(r.cell) for r in rows]
+    )
     work = _differing(_scopes(machines, names), [_work(row.cell.workload) for row in rows])
     rounds = _differing(_scopes(places, names), [_rounds(row.cell.procedure) for row in rows])
     workloads = [asked + measured for asked, measured in zip(work, rounds, strict=True)]
@@ -68,11 +71,11 @@ def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
     questions = _differing(seen, [_questions(row.cell) for row in rows])
     return tuple(
         Variant(
-            technique=_bracketed(techniques[place] + contents[place]),
-            workload=_bracketed(workloads[place] + questions[place]),
-            backend=_bracketed(backends[place]),
-            device=_bracketed(devices[place]),
-            hardware=_bracketed(hardware[place]),
+            technique=bracketed(techniques[place] + contents[place]),
+            workload=bracketed(workloads[place] + questions[place]),
+            backend=bracketed(backends[place]),
+            device=bracketed(devices[place]),
+            hardware=bracketed(hardware[place]),
         )
         for place in range(len(rows))
     )
@@ -99,7 +102,8 @@ def _varying(group: Sequence[Facets]) -> set[str]:
     return {name for name in names if len({facets.get(name) for facets in group}) > 1}
 
 
-def _bracketed(texts: Texts) -> str:
+def bracketed(texts: Texts) -> str:
+    """Return what follows a name; nothing for nothing."""
     return f" ({', '.join(texts)})" if texts else ""
 
 
@@ -113,8 +117,9 @@ def _params(component: Component, prefix: str = "") -> Iterator[tuple[str, str]]
         yield prefix + name, f"{prefix}{name}={text}"
 
 
-def _knobs(row: Row) -> Facets:
-    techniques = row.cell.techniques
+def knobs_of(cell: PerformanceCell | AccuracyCell) -> Facets:
+    """Return the knobs of a cell's techniques, each with its value; of several with their names."""
+    techniques = cell.techniques
     several = len(techniques) > 1
     return dict(
         pair

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 PAYLOAD = "\"'><script>PWNED=1</script><img src=x onerror=PWNED=1>"
+DRAWN = "found => drawContrast({ doubts: [], ...found }).map((part) => part.textContent)"
 BETTER, WORSE = "\u25b2 better", "\u25bc worse"
 
 
@@ -136,8 +137,54 @@ def test_what_was_counted_has_an_exact_ratio(demo: Demo, page: Page) -> None:
     assert "exact: both were counted" in shown.inner_text()
     assert shown.locator("b").inner_text() == "1.000"
     assert shown.locator(".gain").inner_text() == "\u2248 no difference shown"
-    texts = page.evaluate("[1, 0.99965, 1.0000001, 1.2345].map(ratioText)")
-    assert texts == ["1.000", "0.9997", "1.000000", "1.234"]
+    texts = page.evaluate(
+        "[1, 0.99965, 1.0000001, 1.2345].map((value) => ratioTexts(value, [])[0])"
+    )
+    assert texts == ["1.000", "0.9997", "1.0000001", "1.234"]
+
+
+def recorded(value: float, low: float, high: float) -> dict[str, Any]:
+    """A paired ratio of a record that is worse."""
+    ends = {"low": low, "high": high}
+    return {"statistic": "ratio", "value": value, **ends, "verdict": "worse", "paired": True}
+
+
+def test_a_verdict_stands_beside_an_interval_that_differs_from_one(demo: Demo, page: Page) -> None:
+    page.goto(demo.address("compare.html"))
+    told = page.evaluate(DRAWN, recorded(1.0008334, 1.0004411, 1.0009827))
+    assert told == ["\u25bc worse ratio 1.0008", "1.0004 \u2013 1.0010, paired"]
+
+
+@pytest.mark.parametrize("low", [0.0, 5e-324])
+def test_a_ratio_whose_interval_begins_at_zero_has_no_upper_end_turned_round(
+    demo: Demo, page: Page, low: float
+) -> None:
+    page.goto(demo.address("compare.html"))
+    turned = page.evaluate("found => turnedRound(found)", recorded(0.5, low, 0.8))
+    assert (turned["value"], turned["low"], turned["verdict"]) == (2, 1.25, "better")
+    assert turned.pop("high", None) is None
+    told = page.evaluate(DRAWN, turned)
+    assert told == ["\u25b2 better ratio 2.000", "from 1.250, no upper end, paired"]
+
+
+def test_one_record_whose_ratio_begins_at_zero_does_not_stop_the_page(
+    tmp_path: Path, page: Page
+) -> None:
+    store = Store(tmp_path / "records", "local")
+    baseline = make_run()
+    candidate = make_run(techniques=["bf16"], baseline=baseline, speed=1.4)
+    fields = candidate.record.model_dump(mode="json")
+    for found in fields["comparisons"]:
+        if found["statistic"] == "ratio" and found["interval"] is not None:
+            found["interval"]["low"] = 0.0
+    store.write(baseline.record, baseline.traces)
+    store.write(sealed(fields), candidate.traces)
+    loaded = store.load()
+    assert loaded.problems == ()
+    built = build_site(loaded, tmp_path / "site")
+    records = sorted((e.record for e in loaded.entries), key=lambda r: r.block.baseline)
+    page.goto(f"{built.folder.as_uri()}/{compare_href(records)}")
+    assert "no upper end, paired" in settled(page).locator("#metrics").inner_text()
 
 
 def test_an_unstable_run_an_engine_and_other_hardware_are_told(demo: Demo, page: Page) -> None:

@@ -30,11 +30,11 @@ from leanboard.leaderboard.stage import (
     Stage,
     contested,
     staged,
-    thinned,
     undrawn,
 )
 from leanboard.leaderboard.subject_figures import figures_of
 from leanboard.leaderboard.subjects import Kind, subjects_of
+from leanboard.leaderboard.thinning import thinned
 from leanboard.leaderboard.tradeoff import default_tradeoff, tradeoff
 from leanboard.leaderboard.tradeoff_plot import drawing_of
 from leanboard.leaderboard.volumes import volume_table

@@ -19,7 +19,8 @@ from leanboard.leaderboard.board import Board, board_of
 from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.parallel import Several, several
-from leanboard.leaderboard.stage import MOST_BEATEN, staged, thinned
+from leanboard.leaderboard.stage import MOST_BEATEN, staged
+from leanboard.leaderboard.thinning import thinned
 from leanboard.leaderboard.volumes import VolumeTable, volume_table
 from leanboard.metrics.front_membership import (
     DRAWS,

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from markupsafe import escape
 from page_elements import elements_of
-from poison import PAYLOADS, poisoned
+from poison import PAYLOADS, poisoned, poisoned_samples
 from record_factory import Run, make_model, make_run
 
 from leanboard.leaderboard.board import run_place
@@ -65,6 +68,9 @@ def runs(name: str) -> Iterator[Run]:
     yield make_run(model=model, techniques=["nf4"], status="failed")
     yield make_run(model=model, kind="accuracy", techniques=["bf16"], baseline=scored)
     yield make_run(model=model, kind="accuracy", task="squad-passages")
+    # Scored, and never timed.
+    yield make_run(model=model, kind="accuracy", techniques=["fp16"], baseline=scored)
+    yield make_run(model=model, kind="accuracy", techniques=["hqq"], status="failed")
 
 
 @pytest.fixture(scope="session")
@@ -73,9 +79,10 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Poisoned:
     store = Store(root / "records", "local")
     for name, payload in PAYLOADS.items():
         for run in runs(name):
-            record, planted = poisoned(run.record, payload)
+            sampled = poisoned_samples(run, payload)
+            record, planted = poisoned(sampled.record, payload)
             assert len(planted) > 25
-            store.write(record, run.traces)
+            store.write(record, sampled.traces)
     loaded = store.load()
     assert loaded.problems == ()
     report = build_site(loaded, root / "site")
@@ -103,6 +110,35 @@ def test_payloads_stand_in_every_part_of_a_record() -> None:
     assert expected <= planted
     _, planted = poisoned(make_run().record, "anything")
     assert {"measurements.*.reason", "measurements.*.interval.method"} <= planted
+
+
+def test_payloads_stand_in_every_text_of_the_raw_samples(attacked: Poisoned) -> None:
+    scored, seen = 0, dict.fromkeys(PAYLOADS.values(), 0)
+    for file in (attacked.root / "records").rglob("*.parquet"):
+        table = pq.read_table(file)
+        texts = {
+            text
+            for column in table.columns
+            if pa.types.is_string(column.type)
+            for text in column.to_pylist()
+        }
+        (payload,) = texts - {None}
+        scored += f"score.{payload}" in table.column_names
+        seen[payload] += 1
+    assert set(seen.values()) == {6}
+    assert scored == 3 * len(PAYLOADS)
+
+
+def test_plots_of_raw_samples_show_the_payloads_as_texts(attacked: Poisoned) -> None:
+    prompts = dict.fromkeys(PAYLOADS, 0)
+    scores = dict.fromkeys(PAYLOADS, 0)
+    for page in (attacked.folder / "runs").rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for name, payload in PAYLOADS.items():
+            prompts[name] += text.count(f", prompt {escape(visible(payload))}</title>")
+            scores[name] += text.count(f"<h2>Score of every item: {escape(visible(payload))}</h2>")
+    assert min(prompts.values()) > 10
+    assert set(scores.values()) == {3}
 
 
 def test_all_records_are_shown_and_rows_keep_their_number(attacked: Poisoned) -> None:

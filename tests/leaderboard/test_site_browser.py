@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
@@ -14,6 +15,7 @@ from demo_store import Demo
 from record_factory import make_run, request_observation
 
 from leanboard.leaderboard.build import build_site
+from leanboard.leaderboard.format import DASH, Scale, ratio_places, span
 from leanboard.metrics.front_membership import Uncertain, membership
 from leanboard.metrics.metric import Direction
 from leanboard.metrics.pareto import pareto_front
@@ -510,7 +512,7 @@ def test_a_hundred_thousandth_of_a_second_formats_alike_here_and_there(
     demo: Demo, page: Page
 ) -> None:
     """The browser's numbers are those of format.py, digit for digit."""
-    from leanboard.leaderboard.format import Scale, number, span
+    from leanboard.leaderboard.format import number
 
     page.goto(demo.address())
     values = [
@@ -524,3 +526,43 @@ def test_a_hundred_thousandth_of_a_second_formats_alike_here_and_there(
     pairs = [[v, v * (1 + width)] for v in values if v > 0 for width in (0.5, 0.001)]
     here = [span(low, high, Scale(1e3, "ms")) for low, high in pairs]
     assert page.evaluate("ps => ps.map(([l, h]) => formatSpan(l, h, 1e3))", pairs) == here
+    assert page.evaluate("[Infinity, -Infinity, NaN].map((v) => formatNumber(v, 2))") == 3 * [DASH]
+
+
+def test_ratios_with_their_intervals_are_read_without_a_pointer(
+    demo: Demo, context: BrowserContext, page: Page
+) -> None:
+    page.goto(demo.address())
+    gains = settled(page).locator("#board .gain")
+    count = gains.count()
+    assert page.get_by_text("ratio 0.").count() == 0
+    page.locator(".picker > summary").press("Enter")
+    box = page.get_by_label("Ratios to the baseline with their intervals")
+    box.press("Space")
+    assert settled(page).locator("#board .gain").count() == count > 20
+    for gain in gains.all():
+        title, cell = str(gain.get_attribute("title")), gain.locator("xpath=..").inner_text()
+        measured = title.partition("candidate / baseline = ")[2].partition(", n = ")[0]
+        assert f"ratio {measured}" in cell
+        doubted = re.match(r"in doubt \((.*)\): ", title)
+        assert ("in doubt: " in cell) == (doubted is not None)
+        assert doubted is None or f"in doubt: {doubted[1]}" in cell
+    other = context.new_page()
+    other.goto(page.url)
+    assert settled(other).locator("#board").inner_text() == page.locator("#board").inner_text()
+    box.press("Space")
+    assert settled(page).get_by_text("ratio 0.").count() == 0
+    assert "#" not in page.url
+
+
+def test_a_ratio_has_the_same_decimals_here_and_there(demo: Demo, page: Page) -> None:
+    page.goto(demo.address())
+    near = [1 + sign * m * 10.0**e for e in range(-10, 0) for m in (1, 5) for sign in (1, -1)]
+    asked: list[tuple[int, tuple[float, ...], float]] = [
+        (least, ends, value)
+        for value in [*near, 1.0, 0.995, 1.005, 1.0005]
+        for least in (2, 3)
+        for ends in ((), (0.9, 1.1), (value, value))
+    ]
+    found = page.evaluate("all => all.map((each) => ratioPlaces(...each))", asked)
+    assert found == [ratio_places(*each) for each in asked]

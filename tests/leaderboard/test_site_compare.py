@@ -17,7 +17,7 @@ from demo_store import Demo
 from hardware_examples import CEILINGS, MODEL, request
 from record_factory import EPOCH, make_record, make_run, request_observation
 
-from leanboard.leaderboard.board import BoardRow, cell_href, run_place
+from leanboard.leaderboard.board import BoardRow, board_of, cell_href, run_place
 from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.cell_pages import cell_pages
 from leanboard.leaderboard.charts import LogAxis
@@ -30,10 +30,13 @@ from leanboard.leaderboard.distribution import (
 )
 from leanboard.leaderboard.format import DASH, number
 from leanboard.leaderboard.roofline_plot import positions, roofline_plot
+from leanboard.leaderboard.run_data import run_data
+from leanboard.leaderboard.runs import neighbours_of
 from leanboard.metrics.trace import AnswerObservation, RequestObservation
 from leanboard.metrics.unpaired import unpaired_interval
+from leanboard.results.identity import sealed
 from leanboard.results.schema import Record, Status
-from leanboard.results.store import Entry, Store
+from leanboard.results.store import Entry, Loaded, Store
 from leanboard.results.stored import estimate_of
 
 
@@ -142,6 +145,25 @@ def test_a_candidate_carries_its_records_own_comparison_with_its_baseline(
     score = named(told[run_place(candidate.row.record)], "arc_easy.acc")["against"]
     assert score["statistic"] == "difference"
     assert score["baseline"] in data["runs"][1:]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kept"),
+    [(0.4, 0.6, True), (0.0, 0.6, True), (-0.1, 0.6, False), (0.0, 0.0, False)],
+)
+def test_what_cannot_be_the_interval_of_a_ratio_is_not_told(
+    tmp_path: Path, low: float, high: float, *, kept: bool
+) -> None:
+    baseline = make_run()
+    candidate = make_run(techniques=["bf16"], baseline=baseline)
+    fields = candidate.record.model_dump(mode="json")
+    compared = next(c for c in fields["comparisons"] if c["metric"] == "tpot_s")
+    compared |= {"value": 0.5, "interval": {"low": low, "high": high, "method": "t"}}
+    entries = [Entry(r, "local", tmp_path) for r in (baseline.record, sealed(fields))]
+    data = run_data(entries[1], neighbours_of(board_of(Loaded(tuple(entries)))), ())
+    measured = data["measurements"]
+    assert isinstance(measured, list)
+    assert ("against" in next(m for m in measured if m["name"] == "tpot_s")) is kept
 
 
 def test_a_run_that_failed_has_its_configuration_and_no_measurements(

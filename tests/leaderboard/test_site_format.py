@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -17,6 +18,8 @@ from leanboard.leaderboard.format import (
     percent,
     plural,
     quantity,
+    ratio_places,
+    rounded_ratio,
     scale_for,
     share,
     span,
@@ -97,8 +100,50 @@ def test_a_narrow_interval_keeps_its_ends_apart() -> None:
     assert span(0.0, 0.0, milliseconds) == "0 \u2013 0"
 
 
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_is_no_finite_number_is_a_dash(value: float) -> None:
+    assert number(value) == number(value, 2) == DASH
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown", "places"),
+    [
+        ((0.8, 0.9), (0.85, 0.8, 0.9), 3),
+        ((1.0004410779, 1.0009826941), (1.0008334713, 1.0004410779, 1.0009826941), 4),
+        ((1.0000020083, 1.0001), (1.00005, 1.0000020083, 1.0001), 6),
+        ((0.99995, 1.0002), (1.0001, 0.99995, 1.0002), 3),
+        ((1.0, 1.2), (1.1, 1.0, 1.2), 3),
+        ((), (1.0003,), 4),
+        ((), (1.0,), 3),
+        ((1.1, 1.2), (1.0 + 1e-12,), 8),
+    ],
+)
+def test_a_ratio_is_told_from_one_unless_its_interval_holds_one(
+    ends: tuple[float, ...], shown: tuple[float, ...], places: int
+) -> None:
+    assert ratio_places(3, ends, *shown) == places
+
+
+@given(st.floats(1e-9, 0.5), st.sampled_from([1, -1]), st.integers(2, 4))
+def test_the_decimals_of_a_ratio_are_the_fewest_that_tell_it_from_one(
+    off: float, sign: int, least: int
+) -> None:
+    value = 1 + sign * off
+    places = ratio_places(least, (), value)
+    told = number(value, places) != number(1.0, places)
+    assert told or places == 8
+    assert places == least or number(value, places - 1) == number(1.0, places - 1)
+
+
+def test_a_ratio_near_one_keeps_the_digits_by_which_it_differs_from_one() -> None:
+    near = [1.0000020083, 0.99999799, 1.0]
+    assert [rounded_ratio(value) for value in near] == [1.00000201, 0.99999799, 1.0]
+    assert [rounded_ratio(v) for v in (0.123456789, 12.3456789)] == [0.123457, 12.3457]
+
+
 def test_shares_counts_and_moments_read_as_people_write_them() -> None:
     assert [percent(0.214), percent(-0.38)] == ["+21.4 %", "\u221238.0 %"]
+    assert percent(0.00083, 2) == "+0.08 %"
     assert [share(0.0412), share(1.0)] == ["4.1 %", "100.0 %"]
     assert [plural(1, "run"), plural(1200, "run")] == ["1 run", "1,200 runs"]
     assert [plural(1, "launch"), plural(8, "launch")] == ["1 launch", "8 launches"]

@@ -25,15 +25,24 @@ FRESH = make_procedure(rounds_per_launch=1)
 CAUSE = Cause(kind="faults", message="page faults a second: 30,000, the limit is 10,000")
 
 
+HALF = Interval(low=0.4, high=0.6, method="t")
+NARROW = Interval(low=1.0004410779, high=1.0009826941, method="t")
+"""Of a peak of memory that a technique raised by less than a thousandth."""
+
+
 def ratio(
-    value: float | None, verdict: Verdict = Verdict.BETTER, *, launches: int = 8
+    value: float | None,
+    verdict: Verdict = Verdict.BETTER,
+    *,
+    launches: int = 8,
+    interval: Interval | None = None,
 ) -> Comparison:
     return Comparison(
         metric="tpot_s",
         statistic="ratio",
         baseline_run="20261120T120000Z-00000000",
         value=value,
-        interval=None if value is None else Interval(low=0.4, high=0.6, method="t"),
+        interval=interval or (None if value is None else HALF),
         n=8,
         launches=launches,
         verdict=verdict,
@@ -65,6 +74,35 @@ def test_a_smaller_time_is_a_gain_above_one_and_a_smaller_rate_is_not() -> None:
         "better than the baseline: candidate / baseline = 0.500 [0.400, 0.600], \u221250.0 %, "
         "n = 8 in 8 launches, 95 % interval (t)"
     )
+
+
+def test_a_verdict_stands_beside_a_ratio_that_differs_from_one() -> None:
+    worse = ratio(1.0008334713, Verdict.WORSE, interval=NARROW)
+    gain = gain_of(worse, Direction.LOWER, Role.MEMORY, Unrest())
+    assert gain is not None
+    assert gain.text == "\u25bc 0.999\u00d7"
+    assert "candidate / baseline = 1.0008 [1.0004, 1.0010], +0.08 %, n = 8" in gain.title
+    nearest = ratio(1.00009, Verdict.WORSE, interval=Interval(low=1.000002, high=1.0002, method=""))
+    gain = gain_of(nearest, Direction.HIGHER, Role.MEMORY, Unrest())
+    assert gain is not None
+    assert "1.000090 [1.000002, 1.000200], +0.0090 %" in gain.title
+
+
+def test_a_ratio_whose_interval_holds_one_has_no_more_decimals_than_it_needs() -> None:
+    held = Interval(low=0.9998, high=1.0012, method="t")
+    alike = ratio(1.0004, Verdict.NO_DIFFERENCE_SHOWN, interval=held)
+    gain = gain_of(alike, Direction.LOWER, Role.MEMORY, Unrest())
+    assert gain is not None
+    assert gain.text == "\u2248 1.00\u00d7"
+    assert "1.000 [1.000, 1.001], +0.0 %" in gain.title
+
+
+def test_the_page_of_a_run_tells_a_ratio_with_a_verdict_from_one() -> None:
+    worse = ratio(1.0008334713, Verdict.WORSE, interval=NARROW)
+    record = make_run().record.model_copy(update={"comparisons": (worse,)})
+    (line,) = compared(record, Unrest())
+    assert (line.value, line.interval) == ("1.0008", "1.0004 \u2013 1.0010")
+    assert line.verdict == "\u25bc worse"
 
 
 @pytest.mark.parametrize("comparison", [None, ratio(None), ratio(0.0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +20,7 @@ from leanboard.leaderboard.board import board_of
 from leanboard.leaderboard.describe import configuration, surroundings
 from leanboard.leaderboard.roofline import phase_lines
 from leanboard.leaderboard.run_tables import ONE_VALUE, TOO_FEW, measured_groups
-from leanboard.leaderboard.samples import plots_of
+from leanboard.leaderboard.samples import MOST_REQUESTS, plots_of
 from leanboard.leaderboard.sampling import _STOPPED, _WARMED, OLD, sampled, steadiness
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.roofline import LEAST_SHARE
@@ -281,6 +282,20 @@ def test_plots_by_round_show_where_a_new_process_begins(
         left, right = plot.marks[1].x, plot.marks[2].x
         assert left < float(plot.lines[0].points.split(",")[0]) < right
         assert plot.marks[2].title.startswith("process 1, round 2, ")
+
+
+@pytest.mark.parametrize("rounds", [8, 64, 65, 400])
+def test_inter_token_latencies_are_drawn_of_the_whole_run(rounds: int) -> None:
+    seen = request_observation(workload=make_workload(), rounds=rounds)
+    plot = dict(plots_of(seen))["Inter-token latency of every request"]
+    drawn = [int(line.title.split("round ")[1].split(",")[0]) for line in plot.lines]
+    assert len(drawn) == min(rounds, MOST_REQUESTS)
+    assert drawn == sorted(set(drawn))
+    assert (drawn[0], drawn[-1]) == (0, rounds - 1)
+    widest = max(later - earlier for earlier, later in pairwise(drawn))
+    assert widest <= 3 * rounds / len(drawn)
+    told = f"{len(drawn)} of {rounds} requests spread over the run, with the first and the last,"
+    assert plot.description.startswith(told) == (rounds > MOST_REQUESTS)
 
 
 def test_limits_that_a_procedure_does_not_set_are_none_and_not_unknown() -> None:

@@ -37,6 +37,9 @@ TASKS = ("arc_easy", "gsm8k", "hellaswag", "squad-passages")
 ODD = ("gguf-q4_1", "chat")
 """The arm and the workload whose processes differ, and which others disturbed: the fastest."""
 NO_JOULES = "the counter went backwards"
+NEVER_TIMED = "fp16"
+"""An arm that was only scored: on all tasks, and on one more without success."""
+NO_ANSWER = "no answer within 300 s"
 PROCEDURE = make_procedure(rounds_per_launch=1)
 KL_FACTS = {
     "kl_kept_tokens": Quantity(512, "tok", Provenance.COUNTED),
@@ -90,8 +93,15 @@ def _runs() -> Iterator[Run]:
     for workload in ("chat", "long-prompt"):
         yield from _block("transformers", TORCH, workload)
         yield from _block("llamacpp", LLAMA, workload, reference=3.9)
-    for backend, arms in (("transformers", TORCH), ("llamacpp", LLAMA)):
-        yield from _scores(backend, tuple(arms))
+    yield from _scores("transformers", (*TORCH, NEVER_TIMED))
+    yield from _scores("llamacpp", tuple(LLAMA))
+    yield make_run(
+        kind="accuracy",
+        techniques=[NEVER_TIMED],
+        task=make_task("ifeval", limit=ITEMS),
+        status="failed",
+        error=NO_ANSWER,
+    )
     refusal = "bitsandbytes refused: 'nf4 needs a CUDA device'"
     for arm, status, error in (
         ("nf4", "unsupported", refusal),

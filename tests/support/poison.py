@@ -1,15 +1,20 @@
-"""Records whose every text holds an attack, as far as the schema admits it."""
+"""Records and raw samples whose every text holds an attack, as far as their schemas admit it."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
+from record_factory import Run
 
 from leanboard.results.identity import sealed
-from leanboard.results.schema import Record
+from leanboard.results.schema import Record, TraceFile
+from leanboard.results.traces import to_parquet, trace_rows
 
 Path = tuple[Any, ...]
 
@@ -73,6 +78,32 @@ def poisoned(record: Record, payload: str) -> tuple[Record, set[str]]:
     for path in _KEYED:
         _plant_name(fields, path, payload)
     return sealed(fields), planted
+
+
+def poisoned_samples(run: Run, payload: str) -> Run:
+    """Return the run with the payload in every text of its raw samples, the names of scores too."""
+    if run.observation is None:
+        return run
+    seen = _attacked(run.observation, payload)
+    traces = to_parquet(seen)
+    named = TraceFile(sha256=hashlib.sha256(traces).hexdigest(), rows=trace_rows(seen))
+    record = sealed(run.record.model_copy(update={"traces": named}).model_dump(mode="json"))
+    return Run(record, seen, traces)
+
+
+def _attacked(value: Any, payload: str) -> Any:
+    """Return a value with the payload in the place of every text; a mapping gets a name more."""
+    if type(value) is str:
+        return payload
+    if is_dataclass(value) and not isinstance(value, type):
+        inside = {f.name: _attacked(getattr(value, f.name), payload) for f in fields_of(value)}
+        return replace(value, **inside)
+    if isinstance(value, tuple):
+        return tuple(_attacked(item, payload) for item in value)
+    if isinstance(value, Mapping) and value:
+        inside = {name: _attacked(item, payload) for name, item in value.items()}
+        return {**inside, payload: next(iter(inside.values()))}
+    return value
 
 
 def _plant(fields: dict[str, Any], path: Path, payload: str) -> bool:

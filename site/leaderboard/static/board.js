@@ -56,7 +56,7 @@ function drawRow(row, metrics, ranks) {
   const line = make("tr", {}, name, ...plain, hardware);
   const status = textOf(texts.status, row);
   if (status === "ok") {
-    line.append(...metrics.map(([, place]) => drawCell(place, row)));
+    line.append(...metrics.map(([, place]) => drawCell(place, row, view.state.ratios === "1")));
   } else if (metrics.length) {
     const badge = make("span", { class: "badge bad" }, status);
     const attributes = { colspan: metrics.length, class: "reason" };

@@ -30,24 +30,45 @@ function gainOf(place, row) {
   const factor = LEANBOARD.metrics[place].direction === "lower" ? 1 / ratio : ratio;
   const verdict = textOf(cells.verdict, row);
   const doubted = textOf(cells.doubts, row) !== "";
-  return { factor, verdict, css: doubted ? "doubted" : LEANBOARD.verdicts[verdict], doubted };
+  const places = ratioPlaces(2, ratioEnds(cells, row), factor);
+  return { factor, places, verdict, css: doubted ? "doubted" : LEANBOARD.verdicts[verdict], doubted };
 }
 
 // The whole sentence of a gain, for a pointer or a screen reader.
 function gainTitle(place, row) {
   const cells = LEANBOARD.cells[place];
   const [verdict, doubts, made] = ["verdict", "doubts", "ratioMade"].map((name) => textOf(cells[name], row));
-  const [ratio, low, high, launches] =
-    ["ratio", "ratioLow", "ratioHigh", "launches"].map((name) => cells[name][row]);
+  const [ratio, launches] = ["ratio", "launches"].map((name) => cells[name][row]);
   const doubt = doubts ? `in doubt (${doubts}): ` : "";
   const beside = verdict === "better" || verdict === "worse" ? "than" : "against";
-  const ends = low !== null && high !== null ? ` [${low.toFixed(3)}, ${high.toFixed(3)}]` : "";
+  const told = ratioText(ratio, ratioEnds(cells, row));
   const source = launches ? ` in ${formatCount(launches, "launch")}` : "";
-  return `${doubt}${verdict} ${beside} the baseline: candidate / baseline = ${ratio.toFixed(3)}${ends}, `
-    + `${formatPercent(ratio - 1)}, n = ${cells.ratioN[row]}${source}${made ? `, ${made}` : ""}`;
+  return `${doubt}${verdict} ${beside} the baseline: candidate / baseline = ${told}, `
+    + `n = ${cells.ratioN[row]}${source}${made ? `, ${made}` : ""}`;
 }
 
-function drawCell(place, row) {
+// A ratio with its interval, and the change that it is.
+function ratioText(ratio, ends) {
+  const [value, ...told] = ratioTexts(ratio, ends);
+  const change = formatPercent(ratio - 1, ratioPlaces(3, ends, ratio, ...ends) - 2);
+  return `${value}${told.length ? ` [${told.join(", ")}]` : ""}, ${change}`;
+}
+
+function ratioEnds({ ratioLow, ratioHigh }, row) {
+  return ratioLow[row] === null || ratioHigh[row] === null ? [] : [ratioLow[row], ratioHigh[row]];
+}
+
+// The ratio of a gain and why it is in doubt, as texts in the cell: what its title says, for those without
+// a pointer.
+function drawRatio(place, row) {
+  const cells = LEANBOARD.cells[place];
+  const doubts = textOf(cells.doubts, row);
+  const ratio = make("small", {}, `ratio ${ratioText(cells.ratio[row], ratioEnds(cells, row))}`);
+  return doubts ? [ratio, make("small", { class: "why" }, `in doubt: ${doubts}`)] : [ratio];
+}
+
+// `ratios`: whether a reader asked for the ratios behind the gains.
+function drawCell(place, row, ratios = false) {
   const metric = LEANBOARD.metrics[place];
   const cells = LEANBOARD.cells[place];
   const value = cells.value[row];
@@ -69,6 +90,7 @@ function drawCell(place, row) {
   const spanned = cells.low[row] !== null && cells.high[row] !== null;
   const span = spanned ? formatSpan(cells.low[row], cells.high[row], metric.factor) : "";
   cell.append(make("small", { class: "span" }, span));
+  if (gain && ratios) cell.append(...drawRatio(place, row));
   if (!estimate && metric.largest > 0) cell.append(drawBar(metric, value, cells, row, spanned));
   return cell;
 }
@@ -87,9 +109,9 @@ function drawFailedGate(row) {
   return [make("small", { class: "why" }, badge, ` ${textOf(LEANBOARD.texts.gateReason, row)}`)];
 }
 
-function drawGain({ factor, verdict, css, doubted }, title) {
+function drawGain({ factor, places, verdict, css, doubted }, title) {
   const doubt = doubted ? LEANBOARD.doubt : "";
-  const text = `${LEANBOARD.glyphs[verdict]} ${formatNumber(factor, 2)}\u00d7${doubt}`.trimStart();
+  const text = `${LEANBOARD.glyphs[verdict]} ${formatNumber(factor, places)}\u00d7${doubt}`.trimStart();
   return make("span", { class: `gain ${css}`, title }, text);
 }
 

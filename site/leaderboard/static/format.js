@@ -3,17 +3,34 @@
 
 const MINUS = "\u2212";
 const DASH = "\u2014";
+const MOST_DECIMALS = 8;
 const SVG_NAMES = new Set(["svg", "rect", "g", "line", "text", "circle", "polyline", "polygon", "title"]);
 
 // How many decimals show at least three significant digits.
 function decimals(value) {
   let digits = 0;
   let threshold = 100;
-  while (Math.abs(value) < threshold && digits < 8) {
+  while (Math.abs(value) < threshold && digits < MOST_DECIMALS) {
     digits += 1;
     threshold /= 10;
   }
   return value !== 0 ? digits : 0;
+}
+
+// The decimals of a ratio: `least`, or as many as tell what is shown from 1. `ends` are those of its
+// interval, of which the upper one may be missing; one that holds 1 needs no more decimals.
+function ratioPlaces(least, ends, ...shown) {
+  if (ends.length && ends[0] <= 1 && !(ends[1] < 1)) return least;
+  const nearest = Math.min(...shown.filter((value) => value !== 1).map((value) => Math.abs(value - 1)));
+  let places = least;
+  while (nearest < 0.5 / 10 ** places && places < MOST_DECIMALS) places += 1;
+  return places;
+}
+
+// A ratio and the ends of its interval, as texts.
+function ratioTexts(value, ends) {
+  const places = ratioPlaces(3, ends, value, ...ends);
+  return [value, ...ends].map((each) => formatNumber(each, places));
 }
 
 // A number without a sign; toFixed writes the largest with an exponent.
@@ -22,7 +39,9 @@ function fixedDigits(size, places) {
   return `${BigInt(size)}${places ? `.${"0".repeat(places)}` : ""}`;
 }
 
+// What is no finite number is a dash.
 function formatNumber(value, places = decimals(value)) {
+  if (!Number.isFinite(value)) return DASH;
   const [whole, part] = fixedDigits(Math.abs(value), places).split(".");
   const grouped = whole.length > 3 ? whole.replace(/\B(?=(\d{3})+$)/g, ",") : whole;
   const text = part === undefined ? grouped : `${grouped}.${part}`;
@@ -37,9 +56,9 @@ function formatSpan(low, high, factor) {
   return `${formatNumber(from, places)} \u2013 ${formatNumber(to, places)}`;
 }
 
-// A change, given as a share, as a percentage with its sign and one decimal.
-function formatPercent(change) {
-  const text = `${formatNumber(change * 100, 1)} %`;
+// A change, given as a share, as a percentage with its sign.
+function formatPercent(change, places = 1) {
+  const text = `${formatNumber(change * 100, places)} %`;
   return change < 0 ? text : `+${text}`;
 }
 

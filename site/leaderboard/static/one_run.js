@@ -125,9 +125,11 @@ function measuredRow(one) {
 function againstText(against) {
   if (!against) return "";
   const doubt = against.doubts.length ? ` (in doubt: ${against.doubts.join("; ")})` : "";
-  const [low, high] = [against.low, against.high];
-  const ends = low === undefined ? "" : ` [${formatNumber(low, 3)}, ${formatNumber(high, 3)}]`;
-  return `${against.statistic} ${formatNumber(against.value, 3)}${ends}, ${against.verdict}${doubt}`;
+  const { statistic, value, low, high, verdict } = against;
+  const ends = low === undefined ? [] : [low, high];
+  const plain = () => [value, ...ends].map((each) => formatNumber(each));
+  const [text, ...told] = statistic === "ratio" ? ratioTexts(value, ends) : plain();
+  return `${statistic} ${text}${told.length ? ` [${told.join(", ")}]` : ""}, ${verdict}${doubt}`;
 }
 
 function card(title, terms) {

@@ -5,7 +5,7 @@
 const OTHER_WAY = { better: "worse", worse: "better" };
 
 // { statistic, value, low, high, verdict, paired, doubts, title }, or { reason } where nothing is made
-// of the two. `low` and `high` are undefined without an interval.
+// of the two. `low` and `high` are undefined without an interval, `high` alone where it has no upper end.
 function contrastOf(name, run, first) {
   const one = run.named.get(name);
   const other = first.named.get(name);
@@ -22,9 +22,13 @@ function recordedOf(one, run, other, first) {
   return other.against && run.runs.includes(other.against.baseline) ? turnedRound(other.against) : null;
 }
 
+// A ratio whose interval begins at 0 has no upper end when it is turned.
 function turnedRound(found) {
   const turn = found.statistic === "ratio" ? (value) => 1 / value : (value) => -value;
-  const ends = found.low === undefined ? {} : { low: turn(found.high), high: turn(found.low) };
+  const high = turn(found.low);
+  const ends = found.low === undefined ? {} : {
+    low: turn(found.high), high: Number.isFinite(high) ? high : undefined,
+  };
   const verdict = OTHER_WAY[found.verdict] ?? found.verdict;
   return { ...found, value: turn(found.value), ...ends, verdict };
 }

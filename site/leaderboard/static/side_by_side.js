@@ -87,25 +87,24 @@ function drawContrast(found) {
     const told = make("span", { class: "hidden" }, `: ${found.reason}`);
     return [make("small", { class: "contrast", title: found.reason }, "not compared", told)];
   }
-  const ratio = found.statistic === "ratio";
-  const value = ratio ? ratioText(found.value) : formatNumber(found.value);
+  const [value, ends] = contrastTexts(found);
   const line = make("small", { class: "contrast" });
   if (found.verdict) line.append(drawVerdict(found), " ");
   line.append(`${found.statistic} `, make("b", {}, value));
   const exact = !found.paired && found.low !== undefined && found.low === found.high;
-  const how = `${endsText(found, ratio)}, ${found.paired ? "paired" : "unpaired"}`;
-  return [line, make("small", { class: "contrast" }, exact ? "exact: both were counted" : how)];
+  const how = exact ? "exact: both were counted" : `${ends}, ${found.paired ? "paired" : "unpaired"}`;
+  return [line, make("small", { class: "contrast" }, how)];
 }
 
-// A ratio with three decimals, or as many as tell it from 1.
-function ratioText(value) {
-  const places = [3, 4, 5, 6].find((count) => Number(value.toFixed(count)) !== 1);
-  return formatNumber(value, value === 1 ? 3 : places ?? 6);
-}
-
-function endsText({ low, high }, ratio) {
-  if (low === undefined) return "no interval";
-  return ratio ? `${formatNumber(low, 3)} \u2013 ${formatNumber(high, 3)}` : formatSpan(low, high, 1);
+// The value of a contrast, and its interval.
+function contrastTexts({ statistic, value, low, high }) {
+  const ends = [low, high].filter((end) => end !== undefined);
+  if (statistic !== "ratio") {
+    return [formatNumber(value), ends.length ? formatSpan(low, high, 1) : "no interval"];
+  }
+  const [text, from, to] = ratioTexts(value, ends);
+  if (from === undefined) return [text, "no interval"];
+  return [text, to === undefined ? `from ${from}, no upper end` : `${from} \u2013 ${to}`];
 }
 
 function drawVerdict({ verdict, doubts }) {
