@@ -397,9 +397,9 @@ def test_a_long_table_has_pages_with_and_without_javascript(
 def test_columns_can_be_chosen(demo: Demo, page: Page) -> None:
     page.goto(demo.address())
     page.locator(".picker > summary").click()
-    page.get_by_label("End-to-end latency").check()
+    page.get_by_role("checkbox", name="End-to-end latency").check()
     assert settled(page).locator("#board thead", has_text="End-to-end latency").count() == 1
-    page.get_by_label("End-to-end latency").uncheck()
+    page.get_by_role("checkbox", name="End-to-end latency").uncheck()
     assert "cols" not in page.url
 
 
@@ -410,7 +410,7 @@ def test_a_shared_link_opens_the_same_view(demo: Demo, context: BrowserContext, 
     page.locator("#board thead button", has_text="Decode").click()
     page.locator("#board thead button", has_text="Decode").click()
     page.locator(".picker > summary").click()
-    page.get_by_label("Load time").check()
+    page.get_by_role("checkbox", name="Load time").check()
     other = context.new_page()
     other.goto(page.url)
     texts = [settled(p).locator("#board").inner_text() for p in (page, other)]
@@ -446,12 +446,12 @@ def test_a_row_leads_to_its_run_and_back(demo: Demo, page: Page) -> None:
 def test_every_pair_of_axes_marks_the_front_of_the_metrics_package(demo: Demo, page: Page) -> None:
     """Axes, hardware and workload as a reader chooses them; the front as Python finds it."""
     board = demo.board
-    chosen = ["ttft_s", "tpot_s", "decode_tokens_per_s", "peak_memory_bytes", "accuracy"]
-    axes = {column.name: column for column in board.columns if column.name in chosen}
+    wanted = ["ttft_s", "tpot_s", "decode_tokens_per_s", "peak_memory_bytes", "accuracy"]
+    axes = {column.name: column for column in board.columns if column.name in wanted}
     page.goto(demo.address("pareto.html"))
     hardware = chosen(page, "hardware")
     page.locator("select[name=workload]").select_option("long-prompt")
-    for x, y in permutations(chosen, 2):
+    for x, y in permutations(wanted, 2):
         page.locator("select[name=x]").select_option(x)
         page.locator("select[name=y]").select_option(y)
         pair = [axes[x], axes[y]]
