@@ -218,8 +218,9 @@ function unmetColumns(cols) {
 }
 
 function unmetPage(page) {
+  if (page === "") return [];
   const pages = pagesOf(siftedRows(view.state).shown.length);
-  if (page === "" || (/^[1-9]\d*$/.test(page) && Number(page) <= pages)) return [];
+  if (/^[1-9]\d*$/.test(page) && Number(page) <= pages) return [];
   const shown = `page ${Math.min(view.page + 1, pages)} is shown`;
   return [unmetText(`page ${quoted(page)}`, `which is none of 1 to ${pages}`, shown)];
 }
