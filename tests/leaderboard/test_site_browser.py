@@ -416,7 +416,7 @@ def test_a_shared_link_opens_the_same_view(demo: Demo, context: BrowserContext, 
     texts = [settled(p).locator("#board").inner_text() for p in (page, other)]
     assert texts[0] == texts[1]
     assert chosen(other, "workload") == "chat"
-    assert other.locator("#board [aria-sort]").get_attribute("aria-sort") == "descending"
+    assert other.locator("#board [aria-sort]").get_attribute("aria-sort") == "ascending"
 
 
 def test_a_link_within_the_page_leaves_the_state_in_the_address(demo: Demo, page: Page) -> None:
