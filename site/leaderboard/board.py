@@ -12,7 +12,7 @@ from leanboard.leaderboard.columns import Column, columns_of
 from leanboard.leaderboard.doubt import Unrest, in_one_process, reach_of, unrest_of
 from leanboard.leaderboard.format import plural, rounded
 from leanboard.leaderboard.gate_marks import FAILED_GATE, GateMark, gate_mark
-from leanboard.leaderboard.sizes import SIZES, size_of
+from leanboard.leaderboard.sizes import size_of
 from leanboard.leaderboard.variants import Variant, variants
 from leanboard.metrics.gate import GateVerdict
 from leanboard.results.reliability import Reliability
@@ -41,12 +41,13 @@ class BoardRow:
 
     ``label``, ``workload`` and ``backend`` are plain names, for filters; where a name stands for
     more than one thing, the ``_text`` beside it says which. ``hardware`` is the device and the
-    machine, with the threads and the memory cap where rows differ in them. ``joules`` is the
-    provenance of its energy. ``unstable`` holds the causes, and is empty for a run that is not
-    known to be unstable; ``reach`` is the factor by which others can have lengthened its times, at
-    most; ``unrest`` is what disturbed it or its baseline. ``one_process`` tells that it is compared
-    with its baseline by intervals that were taken within one process an arm. ``gate`` stands beside
-    its accuracy.
+    machine, with the threads and the memory cap where rows differ in them. Rows of one ``hardware``
+    and one ``workload_choice`` can be compared; the ``_key`` of either names it in an address, and
+    does not change when other rows come. ``joules`` is the provenance of its energy. ``unstable``
+    holds the causes, and is empty for a run that is not known to be unstable; ``reach`` is the
+    factor by which others can have lengthened its times, at most; ``unrest`` is what disturbed it
+    or its baseline. ``one_process`` tells that it is compared with its baseline by intervals that
+    were taken within one process an arm. ``gate`` stands beside its accuracy.
     """
 
     row: Row
@@ -57,9 +58,12 @@ class BoardRow:
     size: str
     workload: str
     workload_text: str
+    workload_choice: str
+    workload_key: str
     backend: str
     backend_text: str
     hardware: str
+    hardware_key: str
     machine: str
     device: str
     origin: str
@@ -214,9 +218,12 @@ def _line(row: Row, variant: Variant, unrest: Unrest, *, one_page: bool) -> Boar
         size=size_of(model.parameters),
         workload=row.workload,
         workload_text=row.workload + variant.workload,
+        workload_choice=row.workload + variant.choice,
+        workload_key=row.workload + variant.workload_key,
         backend=row.backend,
         backend_text=row.backend + variant.backend,
         hardware=hardware_name(record, variant.hardware),
+        hardware_key=hardware_name(record, variant.hardware_key),
         machine=row.machine_id,
         device=f"{row.device}, {plural(row.cell.device.threads, 'thread')}{variant.device}",
         origin=row.origin,
@@ -251,53 +258,3 @@ def on_demand_counts(lines: Iterable[BoardRow]) -> str:
 def techniques_of(lines: Iterable[BoardRow]) -> tuple[str, ...]:
     """Return the names of the techniques that rows use, alone or with others, sorted."""
     return tuple(sorted({name for line in lines for name in line.techniques}))
-
-
-def choices_of(lines: Sequence[BoardRow]) -> Mapping[str, tuple[str, ...]]:
-    """Return what each filter of the table offers: sizes from small to large, names sorted."""
-    found = {
-        name: sorted({str(getattr(line, field)) for line in lines})
-        for name, field in FILTERS.items()
-    }
-    found["size"].sort(key=SIZES.index)
-    found["uses"] = list(techniques_of(lines))
-    return {name: tuple(texts) for name, texts in found.items()}
-
-
-def table_choices(lines: Sequence[BoardRow]) -> Mapping[str, Mapping[str, str]]:
-    """Return what each filter of the leaderboard offers, and the text that stands for it.
-
-    A workload whose name stands for more than one is offered whole, and each of its variants.
-    """
-    offered = {name: {text: text for text in texts} for name, texts in choices_of(lines).items()}
-    for name in tuple(offered["workload"]):
-        variants = {line.workload_text for line in lines if line.workload == name} - {name}
-        if variants:
-            offered["workload"] |= {name: f"{name}, all variants"} | {v: v for v in variants}
-    offered["workload"] = dict(sorted(offered["workload"].items()))
-    return offered
-
-
-FILTERS: Mapping[str, str] = {
-    "model": "model",
-    "family": "family",
-    "size": "size",
-    "technique": "label",
-    "uses": "uses",
-    "hardware": "hardware",
-    "workload": "workload",
-    "backend": "backend",
-    "energy": "joules",
-    "origin": "origin",
-}
-"""Names of the filters (and of their keys in the URL) to the fields of a row.
-
-``technique`` is all of an arm; ``uses`` is each technique of it, alone or with others.
-"""
-
-_TITLES = {"energy": "Energy provenance", "uses": "Uses technique"}
-
-
-def filter_titles() -> Mapping[str, str]:
-    """Return what the page calls each filter."""
-    return {name: _TITLES.get(name, name.capitalize()) for name in FILTERS}

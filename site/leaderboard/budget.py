@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow
+from leanboard.leaderboard.choices import choices_of, place_of
 from leanboard.leaderboard.columns import ARROWS, Column, first_axis
-from leanboard.leaderboard.groups import groups_of, heading_of, most_rows, peer_choices, ran
+from leanboard.leaderboard.groups import groups_of, heading_of, most_rows, ran
 from leanboard.leaderboard.paging import Paged
 from leanboard.leaderboard.parts import Context, Part
 from leanboard.leaderboard.ranks import Winner, winner_of
@@ -81,14 +82,12 @@ def budget(board: Board) -> Context:
         return {"axes": ()}
     limits = tuple(offered(axes))
     best = first_axis(axes, lambda c: c.name == "tpot_s", lambda c: c.role is Role.LATENCY)
-    hardware, workload = most_rows(lines)
     measured = any(limit.kind == ENERGY for limit in limits)
     return {
         "limits": limits,
         "best": axes[0] if best is None else best,
-        "hardware": hardware,
-        "workload": workload,
-        "choices": peer_choices(lines),
+        "place": place_of(lines, *most_rows(lines)),
+        "choices": choices_of(lines),
         "modelled": not measured and any(_modelled(line) for line in lines),
         **next(best_pages(lines, axes)),
     }

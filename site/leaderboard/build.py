@@ -12,7 +12,8 @@ from pathlib import Path
 
 from leanboard.leaderboard.board import MOST_RUN_PAGES, Board, board_of, run_place
 from leanboard.leaderboard.data import board_script, metric_script
-from leanboard.leaderboard.downloads import CITATION, citation
+from leanboard.leaderboard.downloads import CITATION, citation, cited_with
+from leanboard.leaderboard.edition import Edition, edition_of
 from leanboard.leaderboard.format import quantity
 from leanboard.leaderboard.pages import PAGES, Download, Page, Site, in_order
 from leanboard.leaderboard.parts import Part, write_part
@@ -30,7 +31,7 @@ _HERE = Path(__file__).parent
 _MARK = ".leanboard-site"
 NO_TEXTS = Texts()
 _ABOUT = {
-    CITATION: "how to cite leanboard, in the Citation File Format",
+    CITATION: "how to cite leanboard and this state of its records, in the Citation File Format",
     "comparisons.csv": "every candidate against its baseline: difference or ratio, interval, p",
     "comparisons.parquet": "the same comparisons, typed",
     "data-dictionary.csv": "what every column means: unit, direction, definition, source",
@@ -123,10 +124,11 @@ def _write(
     shutil.copytree(_HERE / "static", draft / "static")
     (draft / _MARK).write_text("made by leanboard; replaced whole by the next build\n")
     ordered, entries = in_order(pages), board.loaded.entries
-    templates = _templates(ordered, board)
+    edition = edition_of(entries)
+    templates = _templates(ordered, edition)
     runs = RunFiles(draft, templates, neighbours_of(board), board.one_page)
     with started([*runs.tasks(entries), *_data_tasks(board, draft / "data")], processes) as rest:
-        site = Site(board, _exports(board, draft / "downloads"), texts)
+        site = Site(board, _exports(board, edition, draft / "downloads"), texts)
         for page in ordered:
             for part in page.parts(site):
                 write_part(templates, page.slug, part, draft)
@@ -136,13 +138,11 @@ def _write(
     return sorted(found, key=lambda problem: problem.path)
 
 
-def _templates(pages: Sequence[Page], board: Board) -> Templates:
+def _templates(pages: Sequence[Page], edition: Edition) -> Templates:
     templates = Templates(_HERE / "templates")
-    origins = [entry.origin for entry in board.loaded.entries]
     templates.globals.update(
         pages=pages,
-        published=origins.count("published"),
-        local=origins.count("local"),
+        edition=edition,
         # The same markup for the same parts, which the pages of many runs have in common.
         known_terms=templates.remembered("terms.html", "terms"),
         known_environment=templates.remembered("terms.html", "environment"),
@@ -165,12 +165,12 @@ def _write_metric(board: Board, place: int, folder: Path) -> list[Problem]:
     return []
 
 
-def _exports(board: Board, folder: Path) -> tuple[Download, ...]:
+def _exports(board: Board, edition: Edition, folder: Path) -> tuple[Download, ...]:
     paths = write_exports(board.loaded, folder, board.rows)
     everything = folder / "records.json"
     _write_records(board.loaded.entries, everything)
     cited = folder / CITATION
-    cited.write_text(citation(), encoding="utf-8")
+    cited.write_text(cited_with(citation(), edition), encoding="utf-8")
     return tuple(
         Download(
             name=path.name,

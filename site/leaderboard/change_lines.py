@@ -1,7 +1,8 @@
-"""What a cell's repeated run says beside the run before it: values, ratio, whether intervals meet.
+"""Runs by name, and what a repeated one says beside that before: values, ratio, intervals.
 
 The two runs were made at different times, often by different software, and are not paired: no
-verdict is given, only whether their intervals have a value in common.
+verdict is given, only whether their intervals have a value in common. Both are published, or both
+local.
 """
 
 from __future__ import annotations
@@ -13,9 +14,18 @@ from leanboard.leaderboard.board import run_href
 from leanboard.leaderboard.columns import comparable, label_of, meaning_of, place_of
 from leanboard.leaderboard.format import DASH, number, plural
 from leanboard.leaderboard.run_tables import measured_line
+from leanboard.leaderboard.variants import params_of
 from leanboard.metrics.metric import Metric
 from leanboard.results.reliability import Reliability, reliability_of
-from leanboard.results.schema import Interval, Measurement, PerformanceCell, Record, Status
+from leanboard.results.schema import (
+    Component,
+    Interval,
+    Measurement,
+    PerformanceCell,
+    Record,
+    Status,
+)
+from leanboard.results.store import Entry, Origin
 
 MEET, APART = "intervals meet", "intervals apart"
 UNKNOWN = "version not known"
@@ -35,29 +45,64 @@ class ChangeLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """A run by the names of its cell.
+
+    Args:
+        name: the arm with its knobs, and what was asked of it.
+        where: model, backend, device and machine.
+        href: its page.
+        origin: ``published`` or ``local``.
+        note: how it ended, where it has no numbers; empty for most.
+    """
+
+    name: str
+    where: str
+    href: str
+    origin: Origin
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A cell that was measured again.
 
     Args:
-        name: the arm and what was asked of it.
-        where: model, backend, device and machine.
-        href: the later run.
+        run: the later run.
         before_href: the run before it.
         versions: which leanboard made the two.
         notes: what a reader must know of either run; empty for most.
         lines: the headline metrics that both have; none where either failed.
     """
 
-    name: str
-    where: str
-    href: str
+    run: Named
     before_href: str
     versions: str
     notes: tuple[str, ...]
     lines: tuple[ChangeLine, ...]
 
 
-def change_between(before: Record, after: Record, *, one_page: bool = False) -> Change:
+def named(entry: Entry, *, one_page: bool = False) -> Named:
+    """Return a run by the names of its cell.
+
+    Args:
+        entry: the run.
+        one_page: whether all runs share a page.
+    """
+    record, cell = entry.record, entry.record.cell
+    arm = "+".join(map(_technique, cell.techniques)) or "none"
+    what = cell.workload.name if isinstance(cell, PerformanceCell) else cell.task.name
+    device = f"{cell.device.name}, {plural(cell.device.threads, 'thread')}"
+    return Named(
+        name=f"{arm} \u00b7 {what}",
+        where=f"{cell.model.name} on {cell.backend.name}, {device}, {record.machine_id}",
+        href=run_href(record, one_page=one_page),
+        origin=entry.origin,
+        note="" if record.status is Status.OK else record.status.value,
+    )
+
+
+def change_between(before: Entry, after: Entry, *, one_page: bool = False) -> Change:
     """Return what the later of two runs of a cell says beside the earlier one.
 
     Args:
@@ -65,19 +110,19 @@ def change_between(before: Record, after: Record, *, one_page: bool = False) -> 
         after: the later run.
         one_page: whether all runs share a page.
     """
-    cell = after.cell
-    arm = "+".join(technique.name for technique in cell.techniques) or "none"
-    what = cell.workload.name if isinstance(cell, PerformanceCell) else cell.task.name
-    device = f"{cell.device.name}, {plural(cell.device.threads, 'thread')}"
+    then, now = before.record, after.record
     return Change(
-        name=f"{arm} \u00b7 {what}",
-        where=f"{cell.model.name} on {cell.backend.name}, {device}, {after.machine_id}",
-        href=run_href(after, one_page=one_page),
-        before_href=run_href(before, one_page=one_page),
-        versions=_versions(before, after),
-        notes=tuple(_notes(before, after)),
-        lines=tuple(_lines(before, after)),
+        run=named(after, one_page=one_page),
+        before_href=run_href(then, one_page=one_page),
+        versions=_versions(then, now),
+        notes=tuple(_notes(then, now)),
+        lines=tuple(_lines(then, now)),
     )
+
+
+def _technique(part: Component) -> str:
+    knobs = ", ".join(text for _, text in params_of(part))
+    return f"{part.name} ({knobs})" if knobs else part.name
 
 
 def _lines(before: Record, after: Record) -> Iterator[ChangeLine]:

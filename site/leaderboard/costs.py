@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.cells import BoardCell
+from leanboard.leaderboard.choices import choices_of
 from leanboard.leaderboard.columns import ARROWS, Column
 from leanboard.leaderboard.format import Scale, number, span
 from leanboard.leaderboard.groups import (
@@ -23,7 +24,6 @@ from leanboard.leaderboard.groups import (
     group_pages,
     groups_of,
     heading_of,
-    peer_choices,
     ran,
     why_missing,
 )
@@ -207,7 +207,7 @@ def _pages(board: Board) -> Iterator[Context]:
         "heads": heads,
         "costs": COSTS,
         "factors": FACTORS,
-        "choices": peer_choices(lines),
+        "choices": choices_of(lines),
         "unranked": UNRANKED,
         "modelled": any(line.joules == Provenance.MODELLED.value for line in lines),
     }

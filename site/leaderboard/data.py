@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from leanboard.leaderboard.board import FILTERS, MOST_ROWS, ON_DEMAND, Board
+from leanboard.leaderboard.board import MOST_ROWS, ON_DEMAND, Board
 from leanboard.leaderboard.cells import BAR_WIDTH, CLASSES, DOUBT, GLYPHS, MARK_WIDTH, BoardCell
+from leanboard.leaderboard.choices import FILTERS, keyed
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.families import family_of
 from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
 from leanboard.leaderboard.gate_marks import FAILED_GATE, SIGNS
 from leanboard.leaderboard.shapes import SHAPES
 from leanboard.leaderboard.siblings import baselines_of, curves_of
+from leanboard.leaderboard.sizes import SIZES
 from leanboard.leaderboard.stage import (
     ESTIMATE,
     LEAST_CHANCE,
@@ -92,6 +94,7 @@ def _rows(board: Board) -> Json:
         "techniqueText": [line.label_text for line in lines],
         "techniqueFamily": [family_of(line.row.cell.techniques) for line in lines],
         "workloadText": [line.workload_text for line in lines],
+        "workloadChoice": [line.workload_choice for line in lines],
         "backendText": [line.backend_text for line in lines],
         "machine": [line.machine for line in lines],
         "device": [line.device for line in lines],
@@ -106,6 +109,7 @@ def _rows(board: Board) -> Json:
         "markWidth": MARK_WIDTH,
         "pageRows": MOST_ROWS,
         "filters": list(FILTERS),
+        "choices": keyed(lines),
         "unranked": UNRANKED,
         "unstableRun": UNSTABLE,
         "estimate": ESTIMATE,
@@ -131,7 +135,10 @@ def _rows(board: Board) -> Json:
         "reach": [None if math.isinf(line.reach) else line.reach for line in lines],
         "against": list(baselines_of(lines)),
         "curves": [{"rows": c.rows, "title": c.title} for c in curves_of(lines)],
-        "texts": {name: _dictionary(values) for name, values in texts.items()},
+        "texts": {
+            **{name: _dictionary(values) for name, values in texts.items()},
+            "size": _dictionary(texts["size"], SIZES.index),
+        },
         "metrics": [_metric(column) for column in board.columns],
         "cells": [],
     }
@@ -183,8 +190,8 @@ def _cells(cells: Sequence[BoardCell]) -> Json:
     }
 
 
-def _dictionary(values: Sequence[str]) -> Json:
-    """Return the distinct texts, sorted, and each row's number among them."""
-    texts = sorted(set(values))
+def _dictionary(values: Sequence[str], key: Callable[[str], int] | None = None) -> Json:
+    """Return the distinct texts, sorted (by ``key``), and each row's number among them."""
+    texts = sorted(set(values), key=key)
     numbers = {text: number for number, text in enumerate(texts)}
     return {"texts": texts, "rows": [numbers[value] for value in values]}

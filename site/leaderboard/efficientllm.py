@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import Board, BoardRow
+from leanboard.leaderboard.choices import choices_of
 from leanboard.leaderboard.columns import ARROWS, Column, meaning_of
 from leanboard.leaderboard.groups import (
     Head,
@@ -20,7 +21,6 @@ from leanboard.leaderboard.groups import (
     group_pages,
     groups_of,
     heading_of,
-    peer_choices,
     ran,
     ranked_cell,
     why_missing,
@@ -141,7 +141,7 @@ def _pages(board: Board) -> Iterator[Context]:
     common = {
         "heads": heads,
         "readings": READINGS,
-        "choices": peer_choices(lines),
+        "choices": choices_of(lines),
         "unranked": UNRANKED,
     }
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from leanboard.leaderboard.board import BoardRow, choices_of
+from leanboard.leaderboard.board import BoardRow
 from leanboard.leaderboard.cells import NOTHING, BoardCell
 from leanboard.leaderboard.format import DASH
 from leanboard.leaderboard.paging import Paged
@@ -105,13 +105,13 @@ def groups_of(lines: Iterable[BoardRow], *, by_model: bool) -> list[tuple[BoardR
     found: dict[tuple[str, ...], list[BoardRow]] = {}
     for line in lines:
         model = (line.model,) if by_model else ()
-        found.setdefault((line.hardware, line.workload_text, *model), []).append(line)
+        found.setdefault((line.hardware, line.workload_choice, *model), []).append(line)
     return [tuple(found[key]) for key in sorted(found)]
 
 
 def heading_of(line: BoardRow, *, by_model: bool) -> str:
     """Return what the peers of a row have in common, in words."""
-    parts = (line.workload_text, line.hardware, *((line.model,) if by_model else ()))
+    parts = (line.workload_choice, line.hardware, *((line.model,) if by_model else ()))
     return " \u00b7 ".join(parts)
 
 
@@ -121,19 +121,8 @@ def most_rows(lines: Iterable[BoardRow]) -> tuple[str, str]:
     Raises:
         ValueError: if there is no row.
     """
-    places = Counter((line.hardware, line.workload_text) for line in lines)
+    places = Counter((line.hardware, line.workload_choice) for line in lines)
     return min(places, key=lambda place: (-places[place], place))
-
-
-def peer_choices(lines: Sequence[BoardRow]) -> Mapping[str, tuple[str, ...]]:
-    """Return the hardware, workloads (by their texts) and models to choose from."""
-    offered = choices_of(lines)
-    workloads = sorted({line.workload_text for line in lines})
-    return {
-        "hardware": offered["hardware"],
-        "workload": tuple(workloads),
-        "model": offered["model"],
-    }
 
 
 def why_missing(lines: Iterable[BoardRow], name: str) -> str:

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from leanboard.leaderboard.board import (
     Board,
     BoardRow,
-    filter_titles,
     on_demand_counts,
-    table_choices,
     techniques_of,
 )
 from leanboard.leaderboard.budget import budget, budget_parts
 from leanboard.leaderboard.changes import change_parts, changes
+from leanboard.leaderboard.choices import filter_titles, orders_of, table_choices
 from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.compare import compare
 from leanboard.leaderboard.costs import cost_parts, costs
@@ -125,6 +124,7 @@ def _table(site: Site, pages: TablePages) -> Iterator[Context]:
         "scored_told": told_of(site.board.scored),
         "choices": table_choices(lines),
         "titles": filter_titles(),
+        "orders": orders_of(site.board.columns),
         "answers": ANSWERS,
         "unranked": UNRANKED,
         **_gates(),
@@ -151,10 +151,11 @@ def _others(pages: TablePages) -> Iterator[Context]:
 def pareto(site: Site) -> Context:
     """Return the default plot and what its controls offer."""
     lines = [line for line in site.board.lines if line.status is Status.OK]
+    shown = default_tradeoff(site.board)
     return {
-        "tradeoff": default_tradeoff(site.board),
+        "tradeoff": shown,
         "no_energy": _only_modelled_joules(site.board.columns, lines),
-        **offers(site.board),
+        **offers(site.board, shown),
     }
 
 

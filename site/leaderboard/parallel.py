@@ -164,7 +164,8 @@ class Several:
 
 def parallel(site: Site) -> Context:
     """Return the default picture and what its controls offer."""
-    return {"several": default_several(site.board), "controls": CONTROLS, **offers(site.board)}
+    shown = default_several(site.board)
+    return {"several": shown, "controls": CONTROLS, **offers(site.board, shown)}
 
 
 def default_several(board: Board) -> Several | None:

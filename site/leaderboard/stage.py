@@ -9,9 +9,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from leanboard.leaderboard.board import Board, BoardRow, choices_of
+from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.cells import BoardCell
+from leanboard.leaderboard.choices import choices_of, place_of
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.competing import competing
 from leanboard.leaderboard.format import plural, share
@@ -139,7 +141,7 @@ def fullest(board: Board, columns: Sequence[Column]) -> tuple[str, str] | None:
     """Return the hardware and workload on which most runs have all values; ``None`` if none has."""
     names = [column.name for column in columns]
     places = Counter(
-        (line.hardware, line.workload_text)
+        (line.hardware, line.workload_choice)
         for line in board.lines
         if line.status is Status.OK and all(_measured(line, name) for name in names)
     )
@@ -154,13 +156,13 @@ def _measured(line: BoardRow, name: str) -> bool:
 def staged(board: Board, hardware: str, workload: str, columns: Sequence[Column]) -> Stage:
     """Return the stage of one hardware and workload.
 
-    The workload is named by its text: the same name at another size is another stage.
+    The workload is named by the text of its choice: another size of the name is another stage.
     """
     points: list[Point] = []
     hollow: list[Point] = []
     left_out: list[Left] = []
     for line in board.lines:
-        if (line.hardware, line.workload_text, line.status) != (hardware, workload, Status.OK):
+        if (line.hardware, line.workload_choice, line.status) != (hardware, workload, Status.OK):
             continue
         point = Point(line, tuple(line.cell(column) for column in columns))
         missing = next(filter(None, map(_why_not, point.cells)), "")
@@ -218,13 +220,30 @@ def _why_hollow(point: Point) -> str:
     return UNRANKED if quality and not point.line.ranked else ""
 
 
-def offers(board: Board) -> Mapping[str, object]:
-    """Return what the controls of a page with a stage offer: axes, and the choices of runs."""
+class Placed(Protocol):
+    """A picture of the rows on one hardware and workload."""
+
+    @property
+    def hardware(self) -> str:
+        """Text of the hardware."""
+
+    @property
+    def workload(self) -> str:
+        """Text of the workload's choice."""
+
+
+def offers(board: Board, shown: Placed | None) -> Mapping[str, object]:
+    """Return what the controls of a page with a stage offer, and what it begins with.
+
+    Args:
+        board: the board.
+        shown: the picture that the page begins with, if there is one.
+    """
     lines = [line for line in board.lines if line.status is Status.OK]
-    workloads = tuple(sorted({line.workload_text for line in lines}))
     return {
         "axes": [column for column in board.columns if column.axis],
-        "choices": {**choices_of(lines), "workload": workloads, "gate": ANSWERS},
+        "choices": {**choices_of(lines), "gate": {answer: answer for answer in ANSWERS}},
+        "place": {} if shown is None else place_of(lines, shown.hardware, shown.workload),
         "draws": DRAWS,
         "most_listed": MOST_LISTED,
     }

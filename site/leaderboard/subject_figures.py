@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.charts import Plot
+from leanboard.leaderboard.choices import place_of
 from leanboard.leaderboard.forest import forest
 from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.fronts import Front, fronts_of, several_models, shapes_note
@@ -24,7 +25,7 @@ MOST_POINTS = 100
 _RATIOS = (TPOT, "ttft_s", PEAK_MEMORY)
 
 Choice = tuple[str, str]
-"""A hardware and the text of a workload: only their rows can be compared."""
+"""A hardware and the choice of a workload: only their rows can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ def _tradeoffs(subject: Subject, board: Board) -> Figures:
         plot = drawing_of(part, stage, fronts).plot
         if plot.marks:
             heading = workload if hardware == subject.name else f"{workload} on {hardware}"
-            href = _address(subject, hardware, workload, per="model" if apart else "all")
+            place = place_of(part.lines, hardware, workload)
+            href = _address(subject, place, per="model" if apart else "all")
             shown.append(Figure(heading, plot, href, fronts if apart else ()))
     left = plural(len(several) - len(shown), "choice")
     note = f"Not drawn here: {left} of hardware and workload; the Pareto page draws any."
@@ -109,13 +111,12 @@ def _groups(lines: Sequence[BoardRow]) -> dict[Choice, list[BoardRow]]:
     groups: dict[Choice, list[BoardRow]] = {}
     for line in lines:
         if line.status is Status.OK:
-            groups.setdefault((line.hardware, line.workload_text), []).append(line)
+            groups.setdefault((line.hardware, line.workload_choice), []).append(line)
     return groups
 
 
-def _address(subject: Subject, hardware: str, workload: str, per: str) -> str:
+def _address(subject: Subject, place: Mapping[str, str], per: str) -> str:
     """Return the Pareto page with the rows of a picture; one of hardware shows all models."""
-    place = {"hardware": hardware, "workload": workload}
     chosen = {"x": TPOT, "y": PEAK_MEMORY, **place, "per": per}
     if subject.kind is Kind.MODEL:
         chosen["model"] = subject.name

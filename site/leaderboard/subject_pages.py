@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from leanboard.leaderboard.board import BoardRow
+from leanboard.leaderboard.choices import choices_of
 from leanboard.leaderboard.columns import ARROWS, BETTER
 from leanboard.leaderboard.describe import Section, Term, surroundings
 from leanboard.leaderboard.divergence import fact
@@ -236,9 +237,9 @@ def _links(subject: Subject) -> Iterator[Link]:
     if not subject.lines:
         return
     key = _KEYS[subject.kind]
-    of_hardware = subject.kind is Kind.HARDWARE
-    names = sorted({line.hardware for line in subject.lines}) if of_hardware else [subject.name]
-    for name in names:
-        state = {key: name, "status": "all", "gate": "all"}
-        text = f"{name} on the leaderboard" if len(names) > 1 else "On the leaderboard"
+    plain = {subject.name: subject.name}
+    chosen = choices_of(subject.lines)["hardware"] if subject.kind is Kind.HARDWARE else plain
+    for value, name in chosen.items():
+        state = {key: value, "status": "all", "gate": "all"}
+        text = f"{name} on the leaderboard" if len(chosen) > 1 else "On the leaderboard"
         yield Link(text, f"index.html#{urlencode(state)}")

@@ -98,7 +98,7 @@ def default_tradeoff(board: Board) -> Tradeoff | None:
 def tradeoff(board: Board, x: Column, y: Column, hardware: str, workload: str) -> Tradeoff:
     """Return the trade-off between two metrics on one hardware and workload, with one front.
 
-    The workload is named by its text: the same name at another size is another plot.
+    The workload is named by the text of its choice: another size of the name is another plot.
     """
     stage = staged(board, hardware, workload, (x, y))
     return _tradeoff(board, stage, hardware, workload, per_model=False)

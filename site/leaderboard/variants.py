@@ -21,16 +21,25 @@ Facets = Mapping[str, str]
 Texts = tuple[str, ...]
 Caps = Mapping[int | None, str]
 
+NO_CAP = "no cap"
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What follows each name of a row, such as `` (64 in, batch 2)``; empty where it is clear."""
+    """What follows each name of a row, such as `` (64 in, batch 2)``; empty where it is clear.
+
+    ``choice`` follows the workload where a reader chooses among those of the whole board. What ends
+    in ``_key`` follows a name in an address: it says all, so that other rows do not change it.
+    """
 
     technique: str
     workload: str
+    choice: str
+    workload_key: str
     backend: str
     device: str
     hardware: str
+    hardware_key: str
 
 
 def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
@@ -39,7 +48,7 @@ def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
     Only what differs is named, and only within what a reader would compare: the work of a workload
     and the limits of a device among all rows of a machine, as models compete there; how it was
     measured among those of the same model, a technique among those of the same backend too. Hashes
-    and versions come last, where nothing else tells two cells apart.
+    and versions come last, where nothing else tells two cells apart. Keys name all but these.
     """
     machines = [row.machine_id for row in rows]
     places = [(row.machine_id, row.model) for row in rows]
@@ -48,11 +57,15 @@ def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
     techniques = _differing(
         _scopes(arms, [r.label for r in rows]), [knobs_of(r.cell) for r in rows]
     )
-    work = _differing(_scopes(machines, names), [_work(row.cell.workload) for row in rows])
-    rounds = _differing(_scopes(places, names), [_rounds(row.cell.procedure) for row in rows])
-    workloads = [asked + measured for asked, measured in zip(work, rounds, strict=True)]
-    backends = _differing(arms, [dict(_params(row.cell.backend)) for row in rows])
+    work, rounds = [_work(r.cell.workload) for r in rows], [_rounds(r.cell.procedure) for r in rows]
+    asked = _differing(_scopes(machines, names), work)
+    measured = _differing(_scopes(places, names), rounds)
+    workloads = [each + how for each, how in zip(asked, measured, strict=True)]
+    whole = [{**each, **how} for each, how in zip(work, rounds, strict=True)]
+    choices = _differing(names, whole)
+    backends = _differing(arms, [dict(params_of(row.cell.backend)) for row in rows])
     caps = _caps(rows)
+    exact = {cap: _exact(cap) for cap in caps}
     devices = _differing(
         _scopes(arms, [_device(row) for row in rows]), [_limits(row, caps) for row in rows]
     )
@@ -73,9 +86,12 @@ def variants(rows: Sequence[Row]) -> tuple[Variant, ...]:
         Variant(
             technique=bracketed(techniques[place] + contents[place]),
             workload=bracketed(workloads[place] + questions[place]),
+            choice=bracketed(choices[place] + questions[place]),
+            workload_key=bracketed((*whole[place].values(), *questions[place])),
             backend=bracketed(backends[place]),
             device=bracketed(devices[place]),
             hardware=bracketed(hardware[place]),
+            hardware_key=bracketed(tuple(_resources(rows[place], exact).values())),
         )
         for place in range(len(rows))
     )
@@ -111,7 +127,8 @@ def _device(row: Row) -> Hashable:
     return row.device, row.cell.device.threads
 
 
-def _params(component: Component, prefix: str = "") -> Iterator[tuple[str, str]]:
+def params_of(component: Component, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the names of a component's parameters, each with its text, such as ``bits=4``."""
     for name, value in sorted(component.params.items()):
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         yield prefix + name, f"{prefix}{name}={text}"
@@ -124,7 +141,7 @@ def knobs_of(cell: PerformanceCell | AccuracyCell) -> Facets:
     return dict(
         pair
         for technique in techniques
-        for pair in _params(technique, f"{technique.name}." if several else "")
+        for pair in params_of(technique, f"{technique.name}." if several else "")
     )
 
 
@@ -180,11 +197,15 @@ def _caps(rows: Sequence[Row]) -> Caps:
     """Return the text of every memory cap: to the byte where two would read the same."""
     caps = {row.cell.device.memory_cap_bytes for row in rows}
     alike = Counter(map(_cap, caps))
-    return {cap: _cap(cap) if alike[_cap(cap)] == 1 else f"cap {cap:,} B" for cap in caps}
+    return {cap: _cap(cap) if alike[_cap(cap)] == 1 else _exact(cap) for cap in caps}
 
 
 def _cap(cap: int | None) -> str:
-    return "no cap" if cap is None else f"cap {quantity(cap, 'B')}"
+    return NO_CAP if cap is None else f"cap {quantity(cap, 'B')}"
+
+
+def _exact(cap: int | None) -> str:
+    return NO_CAP if cap is None else f"cap {cap:,} B"
 
 
 def _contents(cell: PerformanceCell) -> Facets:

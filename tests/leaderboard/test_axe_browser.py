@@ -41,7 +41,7 @@ class View(NamedTuple):
 
 def place(demo: Demo) -> dict[str, str]:
     line = fullest_place(demo.board)[0]
-    return {"hardware": line.hardware, "workload": line.workload_text}
+    return {"hardware": line.hardware_key, "workload": line.workload_key}
 
 
 def on(page: str, state: Callable[[Demo], dict[str, str]]) -> Callable[[Demo], str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser_page import settled
+from browser_page import asked_in_vain, settled
 from demo_store import Demo
 from record_factory import make_run
 
@@ -288,8 +288,8 @@ def test_an_address_with_nonsense_opens_the_default_view(demo: Demo, page: Page)
     absent = f"{'m' * 5}/{'0' * 16}/20200101T000000Z-{'0' * 8}"
     page.goto("about:blank")
     page.goto(demo.address("compare.html", f"runs={absent}"))
-    told = settled(page).locator("#count").inner_text()
-    assert told.endswith("1 run of this address cannot be found here.")
+    (told,) = asked_in_vain(settled(page))
+    assert told.endswith(f"{absent}\u201d, which is not on this board: it is left out.")
     assert complaints == []
 
 

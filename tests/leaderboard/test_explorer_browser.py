@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import browser_page
 import pytest
 from browser_page import settled
 from demo_store import Demo
@@ -72,9 +73,7 @@ def columns(board: Board, *names: str) -> list[Column]:
 
 def place(page: Page) -> tuple[str, str]:
     """The hardware and the workload that are chosen."""
-    hardware, workload = (
-        page.locator(f"select[name={name}]").input_value() for name in ("hardware", "workload")
-    )
+    hardware, workload = (browser_page.chosen(page, name) for name in ("hardware", "workload"))
     return hardware, workload
 
 
@@ -353,7 +352,7 @@ def test_a_gate_leaves_the_runs_with_that_answer_and_is_in_the_address(
         expected = {
             line.href
             for line in demo.board.lines
-            if (line.hardware, line.workload_text) == where
+            if (line.hardware, line.workload_choice) == where
             and line.status is Status.OK
             and line.gate.answer == answer
         }

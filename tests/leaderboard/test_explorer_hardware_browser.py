@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_page import settled
+from browser_page import chosen, settled
 from demo_store import Demo
 from knob_store import write_knobs
 
@@ -98,7 +98,7 @@ def test_a_front_per_hardware_is_in_the_address_and_gives_the_choice_of_hardware
 ) -> None:
     page.goto(machines.address("pareto.html"))
     hardware = settled(page).locator("select[name=hardware]")
-    other = next(name for name in each_alone(machines) if name != hardware.input_value())
+    other = next(name for name in each_alone(machines) if name != chosen(page, "hardware"))
     hardware.select_option(other)
     page.locator("select[name=per]").select_option("hardware")
     assert settled(page).locator("select[name=hardware]").is_disabled()
@@ -108,7 +108,7 @@ def test_a_front_per_hardware_is_in_the_address_and_gives_the_choice_of_hardware
     assert settled(shared).locator("#plot").inner_html() == page.locator("#plot").inner_html()
     page.locator("select[name=per]").select_option("all")
     assert settled(page).locator("select[name=hardware]").is_enabled()
-    assert hardware.input_value() == other
+    assert chosen(page, "hardware") == other
     marks = each_alone(machines)[other].plot.marks
     assert hrefs(page, "#plot .point") == {mark.href for mark in marks}
     assert page.locator("#groups").is_hidden()

@@ -9,9 +9,10 @@ import pytest
 from demo_store import Demo
 from record_factory import make_model, make_record, make_run, request_observation
 
-from leanboard.leaderboard.board import Board, BoardRow, board_of, choices_of
+from leanboard.leaderboard.board import Board, BoardRow, board_of
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import bounds, x_axis
+from leanboard.leaderboard.choices import choices_of
 from leanboard.leaderboard.data import board_script, metric_script
 from leanboard.leaderboard.format import DASH
 from leanboard.leaderboard.pages import Site, leaderboard, pareto
@@ -100,7 +101,7 @@ def test_sizes_are_offered_from_small_to_large() -> None:
     models = [make_model(f"m{count}", parameters=count) for count in counts]
     entries = [Entry(make_run(model=model).record, "local", Path("r.json")) for model in models]
     lines = board_of(Loaded(tuple(entries))).lines
-    assert choices_of(lines)["size"] == ("under 1B", "40B and more")
+    assert tuple(choices_of(lines)["size"]) == ("under 1B", "40B and more")
 
 
 def against_accuracy(demo: Demo) -> Tradeoff:

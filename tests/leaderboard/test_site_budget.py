@@ -60,7 +60,8 @@ def test_only_measured_joules_can_be_limited(provenance: Provenance, *, limited:
 def test_the_finder_starts_where_most_rows_are(demo: Demo) -> None:
     found = budget(demo.board)
     line = fullest_place(demo.board)[0]
-    assert (found["hardware"], found["workload"]) == (line.hardware, "chat")
+    assert found["place"] == {"hardware": line.hardware_key, "workload": line.workload_key}
+    assert line.workload == "chat"
     assert "example-cpu" in line.hardware
 
 

@@ -7,23 +7,23 @@ from pathlib import Path
 
 from record_factory import EPOCH, Run, make_environment, make_run
 
-from leanboard.leaderboard.board import board_of
+from leanboard.leaderboard.board import board_of, run_href
 from leanboard.leaderboard.change_lines import APART, MEET, Change, change_between
 from leanboard.leaderboard.changes import MOST_ENTRIES, Day, change_parts, changes, days_of
 from leanboard.leaderboard.pages import Site
 from leanboard.leaderboard.paging import Leaf
-from leanboard.results.schema import Cause
-from leanboard.results.store import Entry, Loaded
+from leanboard.results.schema import Cause, Component
+from leanboard.results.store import Entry, Loaded, Origin
 
 DAY = timedelta(days=1)
 
 
-def entries(*runs: Run) -> list[Entry]:
-    return [Entry(run.record, "local", Path("r")) for run in runs]
+def entries(*runs: Run, origin: Origin = "local") -> list[Entry]:
+    return [Entry(run.record, origin, Path("r")) for run in runs]
 
 
 def only_change(before: Run, after: Run) -> Change:
-    return change_between(before.record, after.record)
+    return change_between(*entries(before, after))
 
 
 def values(change: Change, label: str) -> tuple[str, str]:
@@ -37,6 +37,36 @@ def test_the_first_run_of_a_cell_is_new_and_changes_nothing() -> None:
     assert day.changes == ()
     machine = make_run().record.machine_id
     assert day.sentence == f"1 run of 1 cell; 1 cell for the first time; new: {machine}"
+    (new,) = day.first
+    assert (new.name, new.origin, new.note) == ("none \u00b7 chat", "local", "")
+    assert new.where == f"smollm2-135m-instruct on transformers, cpu, 2 threads, {machine}"
+    assert new.href == run_href(make_run().record)
+
+
+def test_first_cells_are_named_by_technique_with_knobs_and_by_workload_or_task() -> None:
+    half = Component(name="hqq", version=1, params={"bits": 4, "axis": "out"})
+    scored = make_run(kind="accuracy", techniques=[half, "bf16"], task="arc_easy")
+    failed = make_run(techniques=["nf4"], status="unsupported")
+    (day,) = days_of(entries(failed, scored))
+    assert [(new.name, new.note) for new in day.first] == [
+        ("hqq (axis=out, bits=4)+bf16 \u00b7 arc_easy", ""),
+        ("nf4 \u00b7 chat", "unsupported"),
+    ]
+
+
+def test_a_local_and_a_published_run_of_one_cell_are_kept_apart() -> None:
+    published = entries(make_run(), origin="published")
+    mine = entries(make_run(started_at=EPOCH + DAY, number=1))
+    later = entries(make_run(started_at=EPOCH + 2 * DAY, number=2), origin="published")
+    last, second, first = days_of([*published, *mine, *later])
+    assert [len(day.changes) for day in (first, second, last)] == [0, 0, 1]
+    assert [[new.origin for new in day.first] for day in (first, second)] == [
+        ["published"],
+        ["local"],
+    ]
+    (change,) = last.changes
+    assert change.before_href == run_href(published[0].record)
+    assert (change.run.origin, last.first) == ("published", ())
 
 
 def test_a_cell_measured_again_on_another_day_is_held_against_its_run_before() -> None:
@@ -46,7 +76,7 @@ def test_a_cell_measured_again_on_another_day_is_held_against_its_run_before() -
     assert (newest.date > oldest.date, oldest.changes) == (True, ())
     assert newest.sentence == "1 run of 1 cell"
     (change,) = newest.changes
-    assert (change.href.count("/"), change.href != change.before_href) == (3, True)
+    assert (change.run.href.count("/"), change.run.href != change.before_href) == (3, True)
     ratio, overlap = values(change, "Time per output token")
     assert 0.45 < float(ratio) < 0.55
     assert overlap == APART
@@ -114,14 +144,16 @@ def test_a_long_changelog_goes_on_on_further_pages() -> None:
     ]
     loaded = Loaded(tuple(Entry(record, "local", Path("r")) for record in records))
     site = Site(board_of(loaded), ())
-    (further,) = change_parts(site)
-    shown = [days(changes(site)["days"]), days(further.context["days"])]
-    assert [sum(len(day.changes) for day in page) for page in shown] == [MOST_ENTRIES - 1, 6]
-    assert [day.whole for page in shown for day in page] == [True, False, True]
-    assert further.path == "changes-2.html"
-    leaves = [leaf(changes(site)["leaf"]), leaf(further.context["leaf"])]
-    assert [one.before for one in leaves] == ["", "changes.html"]
-    assert [one.after for one in leaves] == ["changes-2.html", ""]
+    further = list(change_parts(site))
+    shown = [days(page["days"]) for page in (changes(site), *(part.context for part in further))]
+    assert [sum(len(day.changes) for day in page) for page in shown] == [MOST_ENTRIES - 1, 6, 0]
+    assert [sum(len(day.first) for day in page) for page in shown] == [0, MOST_ENTRIES - 7, 12]
+    assert [day.whole for page in shown for day in page] == [True, False, True, False]
+    assert [day.many for page in shown for day in page] == [False, False, True, True]
+    assert [part.path for part in further] == ["changes-2.html", "changes-3.html"]
+    leaves = [leaf(page["leaf"]) for page in (changes(site), *(part.context for part in further))]
+    assert [one.before for one in leaves] == ["", "changes.html", "changes-2.html"]
+    assert [one.after for one in leaves] == ["changes-2.html", "changes-3.html", ""]
 
 
 def days(found: object) -> list[Day]:
@@ -145,4 +177,4 @@ def test_where_runs_share_a_page_changes_lead_there() -> None:
     newest, _ = days_of(entries(make_run(), after), one_page=True)
     record = after.record
     place = f"{record.machine_id}/{record.cell_id}/{record.run_id}"
-    assert newest.changes[0].href == f"run.html#run={place}"
+    assert newest.changes[0].run.href == f"run.html#run={place}"

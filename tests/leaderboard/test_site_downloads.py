@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from demo_store import Demo
+from record_factory import EPOCH, Run, make_run
 
 from leanboard.leaderboard import downloads
-from leanboard.leaderboard.downloads import citation
+from leanboard.leaderboard.downloads import citation, cited_with
+from leanboard.leaderboard.edition import edition_of
 from leanboard.metrics.registry import METRICS
 from leanboard.results.derived_columns import DERIVED
 from leanboard.results.errors import LeanboardError
+from leanboard.results.store import Entry, Origin
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,16 +39,63 @@ def test_the_citation_names_the_version_of_the_package_and_of_the_citation_file(
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     text = page(demo)
     assert f"version {project['version']}" in text
-    assert f"version = {{{project['version']}}}" in text
+    assert f"version = {{{project['version']}, data " in text
     cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
     assert f"version: {project['version']}" in cited
     assert "{{The leanboard authors}}" in text
 
 
-def test_the_citation_file_is_among_the_downloads(demo: Demo) -> None:
-    cited = (ROOT / "CITATION.cff").read_bytes()
-    assert (demo.folder / "downloads" / "CITATION.cff").read_bytes() == cited
+def test_the_citation_file_is_among_the_downloads_and_names_the_state_of_the_data(
+    demo: Demo,
+) -> None:
+    code = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    cited = yaml.safe_load((demo.folder / "downloads" / "CITATION.cff").read_text("utf-8"))
+    edition = edition_of(demo.loaded.entries)
+    (data,) = cited.pop("references")
+    assert cited.pop("date-released") == data["date-released"] == EPOCH.date()
+    assert cited == code
+    assert (data["type"], data["version"]) == ("data", edition.data)
+    assert data["title"] == f"{code['title']}: published records"
+    assert data["notes"].startswith(f"{edition.published} records")
     assert '<th scope="row"><a href="downloads/CITATION.cff" download>' in page(demo)
+
+
+def test_the_citation_names_day_number_and_hash_of_the_published_records(demo: Demo) -> None:
+    edition, text = edition_of(demo.loaded.entries), page(demo)
+    assert f"data {edition.data} of 2026-11-20 ({edition.published} published records)" in text
+    assert "year    = {2026}," in text
+    assert f"version = {{0.1.0, data {edition.data}}}," in text
+    assert f"{{{edition.published} records under CC BY 4.0, newest of 2026-11-20}}" in text
+
+
+def test_every_page_says_which_state_of_the_data_it_shows(demo: Demo) -> None:
+    told = f"<p>{edition_of(demo.loaded.entries).told}. "
+    assert "56 published and 2 local records, newest of 2026-11-20, data " in told
+    for name in demo.report.pages:
+        assert told in (demo.folder / name).read_text(encoding="utf-8"), name
+
+
+def entry(run: Run, origin: Origin = "published") -> Entry:
+    return Entry(run.record, origin, Path("r"))
+
+
+def test_the_hash_of_the_data_is_that_of_the_sorted_hashes_of_published_records() -> None:
+    runs = [make_run(), make_run(techniques=["bf16"], started_at=EPOCH + timedelta(days=400))]
+    hashes = sorted(run.record.content_hash for run in runs)
+    lines = "".join(f"{each}\n" for each in hashes).encode()
+    found = edition_of(map(entry, runs))
+    assert found.data == hashlib.sha256(lines).hexdigest()[:8]
+    assert found.newest == date(2027, 12, 25)
+    mine = entry(make_run(started_at=EPOCH + timedelta(days=500)), "local")
+    again = edition_of([mine, *reversed([*map(entry, runs)])])
+    assert (again.newest, again.data, again.local) == (found.newest, found.data, 1)
+    assert edition_of(map(entry, runs[:1])).data != found.data
+
+
+def test_without_published_records_nothing_is_said_of_their_state() -> None:
+    none = edition_of([entry(make_run(), "local")])
+    assert none.told == "0 published and 1 local record"
+    assert cited_with("cff-version: 1.2.0\n", none) == "cff-version: 1.2.0\n"
 
 
 @pytest.mark.parametrize("text", ["cff-version: 1.2.0\n", None])

@@ -9,7 +9,7 @@ from record_factory import make_run, request_observation
 
 from leanboard.leaderboard.board import BoardRow
 from leanboard.leaderboard.columns import Column
-from leanboard.leaderboard.groups import groups_of, peer_choices, ran, why_missing
+from leanboard.leaderboard.groups import groups_of, ran, why_missing
 from leanboard.leaderboard.ranks import (
     Peer,
     Rank,
@@ -153,11 +153,10 @@ def test_groups_hold_one_hardware_and_workload_and_every_row_that_ran(demo: Demo
     groups = groups_of(lines, by_model=False)
     grouped = [line.href for group in groups for line in group]
     assert sorted(grouped) == sorted(line.href for line in lines)
-    places = [{(line.hardware, line.workload_text) for line in group} for group in groups]
+    places = [{(line.hardware, line.workload_choice) for line in group} for group in groups]
     assert all(len(place) == 1 for place in places)
     assert len(groups) == 3
     assert [min(place) for place in places] == sorted(min(place) for place in places)
-    assert peer_choices(lines)["workload"] == ("chat", "long-prompt")
 
 
 def test_the_reason_of_a_missing_metric_is_what_most_rows_give(demo: Demo) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_page import settled
+from browser_page import chosen, settled
 from demo_store import Demo
 from record_factory import (
     make_device,
@@ -17,8 +17,9 @@ from record_factory import (
     make_workload,
 )
 
-from leanboard.leaderboard.board import Board, board_of, choices_of, table_choices
+from leanboard.leaderboard.board import Board, board_of
 from leanboard.leaderboard.build import build_site
+from leanboard.leaderboard.choices import choices_of, table_choices
 from leanboard.leaderboard.groups import groups_of
 from leanboard.leaderboard.tradeoff import default_tradeoff
 from leanboard.results.identity import cell_id
@@ -28,6 +29,9 @@ from leanboard.results.store import Entry, Loaded, Store, read_stores
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+LARGE_WORK = "128 in, 32 out, batch 1, 8 prompts, fixed length, one shape"
+SMALL_WORK = "64 in, 4 out, batch 1, 8 prompts, fixed length, one shape"
+ROUNDS = "8 rounds, one process, fixed, 2 warm-ups, seed 0"
 SMALL = make_workload().model_copy(update={"prompt_tokens": 64, "output_tokens": 4})
 
 
@@ -130,12 +134,13 @@ def test_machines_are_not_mixed_up_and_filters_keep_the_plain_names() -> None:
     other = make_record(workload=SMALL).model_copy(update={"machine_id": "elsewhere"})
     assert {workload for _, workload, _ in texts(make_record(), other)} == {"chat"}
     lines = board(make_record(), make_record(workload=SMALL)).lines
-    assert choices_of(lines)["workload"] == ("chat",)
-    assert table_choices(lines)["workload"] == {
-        "chat": "chat, all variants",
-        "chat (128 in, 32 out)": "chat (128 in, 32 out)",
-        "chat (64 in, 4 out)": "chat (64 in, 4 out)",
+    variants = {
+        f"chat ({LARGE_WORK}, {ROUNDS})": "chat (128 in, 32 out)",
+        f"chat ({SMALL_WORK}, {ROUNDS})": "chat (64 in, 4 out)",
     }
+    assert choices_of(lines)["workload"] == variants
+    assert table_choices(lines)["workload"] == {"chat": "chat, all variants", **variants}
+    assert {line.workload for line in lines} == {"chat"}
 
 
 def test_the_leaderboard_offers_variants_beside_the_name_that_they_share() -> None:
@@ -149,11 +154,8 @@ def test_the_leaderboard_offers_variants_beside_the_name_that_they_share() -> No
         "chat (64 in, 4 out)",
         "chat-long",
     ]
-    offered = table_choices(lines)
-    plain = choices_of(lines)
-    assert {name: tuple(found) for name, found in offered.items() if name != "workload"} == {
-        name: found for name, found in plain.items() if name != "workload"
-    }
+    offered, plain = table_choices(lines), choices_of(lines)
+    assert {**offered, "workload": plain["workload"]} == plain
 
 
 OTHER = make_model("other-model")
@@ -182,7 +184,7 @@ def test_other_work_of_another_model_on_the_machine_is_another_workload(
     assert len(groups_of(lines, by_model=False)) == 2
 
 
-def test_other_rounds_or_prompts_of_another_model_leave_its_work_the_same() -> None:
+def test_other_rounds_or_prompts_of_another_model_leave_the_names_of_its_rows_the_same() -> None:
     tokens = make_workload().model_copy(update={"prompts_hash": "ab" * 32})
     other = make_record(model=OTHER, workload=tokens)
     once = changed(make_record(), procedure=make_procedure(rounds=1))
@@ -226,6 +228,38 @@ def test_memory_caps_that_would_read_the_same_are_said_to_the_byte() -> None:
     assert len(groups_of(lines, by_model=False)) == len(caps)
 
 
+def test_what_an_address_holds_does_not_change_when_other_rows_come() -> None:
+    alone = board(make_record()).lines[0]
+    machine = alone.machine
+    assert alone.hardware_key == f"cpu (2 threads, no cap) \u00b7 {machine}"
+    assert alone.workload_key == f"chat ({LARGE_WORK}, {ROUNDS})"
+    cap = make_device().model_copy(update={"memory_cap_bytes": 2**30})
+    once = changed(make_record(), procedure=make_procedure(rounds=1))
+    capped = changed(make_record(), device=cap)
+    others = (make_record(workload=SMALL), make_record(device=make_device(threads=1)), once, capped)
+    lines = {line.href: line for line in board(make_record(), *others).lines}
+    same = lines[alone.href]
+    assert (same.hardware_key, same.workload_key) == (alone.hardware_key, alone.workload_key)
+    assert (same.hardware, same.workload_choice) != (alone.hardware, alone.workload_choice)
+    keys = {(line.hardware_key, line.workload_key) for line in lines.values()}
+    assert len(keys) == len(lines)
+    assert "cap 1,073,741,824 B" in " ".join(line.hardware_key for line in lines.values())
+
+
+def test_a_choice_has_one_text_on_all_machines_and_for_all_models() -> None:
+    elsewhere = make_record(model=OTHER).model_copy(update={"machine_id": "elsewhere"})
+    once = changed(make_record(), procedure=make_procedure(rounds=1))
+    lines = board(make_record(), make_record(model=OTHER), once, elsewhere).lines
+    choices = choices_of(lines)["workload"]
+    assert sorted(choices.values()) == ["chat (1 round)", "chat (8 rounds)"]
+    assert {choices[line.workload_key] for line in lines} == {
+        line.workload_choice for line in lines
+    }
+    # Those of one hardware and choice are compared, whatever model they are of.
+    sizes = [len(group) for group in groups_of(lines, by_model=False)]
+    assert sorted(sizes) == [1, 1, 2]
+
+
 def test_one_setting_of_each_device_leaves_the_hardware_its_plain_name() -> None:
     engine = make_record(backend="llamacpp")
     gpu = make_record(device=make_device("cuda", threads=8))
@@ -267,7 +301,7 @@ def test_the_browser_says_the_same_and_filters_by_names_and_variants(
     page.locator("select[name=technique]").select_option("prompt-lookup")
     assert "prompt-lookup (num_tokens=10)" in page.locator("#board tbody").inner_text()
     page.goto(f"{address}#sort=tpot_s&workload=chat")
-    assert settled(page).locator("select[name=workload]").input_value() == "chat"
+    assert chosen(settled(page), "workload") == "chat, all variants"
     assert rows.count() == 4
     assert page.locator("#board .rank").count() == 0
     page.locator("select[name=workload]").select_option("chat (128 in, 32 out)")

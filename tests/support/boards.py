@@ -25,4 +25,4 @@ def fullest_place(board: Board) -> tuple[BoardRow, ...]:
     lines = ran(board.lines)
     place = most_rows(lines)
     groups = groups_of(lines, by_model=False)
-    return next(g for g in groups if (g[0].hardware, g[0].workload_text) == place)
+    return next(g for g in groups if (g[0].hardware, g[0].workload_choice) == place)

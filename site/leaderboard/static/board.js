@@ -5,6 +5,7 @@ const DEFAULT_COLUMNS = LEANBOARD.metrics.filter((m) => m.shown).map((m) => m.na
 const TEXT_COLUMNS = [
   ["technique", "Technique"], ["workload", "Workload"], ["backend", "Backend"], ["hardware", "Hardware"],
 ];
+const DIRECTIONS = ["asc", "desc"];
 const NO_RANKS = "Ranks need one hardware and one workload, in one variant: other rows cannot be compared.";
 
 // Whether the rows are still those that the server drew: they need not be drawn again.
@@ -89,12 +90,13 @@ function drawNow() {
   const page = rows.slice(view.page * pageRows, (view.page + 1) * pageRows);
   view.fill(page, (row) => drawRow(row, metrics, ranks), widths);
   if (!rows.length) view.table.tBodies[0].append(emptyRow(metrics.length + TEXT_COLUMNS.length + 1));
-  document.getElementById("no-ranks").textContent = sorted >= 0 && rows.length && !ranked ? NO_RANKS : "";
+  document.getElementById("no-ranks").textContent = sorted >= 0 && rows.length && !ranks.size
+    ? (ranked ? whyNoRanks(rows, sorted) : NO_RANKS) : "";
 }
 
 // Draws all but the rows: heads that sort, how many rows fit, which are hidden, and the pager.
 function drawAround(metrics, count, hidden) {
-  const pages = Math.max(1, Math.ceil(count / LEANBOARD.pageRows));
+  const pages = pagesOf(count);
   view.page = Math.min(view.page, pages - 1);
   drawHead(metrics, view.state);
   tell(`${count} of ${LEANBOARD.rows} rows`);
@@ -174,8 +176,10 @@ async function showAll() {
 }
 
 async function sortBy(name) {
-  const again = view.state.sort === name;
-  await change({ sort: name, dir: again && view.state.dir !== "desc" ? "desc" : "asc" });
+  const { sort, dir } = view.state;
+  const turned = DIRECTIONS.find((other) => other !== dir);
+  view.form.elements.sort.value = name;
+  await change({ sort: name, dir: sort === name ? turned : firstDirection(name) });
   view.table.querySelector(`button[data-sort="${CSS.escape(name)}"]`).focus();
 }
 
@@ -188,16 +192,41 @@ function turn(step) {
 
 // Puts the state of the address into the controls and draws.
 function restore(state) {
-  for (const control of view.form.elements) {
-    if (control.name) setControl(control, state[control.name] ?? "");
-  }
+  const unmet = restoreControls(view.form, state, { others: ["dir", "cols", "page"] });
   const kept = [...view.form.elements].filter((control) => control.name);
-  const { sort = "", dir = "", cols, page = "" } = state;
+  const { dir = "", cols, page = "" } = state;
   view.state = Object.fromEntries(kept.map((control) => [control.name, controlValue(control)]));
-  Object.assign(view.state, { sort, dir, page }, cols === undefined ? {} : { cols });
+  const { sort } = view.state;
+  const given = DIRECTIONS.includes(dir) ? dir : firstDirection(sort);
+  Object.assign(view.state, { dir: sort && given, page });
+  if (cols !== undefined) view.state.cols = cols;
   view.page = Math.max(0, (Number.parseInt(page, 10) || 1) - 1);
   drawPicker();
+  tellUnmet([...unmet, ...unmetOrder(dir), ...unmetColumns(cols), ...unmetPage(page)]);
   return asServed() ? keepServed() : draw();
+}
+
+function unmetOrder(dir) {
+  if (dir === "" || DIRECTIONS.includes(dir)) return [];
+  return [unmetText(`the direction ${quoted(dir)}`, "which is none", "the first one is taken")];
+}
+
+function unmetColumns(cols) {
+  const names = (cols ?? "none").split(",").filter((name) => name !== "none" && metricPlace(name) < 0);
+  return names.map((name) =>
+    unmetText(`the column ${quoted(name)}`, "which is not on this board", "it is left out"));
+}
+
+function unmetPage(page) {
+  if (page === "") return [];
+  const pages = pagesOf(siftedRows(view.state).shown.length);
+  if (/^[1-9]\d*$/.test(page) && Number(page) <= pages) return [];
+  const shown = `page ${Math.min(view.page + 1, pages)} is shown`;
+  return [unmetText(`page ${quoted(page)}`, `which is none of 1 to ${pages}`, shown)];
+}
+
+function pagesOf(count) {
+  return Math.max(1, Math.ceil(count / LEANBOARD.pageRows));
 }
 
 function drawPicker() {
@@ -216,7 +245,10 @@ function onInput(event) {
     const boxes = [...document.querySelectorAll("#columns input:checked")];
     change({ cols: boxes.map((box) => box.dataset.column).join(",") || "none" });
   } else {
-    change({ [event.target.name]: controlValue(event.target) });
+    const { name } = event.target;
+    const value = controlValue(event.target);
+    const dir = value && firstDirection(value);
+    change(name === "sort" ? { sort: value, dir } : { [name]: value });
   }
 }
 

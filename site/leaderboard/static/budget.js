@@ -7,13 +7,19 @@ const NAMED = 4;
 const finder = { form: null, limits: [] };
 const drawFound = drawsWhenLoaded((text) => { document.getElementById("answer").textContent = text; });
 
-// A limit in the address is in the metric's unit, in its field in the metric's scale.
+// A limit in the address is in the metric's unit, in its field in the metric's scale. No digit of what a
+// reader typed is lost on the way there and back: numbers hold 15 digits, and the address has 17.
 function inField({ factor }, text) {
-  return isNumber(text) ? String(Number((Number(text) * factor).toPrecision(6))) : "";
+  if (text === "") return "";
+  return isNumber(text) ? String(Number((Number(text) * factor).toPrecision(15))) : null;
 }
 
-function inAddress({ factor }, text) {
-  return isNumber(text) ? String(Number((Number(text) / factor).toPrecision(12))) : "";
+// The shortest number that gives that of the field again.
+function inAddress(metric, text) {
+  if (!isNumber(text)) return "";
+  const bound = Number(text) / metric.factor;
+  const digits = [...Array(17).keys()].map((i) => String(Number(bound.toPrecision(i + 1))));
+  return digits.find((number) => inField(metric, number) === String(Number(text))) ?? String(bound);
 }
 
 // Of the statistics of one kind the first that these rows have is offered; one that is limited stays.

@@ -6,9 +6,9 @@ const MOST_FOUND = 12;
 
 const comparing = { form: null, places: [], runs: [], asked: 0 };
 
-// The runs that an address names, the first to compare with first; what is no place is ignored.
+// The runs that an address names, the first to compare with first.
 function placesIn(text) {
-  return [...new Set((text ?? "").split(",").filter(isPlace))].slice(0, LETTERS.length);
+  return [...new Set((text ?? "").split(",").filter(Boolean))];
 }
 
 function runAt(place, i) {
@@ -24,31 +24,37 @@ function stateOf() {
 }
 
 function restoreCompared(state) {
-  for (const control of comparing.form.elements) {
-    if (control.name) setControl(control, state[control.name] ?? "");
-  }
   comparing.places = placesIn(state.runs);
-  return drawCompared();
+  return drawCompared(restoreControls(comparing.form, state, { others: ["runs"] }));
 }
 
-// Loads the chosen runs and draws; a later choice overtakes an earlier one.
-async function drawCompared() {
+// Loads the chosen runs and draws; a later choice overtakes an earlier one. `unmet` has what else the
+// address asks for in vain.
+async function drawCompared(unmet = []) {
   const main = document.querySelector("main");
   const mine = comparing.asked += 1;
   main.setAttribute("aria-busy", "true");
-  const wanted = comparing.places;
-  const there = await loadRuns(wanted);
+  const asked = comparing.places;
+  const [wanted, surplus] = [asked.slice(0, LETTERS.length), asked.slice(LETTERS.length)];
+  const there = await loadRuns(wanted.filter(isPlace));
   if (mine !== comparing.asked) return;
   comparing.places = there;
   comparing.runs = there.map(runAt);
-  drawRuns(comparing.runs, wanted.length - there.length);
+  const absent = wanted.filter((place) => !there.includes(place));
+  tellUnmet([...unmet, ...unmetRuns(absent, "which is not on this board"),
+    ...unmetRuns(surplus, `which is one more than the ${LETTERS.length} that are compared`)]);
+  drawRuns(comparing.runs);
   main.removeAttribute("aria-busy");
 }
 
-function drawRuns(runs, lacking) {
+function unmetRuns(places, why) {
+  return places.map((place) => unmetText(`the run ${quoted(place)}`, why, "it is left out"));
+}
+
+function drawRuns(runs) {
   const state = stateOf();
   const fitting = drawFound(state.q, runs);
-  tellCount(runs, lacking, fitting, state.q !== "");
+  tellCount(runs, fitting, state.q !== "");
   document.getElementById("chosen-section").hidden = runs.length === 0;
   document.getElementById("chosen").replaceChildren(...runs.map((run) => chosenItem(run, runs)));
   const compared = document.getElementById("compared");
@@ -62,13 +68,12 @@ function drawRuns(runs, lacking) {
   drawSpread(runs, state.log === "1");
 }
 
-function tellCount(runs, lacking, fitting, searched) {
+function tellCount(runs, fitting, searched) {
   const chosen = { 0: "No run is chosen yet", 1: "One run is chosen: add another" }[runs.length]
     ?? `${runs.length} runs are compared`;
   const why = searched ? "fit the search" : "are on the board";
   const rows = fitting === null ? "" : `; ${formatCount(fitting, "run")} ${why}`;
-  const missing = lacking ? ` ${formatCount(lacking, "run")} of this address cannot be found here.` : "";
-  document.getElementById("count").textContent = `${chosen}${rows}.${missing}`;
+  document.getElementById("count").textContent = `${chosen}${rows}.`;
 }
 
 function tellTerms({ differing, all }, everything) {

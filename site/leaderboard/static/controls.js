@@ -2,18 +2,14 @@
 "use strict";
 
 // Ties a form to the address. `defaults` has the initial text of every control; `put` and `take` turn
-// a number field's text in the address into its value, and back; `draw` is given the whole state.
+// a number field's text in the address into its value (null for none), and back; `draw` is given the
+// whole state.
 function bindForm(form, { defaults, put, take, draw }) {
   const controls = [...form.elements].filter((control) => control.name);
   const read = () => Object.fromEntries(controls.map((control) =>
     [control.name, control.type === "number" ? take(control) : controlValue(control)]));
   const restore = (state) => {
-    for (const control of controls) {
-      const initial = defaults[control.name];
-      const text = state[control.name] ?? initial;
-      if (control.type === "number") control.value = put(control, text);
-      else setControl(control, text, initial);
-    }
+    tellUnmet(restoreControls(form, state, { defaults, put }));
     return draw(read());
   };
   form.hidden = false;

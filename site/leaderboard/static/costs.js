@@ -73,12 +73,11 @@ function startCosts() {
     pricing.fields.push({ name: field.name, label, unit });
     pricing.defaults[field.name] = field.defaultValue;
   }
-  const known = (control, text) =>
-    (isNumber(text, 0, LARGEST_FACTOR) ? String(Number(text)) : pricing.defaults[control.name]);
+  const known = (_, text) => (isNumber(text, 0, LARGEST_FACTOR) ? String(Number(text)) : null);
   bindForm(pricing.form, {
     defaults: pricing.defaults,
     put: known,
-    take: (control) => known(control, control.value),
+    take: (control) => known(control, control.value) ?? pricing.defaults[control.name],
     draw: drawCosts,
   });
 }

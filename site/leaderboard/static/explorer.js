@@ -9,10 +9,7 @@ function currentState() {
 }
 
 function restoreExplorer(state) {
-  for (const control of explorer.form.elements) {
-    const initial = explorer.defaults[control.name] ?? "";
-    if (control.name) setControl(control, state[control.name] ?? initial, initial);
-  }
+  tellUnmet(restoreControls(explorer.form, state, { defaults: explorer.defaults }));
   return explorer.draw(currentState());
 }
 

@@ -4,18 +4,13 @@
 
 // The rows that ran and are of the hardware, workload and model that the state names.
 function peerRows(state) {
-  const { texts, rows } = LEANBOARD;
-  const columns = { hardware: texts.hardware, workload: texts.workloadText, model: texts.model };
-  const names = Object.keys(columns).filter((name) => state[name]);
-  return [...Array(rows).keys()].filter((row) =>
-    textOf(texts.status, row) === "ok"
-    && names.every((name) => textOf(columns[name], row) === state[name]));
+  return chosenRows(state, ["hardware", "workload", "model"]);
 }
 
 // The texts that peers have in common, in the order by which groups stand.
 function peerTexts(byModel) {
-  const { hardware, workloadText, model } = LEANBOARD.texts;
-  return byModel ? [hardware, workloadText, model] : [hardware, workloadText];
+  const { hardware, workloadChoice, model } = LEANBOARD.texts;
+  return byModel ? [hardware, workloadChoice, model] : [hardware, workloadChoice];
 }
 
 // Rows by hardware and workload, and by model if asked, in the order of these texts.

@@ -13,10 +13,15 @@ function sortedRows(rows, state) {
   return order.filter((row) => wanted[row]);
 }
 
-// All rows in that order.
+// The direction in which an order begins: the best value of a metric first, texts from the first one.
+function firstDirection(sort) {
+  return LEANBOARD.metrics[metricPlace(sort)]?.direction === "higher" ? "desc" : "asc";
+}
+
+// All rows in that order; null where none is asked for.
 function orderOf({ sort, dir }) {
+  if (!sort) return null;
   const place = metricPlace(sort);
-  if (place < 0 && !Object.hasOwn(LEANBOARD.texts, sort)) return null;
   const sign = dir === "desc" ? -1 : 1;
   const name = `${sort} ${sign}`;
   if (!orders.has(name)) orders.set(name, place < 0 ? orderByText(sort, sign) : orderByMetric(place, sign));

@@ -16,7 +16,7 @@ function drawSeveral(state) {
 
 function drawChoice(state, places) {
   fitPlot(document.getElementById("plot").clientWidth);
-  const { stage, hollow, left } = staged(chosenRows(state), places);
+  const { stage, hollow, left } = staged(chosenRows(state, STAGED_BY), places);
   const found = { ...contested(stage, places), hollow };
   const shown = shownRows(found);
   const uprights = uprightsOf(places, shown.map(({ row }) => row));
@@ -26,7 +26,8 @@ function drawChoice(state, places) {
   const paths = pathsOf(shown, uprights, found.front);
   const picture = shown.length ? drawParallels(uprights, paths, description) : nothing;
   document.getElementById("plot").replaceChildren(picture);
-  document.getElementById("caption").textContent = `${description}. ${state.workload} on ${state.hardware}`;
+  const place = ["workload", "hardware"].map((name) => choiceText(name, state[name])).join(" on ");
+  document.getElementById("caption").textContent = `${description}. ${place}`;
   const titles = places.map((place) => make("li", {}, axisTitle(place)));
   document.getElementById("uprights").replaceChildren(...titles);
   const count = (css) => shown.filter((one) => one.css === css).length;

@@ -16,7 +16,7 @@ function drawChoice(state, places) {
   // One front per hardware shows all hardware; else runs of one hardware only are compared.
   const everywhere = state.per === "hardware";
   document.querySelector("#axes [name=hardware]").disabled = everywhere;
-  const rows = chosenRows(everywhere ? { ...state, hardware: "" } : state);
+  const rows = chosenRows(everywhere ? { ...state, hardware: "" } : state, STAGED_BY);
   const { stage, hollow, left } = staged(rows, places, logs);
   const groups = groupsOf(stage, hollow, places, state.per);
   const found = together(groups);
@@ -81,7 +81,8 @@ function drawPicture(state, groups, shown, { places, logs, found, everywhere }) 
   const nothing = make("p", { class: "none" }, "No run of this choice has a value on both axes.");
   const plot = marks.length ? drawPlot(axes[0], axes[1], marks, lines, description) : nothing;
   document.getElementById("plot").replaceChildren(plot);
-  const place = `${state.workload} on ${everywhere ? "all hardware" : state.hardware}`;
+  const hardware = everywhere ? "all hardware" : choiceText("hardware", state.hardware);
+  const place = `${choiceText("workload", state.workload)} on ${hardware}`;
   const each = state.per !== "all" ? `, one front per ${state.per}` : "";
   document.getElementById("caption").textContent = `${words}: ${place}${each}`;
   const count = (css) => shown.filter((one) => one.css === css).length;

@@ -24,9 +24,9 @@ function intervalOf(place, row) {
 
 // Whether ranks can be given at all: only rows on one hardware and workload can be compared.
 function comparableRows(rows) {
-  const { hardware, workloadText } = LEANBOARD.texts;
-  return rows.every((row) =>
-    hardware.rows[row] === hardware.rows[rows[0]] && workloadText.rows[row] === workloadText.rows[rows[0]]);
+  const { hardware, workloadChoice } = LEANBOARD.texts;
+  return [hardware, workloadChoice].every((column) =>
+    rows.every((row) => column.rows[row] === column.rows[rows[0]]));
 }
 
 function meets(a, b) {
@@ -60,6 +60,28 @@ function rankBands(rows, place, gated = true) {
     if (!all.some((other) => other !== entry && meets(entry, other))) ranks.get(entry.row).medal = MEDALS[i];
   });
   return ranks;
+}
+
+// Why no row has a rank on a metric, in a sentence.
+function whyNoRanks(rows, place) {
+  const { label, direction } = LEANBOARD.metrics[place];
+  if (direction === "neutral") return `No ranks by ${label}: neither more nor less of it is better.`;
+  const counts = new Map();
+  for (const row of rows) {
+    const why = whyUnranked(place, row);
+    counts.set(why, (counts.get(why) ?? 0) + 1);
+  }
+  const parts = [...counts].map(([why, count]) => `${formatCount(count, "row")} ${why}`);
+  return `No ranks by ${label}: ${parts.join(", ")}.`;
+}
+
+function whyUnranked(place, row) {
+  const { value, estimate, unranked } = LEANBOARD.cells[place];
+  if (failedGate(row)) return LEANBOARD.failedGate;
+  if (value[row] === null) return "without a value";
+  if (textOf(estimate, row)) return "with an estimate";
+  if (unranked[row]) return "with a quality that is not ranked";
+  return intervalOf(place, row) ? "unstable by an unknown amount" : "without an interval";
 }
 
 // Rows from the best value of a metric to the worst. Estimates come after what was measured and are

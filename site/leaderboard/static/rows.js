@@ -5,7 +5,7 @@
 const arriving = new Map();
 const lowered = new Map();
 // What a search leaves alone: words that many rows have in common.
-const UNSEARCHED = new Set(["energy", "gate", "gateReason", "uses"]);
+const UNSEARCHED = new Set(["energy", "gate", "gateReason", "uses", "workloadChoice"]);
 
 // The text of one row in a column of repeated texts.
 function textOf(column, row) {
@@ -94,19 +94,38 @@ function fittingFor(state) {
   const { filters } = LEANBOARD;
   const chosen = filters.filter((name) => state[name]);
   for (const name of ["status", "gate"]) if (state[name] && state[name] !== "all") chosen.push(name);
-  const wanted = chosen.map((name) => {
-    const { texts, rows } = columnOf(name, state[name]);
-    return { rows, fits: texts.map((text) => choicesIn(name, text).includes(state[name])) };
-  });
+  const wanted = chosen.map((name) => chosenBy(name, state[name]));
   const words = (state.q ?? "").toLowerCase().split(/\s+/).filter(Boolean).map(holdersOf);
-  return (row) => wanted.every(({ rows, fits }) => fits[rows[row]])
+  return (row) => wanted.every((fits) => fits(row))
     && words.every((columns) => columns.some(({ rows, holds }) => holds[rows[row]]));
+}
+
+// The rows that ran and that the state chooses by these names.
+function chosenRows(state, names) {
+  const wanted = names.filter((name) => state[name]).map((name) => chosenBy(name, state[name]));
+  const { status } = LEANBOARD.texts;
+  return [...Array(LEANBOARD.rows).keys()].filter((row) =>
+    textOf(status, row) === "ok" && wanted.every((fits) => fits(row)));
+}
+
+// Tells of a row whether a choice is made of it.
+function chosenBy(name, choice) {
+  const label = choiceText(name, choice);
+  const { texts, rows } = columnOf(name, choice);
+  const fits = texts.map((text) => choicesIn(name, text).includes(label));
+  return (row) => fits[rows[row]];
+}
+
+// The text of a choice, whose value in the address may say more: see choices.py.
+function choiceText(name, choice) {
+  const texts = LEANBOARD.choices[name] ?? {};
+  return Object.hasOwn(texts, choice) ? texts[choice] : choice;
 }
 
 // The column that holds a choice. The name of a workload means all of its variants, its full text one.
 function columnOf(name, choice) {
-  const { [name]: column, workloadText } = LEANBOARD.texts;
-  return name === "workload" && !column.texts.includes(choice) ? workloadText : column;
+  const { [name]: column, workloadChoice } = LEANBOARD.texts;
+  return name === "workload" && Object.hasOwn(LEANBOARD.choices.workload, choice) ? workloadChoice : column;
 }
 
 // What a reader can choose to get a row: its text, or each of the techniques that it uses.

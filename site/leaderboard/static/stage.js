@@ -3,19 +3,8 @@
 "use strict";
 
 const GOLDEN = 0.6180339887498949;
-
-function chosenRows(state) {
-  const { texts } = LEANBOARD;
-  // A workload is chosen by its text: the same name at another size is not comparable.
-  const controls = {
-    hardware: texts.hardware, workload: texts.workloadText, model: texts.model, backend: texts.backend,
-    gate: texts.gate,
-  };
-  const names = Object.keys(controls).filter((name) => state[name]);
-  return [...Array(LEANBOARD.rows).keys()].filter((row) =>
-    textOf(texts.status, row) === "ok"
-    && names.every((name) => textOf(controls[name], row) === state[name]));
-}
+// A workload is chosen by what tells it from others: the same name at another size is not comparable.
+const STAGED_BY = ["hardware", "workload", "model", "backend", "gate"];
 
 // Why a run has no place on an axis; empty if it has one.
 function whyNot(place, row, log) {
