@@ -72,9 +72,10 @@ def drawing_of(board: Board, stage: Stage, fronts: Sequence[Front]) -> Drawing:
     horizontal = x_axis(axis_title(x), [v for s in shown for v in _extent(s.point.cells[0])])
     vertical = y_axis(axis_title(y), [v for s in shown for v in _extent(s.point.cells[1])])
     crowded = len(shown) > MOST_NAMED
-    backends = len({each.point.line.backend_text for each in shown})
+    looks = {"front"} if crowded else {each.css for each in shown}
+    backends = len({each.point.line.backend_text for each in shown if each.css in looks})
     axes = horizontal, vertical
-    marks = tuple(_mark(each, axes, crowded=crowded, backends=backends) for each in shown)
+    marks = tuple(_mark(each, axes, backends, named=each.css in looks) for each in shown)
     curves = _curves(board, [each.point.line for each in shown], marks)
     kept = thinned(curves, MOST_CURVES)
     edges = _edges(fronts, marks, x.direction)
@@ -123,8 +124,8 @@ def _extent(cell: BoardCell) -> list[float]:
     return [value * cell.column.scale.factor for value in values if value is not None]
 
 
-def _mark(shown: _Shown, axes: Axes, *, crowded: bool, backends: int) -> Mark:
-    point, named = shown.point, shown.css == "front" or not crowded
+def _mark(shown: _Shown, axes: Axes, backends: int, *, named: bool) -> Mark:
+    point = shown.point
     at_x, at_y = map(_at, axes, point.cells)
     bar_x, bar_y = map(_bar, axes, point.cells)
     return Mark(
@@ -143,7 +144,7 @@ def _mark(shown: _Shown, axes: Axes, *, crowded: bool, backends: int) -> Mark:
 
 
 def _label(line: BoardRow, backends: int) -> str:
-    """Return the techniques with their knobs, and the backend where the points have several.
+    """Return the techniques with their knobs, and the backend where named points have several.
 
     More would fit beside few points; titles and lists have the whole name.
     """

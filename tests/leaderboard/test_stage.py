@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 from boards import column, fullest_place
 from demo_store import Demo
 
+from leanboard.leaderboard import tradeoff_plot
 from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.cells import BoardCell
 from leanboard.leaderboard.charts import LEFT, Axis, bar_between, logarithmic, x_axis
@@ -165,6 +167,21 @@ def test_a_label_names_the_backend_only_where_the_points_have_several(demo: Demo
     one = labels(demo.board, tuple(replace(line, unstable="it shook") for line in torch))
     assert one <= {line.label_text for line in torch}
     assert one
+
+
+def test_in_a_crowd_only_the_points_that_are_named_tell_whether_backends_differ(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = fullest_place(demo.board)
+    monkeypatch.setattr(tradeoff_plot, "MOST_NAMED", 1)
+    front = [
+        line for line in group if line.label in {"none", "bf16"} and line.backend == "transformers"
+    ]
+    other = next(line for line in group if line.backend == "llamacpp")
+    lines = (*front, replace(other, unstable="it shook", reach=math.inf))
+    found = labels(demo.board, lines)
+    assert found
+    assert found <= {"none", "bf16"}
 
 
 def test_a_bar_that_a_logarithmic_axis_has_no_room_for_goes_to_the_edge_of_the_plot() -> None:

@@ -27,7 +27,8 @@ function barOf(axis, place, row) {
   return [low[row], high[row]].map((end) => axis.at(Math.max(end * factor, axis.low)));
 }
 
-// What stands beside a point: its techniques with their knobs, and its backend where others have another.
+// What stands beside a point: its techniques with their knobs, and its backend where named points have
+// several.
 function labelOf(row, { backends }) {
   const { techniqueText, backendText } = LEANBOARD.texts;
   const technique = textOf(techniqueText, row);

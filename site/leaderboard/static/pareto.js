@@ -71,10 +71,10 @@ function shownRows(found, numbers) {
 
 function drawPicture(state, groups, shown, { places, logs, found, everywhere }) {
   const metrics = places.map((place) => LEANBOARD.metrics[place]);
-  const view = {
-    places, logs, everywhere, crowded: shown.length > LEANBOARD.mostNamed,
-    backends: new Set(shown.map(({ row }) => textOf(LEANBOARD.texts.backendText, row))).size,
-  };
+  const crowded = shown.length > LEANBOARD.mostNamed;
+  const named = shown.filter(({ css }) => css === "front" || !crowded);
+  const backends = new Set(named.map(({ row }) => textOf(LEANBOARD.texts.backendText, row))).size;
+  const view = { places, logs, everywhere, crowded, backends };
   const axes = axesOf(shown.map(({ row }) => row), view);
   const marks = shown.map((each) => markOf(each, axes, view));
   const curves = state.curves === "1" ? curvesOf(marks) : [];
