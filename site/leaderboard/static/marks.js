@@ -29,7 +29,7 @@ function barOf(axis, place, row) {
 
 // What stands beside a point: its techniques with their knobs, and its backend where named points have
 // several.
-function labelOf(row, { backends }) {
+function pointLabel(row, { backends }) {
   const { techniqueText, backendText } = LEANBOARD.texts;
   const technique = textOf(techniqueText, row);
   return backends > 1 ? `${technique} \u00b7 ${textOf(backendText, row)}` : technique;
@@ -42,7 +42,7 @@ function markOf({ row, css, group }, axes, view) {
   const [barX, barY] = view.places.map((place, i) => barOf(axes[i], place, row));
   const important = css === "front" || !view.crowded;
   // On a phone there is room for the names of the front only; the others say theirs when touched.
-  const label = important && (css === "front" || PLOT.width >= NARROW) ? labelOf(row, view) : "";
+  const label = important && (css === "front" || PLOT.width >= NARROW) ? pointLabel(row, view) : "";
   return {
     row, css: css + groupClass(group), shape: group ?? 0, x, y, barX, barY, label, name: nameOf(row),
     title: pointTitle(row, view.places, view.everywhere), href: LEANBOARD.href[row], stop: important,
