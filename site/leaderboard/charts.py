@@ -221,6 +221,14 @@ def y_axis(
     return Axis(title, low, high, height - BOTTOM, TOP)
 
 
+def bar_between(axis: Axis, low: float, high: float) -> tuple[float, float]:
+    """Return the pixels of an error bar's ends.
+
+    A logarithmic axis has no room for 0 and less: such a bar goes to the edge of the plot.
+    """
+    return axis.at(max(low, axis.low)), axis.at(max(high, axis.low))
+
+
 def logarithmic(axis: Axis, values: Iterable[float]) -> LogAxis:
     """Return a logarithmic axis over values above 0, at least one, in the place of another."""
     known = [_held(value, _LEAST) for value in values]

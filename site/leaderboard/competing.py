@@ -1,8 +1,8 @@
 """With what a value competes for ranks and fronts: its interval, and what others took meanwhile.
 
 A run's own unrest (spread, drift, launches of different speeds) is in the interval of its values,
-which is taken over launches: a wide interval shares its rank, and is sure of no front. What others
-took of the processor is in no interval. Where it is known how much that was, the interval is
+which is taken over launches: a wide interval is told from few others, and is sure of no front. What
+others took of the processor is in no interval. Where it is known how much that was, the interval is
 widened by it to the better side, as times can only have been lengthened; where it is not, the value
 is shown and does not compete.
 

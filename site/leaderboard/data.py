@@ -153,6 +153,7 @@ def _metric(column: Column) -> Json:
         "factor": column.scale.factor,
         "suffix": column.scale.suffix,
         "direction": column.direction.value,
+        "role": column.role.value,
         "arrow": ARROWS[column.direction],
         "better": BETTER[column.direction],
         "quality": int(column.quality),

@@ -12,6 +12,7 @@ from leanboard.leaderboard.charts import (
     Line,
     Mark,
     Plot,
+    bar_between,
     logarithmic,
     polyline,
     x_axis,
@@ -135,8 +136,7 @@ def _value(row: BoardRow, column: Column, axis: PictureAxis) -> Value | None:
         return None
     if found.interval is None:
         return Value(value, value, value)
-    low, high = found.interval.low * factor, found.interval.high * factor
-    return Value(value, value if axis.log and low <= 0 else low, high)
+    return Value(value, found.interval.low * factor, found.interval.high * factor)
 
 
 def _title(column: Column, axis: PictureAxis) -> str:
@@ -152,7 +152,8 @@ def _axis(
     values: Sequence[Value],
     asked: PictureAxis,
 ) -> Axis:
-    ends = [end for value in values for end in (value.low, value.high)]
+    ends = [end for value in values for end in (value.low, value.middle, value.high)]
+    ends = [end for end in ends if end > 0 or not asked.log]
     ends += [_EVEN] if asked.ratio else []
     linear = make(title, ends)
     return logarithmic(linear, ends) if asked.log else linear
@@ -183,4 +184,4 @@ def _mark(point: _Point, name: str, place: int, axes: tuple[Axis, Axis]) -> Mark
 
 
 def _bar(axis: Axis, value: Value) -> tuple[float, float] | None:
-    return (axis.at(value.low), axis.at(value.high)) if value.low < value.high else None
+    return bar_between(axis, value.low, value.high) if value.low < value.high else None

@@ -27,6 +27,7 @@ from leanboard.leaderboard.stage import (
     fullest,
     offers,
     staged,
+    taken_as_exact,
     undrawn,
 )
 from leanboard.leaderboard.thinning import thinned
@@ -135,7 +136,8 @@ class Several:
     """A picture of several axes, and the same in words and as a table.
 
     ``more`` counts the runs that the table has no room for. ``undrawn`` says what the picture
-    leaves out, and ``untold`` why no chances are said; each is empty where there is nothing to say.
+    leaves out, ``exact`` which axes have values without an interval, and ``untold`` why no chances
+    are said; each is empty where there is nothing to say.
     """
 
     uprights: tuple[Upright, ...]
@@ -150,6 +152,7 @@ class Several:
     more: int
     volumes: VolumeTable
     undrawn: str
+    exact: str
     untold: str
     width: float = WIDTH
     height: float = HEIGHT
@@ -216,6 +219,7 @@ def several(board: Board, columns: Sequence[Column], hardware: str, workload: st
         max(0, len(stage.points) + len(stage.hollow) - MOST_LISTED),
         volume_table(board, stage),
         _undrawn(stage, contest, shown),
+        taken_as_exact(stage),
         contest.untold,
     )
 

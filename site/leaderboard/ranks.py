@@ -1,4 +1,8 @@
-"""Ranks by intervals: who cannot be told from the best of a band shares its rank.
+"""Ranks by intervals: one more than the number of rows that are shown to be better.
+
+A row is shown to be better than another where its interval lies wholly on the better side (the
+"rank (UB)" of LMArena). So the rows of rank 1 are the best and those that neither it nor any other
+is shown to beat, and no rank depends on where a band of others happens to begin.
 
 A row that failed the gate is out of the competition: it has no rank, is never the best, and takes
 no medal from another. ``static/ranks.js`` gives the same ranks in the browser; a browser test holds
@@ -7,8 +11,10 @@ the two together.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from leanboard.leaderboard.board import BoardRow
 from leanboard.leaderboard.cells import BoardCell
@@ -21,6 +27,9 @@ MEDALS = ("gold", "silver", "bronze")
 
 Peer = tuple[BoardRow, BoardCell]
 """A row and its value on the metric that it is compared by."""
+
+Costs = tuple[float, float]
+"""The ends of an interval, the better one first, so that less is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +55,8 @@ class Rank:
     """A place in the order of a metric.
 
     Args:
-        number: the place, from 1.
-        shared: whether another row has the same one, as their intervals meet.
+        number: one more than the number of rows that are shown to be better.
+        shared: whether another row has the same one; their intervals meet then.
         medal: ``gold``, ``silver`` or ``bronze`` of a row whose interval meets no other, or empty.
     """
 
@@ -104,14 +113,14 @@ def meets(one: Standing, other: Standing) -> bool:
     return one.low <= other.high and other.low <= one.high
 
 
-def rank_bands(
+def ranks_among(
     standings: Sequence[Standing | None], direction: Direction
 ) -> tuple[Rank | None, ...]:
     """Return the rank of each row, ``None`` for one that has none.
 
-    Rows are taken from the best value on. A row whose interval meets that of the band's first row
-    shares its rank; else it begins a band. A medal goes only to a row whose interval meets no
-    other, not that of a barred one either. Without a better direction nobody has a rank.
+    A rank is one more than the number of ranked rows whose interval lies wholly on the better side.
+    A medal goes only to a row whose interval meets no other, not that of a barred one either.
+    Without a better direction nobody has a rank.
 
     Args:
         standings: one a row; ``None`` for a value that cannot be ranked.
@@ -120,33 +129,39 @@ def rank_bands(
     if direction is Direction.NEUTRAL:
         return (None,) * len(standings)
     known = {place: found for place, found in enumerate(standings) if found is not None}
-    sign = 1 if direction is Direction.LOWER else -1
-    allowed = (place for place, found in known.items() if not found.barred)
-    ordered = sorted(allowed, key=lambda place: (sign * known[place].value, place))
-    ranks = _bands(known, ordered)
-    for medal, place in zip(MEDALS, ordered if len(ordered) > 1 else (), strict=False):
-        others = (found for other, found in known.items() if other != place)
-        if not any(meets(known[place], found) for found in others):
-            ranks[place] = replace(ranks[place], medal=medal)
+    costs = {place: _costs(found, direction) for place, found in known.items()}
+    ranked = [place for place, found in known.items() if not found.barred]
+    worst = sorted(costs[place][1] for place in ranked)
+    numbers = {place: 1 + bisect_left(worst, costs[place][0]) for place in ranked}
+    holders = Counter(numbers.values())
+    medals = dict(enumerate(MEDALS, start=1)) if len(ranked) > 1 else {}
+    apart = _met_by_none(costs)
+    ranks = {
+        place: Rank(number, holders[number] > 1, medals.get(number, "") if place in apart else "")
+        for place, number in numbers.items()
+    }
     return tuple(ranks.get(place) for place in range(len(standings)))
 
 
-def _bands(known: Mapping[int, Standing], ordered: Sequence[int]) -> dict[int, Rank]:
-    ranks: dict[int, Rank] = {}
-    leader = -1
-    for number, place in enumerate(ordered, start=1):
-        if leader >= 0 and meets(known[place], known[leader]):
-            ranks[leader] = replace(ranks[leader], shared=True)
-            ranks[place] = Rank(ranks[leader].number, shared=True)
-        else:
-            leader = place
-            ranks[place] = Rank(number)
-    return ranks
+def _costs(found: Standing, direction: Direction) -> Costs:
+    lower = direction is Direction.LOWER
+    return (found.low, found.high) if lower else (-found.high, -found.low)
+
+
+def _met_by_none(costs: Mapping[int, Costs]) -> set[int]:
+    """Return the places of the rows whose interval meets no other."""
+    best = sorted(low for low, _ in costs.values())
+    worst = sorted(high for _, high in costs.values())
+    return {
+        place
+        for place, (low, high) in costs.items()
+        if bisect_right(best, high) - bisect_left(worst, low) == 1
+    }
 
 
 def ranks_of(peers: Sequence[Peer], direction: Direction) -> tuple[Rank | None, ...]:
     """Return the rank of each row beside the others."""
-    return rank_bands([standing_of(line, cell) for line, cell in peers], direction)
+    return ranks_among([standing_of(line, cell) for line, cell in peers], direction)
 
 
 def best_first(cells: Sequence[BoardCell], direction: Direction) -> list[int]:

@@ -22,6 +22,7 @@ from leanboard.leaderboard.charts import (
     LogAxis,
     Mark,
     Plot,
+    bar_between,
     polyline,
 )
 from leanboard.leaderboard.divergence import fact
@@ -86,7 +87,7 @@ def _position(
     if mfu.value <= 0 or mbu.value <= 0:
         return None
     ends = mfu.interval
-    span = None if ends is None or ends.low <= 0 else (ends.low * flops, ends.high * flops)
+    span = None if ends is None else (ends.low * flops, ends.high * flops)
     return Position(phase, mfu.value * flops / (mbu.value * moved), mfu.value * flops, span)
 
 
@@ -94,7 +95,8 @@ def _plot(found: tuple[Position, ...], flops: float, moved: float) -> Plot:
     ridge = flops / moved
     across = [ridge, *(p.intensity for p in found)]
     left, right = min(across) / _ROOM, max(across) * _ROOM
-    up = [flops, left * moved, *(end for p in found for end in (p.rate, *(p.span or ())))]
+    ends = [end for p in found for end in (p.rate, *(p.span or ()))]
+    up = [flops, left * moved, *(end for end in ends if end > 0)]
     x = LogAxis("arithmetic intensity (FLOP per byte)", left, right, LEFT, WIDTH - RIGHT)
     y = LogAxis(
         "reached (GFLOP/s)",
@@ -124,7 +126,7 @@ def _mark(position: Position, x: Axis, y: Axis) -> Mark:
     bar = None
     if position.span is not None:
         low, high = position.span
-        bar = y.at(low / _GIGA), y.at(high / _GIGA)
+        bar = bar_between(y, low / _GIGA, high / _GIGA)
     return Mark(
         x=across,
         y=up,

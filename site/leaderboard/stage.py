@@ -17,9 +17,11 @@ from leanboard.leaderboard.choices import choices_of, place_of
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.competing import competing
 from leanboard.leaderboard.format import plural, share
-from leanboard.leaderboard.gate_marks import ANSWERS
+from leanboard.leaderboard.gate_marks import ANSWERS, FAILED_GATE
 from leanboard.metrics.front_membership import DRAWS, MOST_DRAWN, Uncertain, membership
+from leanboard.metrics.metric import Role
 from leanboard.metrics.pareto import pareto_front
+from leanboard.metrics.trace import Provenance
 from leanboard.results.schema import Status
 
 UNRANKED = "weights quantised a second time, or random ones: quality is shown, not ranked"
@@ -52,8 +54,8 @@ class Contender:
 
     @property
     def note(self) -> str:
-        """Its model, and how sure its place is."""
-        return f"{self.line.model}; in {self.chance} of draws" if self.chance else self.line.model
+        """Its model, whether it failed the gate, and how sure its place is."""
+        return _where(self.line) + (f"; in {self.chance} of draws" if self.chance else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,18 @@ class Point:
     cells: tuple[BoardCell, ...]
 
     @property
+    def where(self) -> str:
+        """Its model, and whether it failed the gate."""
+        return _where(self.line)
+
+    @property
     def title(self) -> str:
-        """Its name, model and values."""
+        """Its name, model and values, and whether it failed the gate."""
         values = ", ".join(
             f"{cell.column.short} {cell.text} {cell.column.scale.suffix}".rstrip()
             for cell in self.cells
         )
-        return f"{self.line.name}, {self.line.model}: {values}"
+        return f"{self.line.name}, {self.where}: {values}"
 
     @property
     def uncertain(self) -> list[Uncertain]:
@@ -198,12 +205,39 @@ def contested(stage: Stage) -> Contest:
     return Contest(tuple(front), tuple(maybe), tuple(beaten), chances, undecided)
 
 
+def taken_as_exact(stage: Stage) -> str:
+    """Say on which axes values that were measured have no interval; empty where all have one.
+
+    Draws hold such a value where it is, as they do one that was counted, which is exact.
+    """
+    sentences = []
+    runs = plural(len(stage.points), "run")
+    for axis, column in enumerate(stage.columns):
+        bare = sum(_bare(point.cells[axis]) for point in stage.points)
+        if bare:
+            sentences.append(
+                f"{column.label} has no interval in {bare:,} of {runs}: it is taken as exact there,"
+                " and no share of draws says how sure it is."
+            )
+    return " ".join(sentences)
+
+
+def _bare(cell: BoardCell) -> bool:
+    known = cell.low is not None and cell.high is not None
+    return not known and cell.provenance != Provenance.COUNTED.value
+
+
 def undrawn(counts: Mapping[str, int]) -> str:
     """Say what a picture leaves out, from nouns and how many of each; empty where nothing is."""
     parts = ", ".join(plural(count, noun) for noun, count in counts.items() if count)
     if not parts:
         return ""
     return f"Not drawn, so that the rest can be seen: {parts}. Choose a model or a backend."
+
+
+def _where(line: BoardRow) -> str:
+    """Return the model of a run, and whether the run failed the gate."""
+    return f"{line.model}, {FAILED_GATE}" if line.failed_gate else line.model
 
 
 def _why_not(cell: BoardCell) -> str:
@@ -213,7 +247,13 @@ def _why_not(cell: BoardCell) -> str:
 
 
 def _why_hollow(point: Point) -> str:
-    """Return why a run is shown without competing; empty where it competes for the front."""
+    """Return why a run is shown without competing; empty where it competes for the front.
+
+    The gate does not judge where an axis is itself a metric of quality: what it judges is in view.
+    """
+    in_view = any(cell.column.role is Role.QUALITY for cell in point.cells)
+    if point.line.failed_gate and not in_view:
+        return f"{FAILED_GATE}: {point.line.gate.reason}"
     if len(point.uncertain) < len(point.cells):
         return f"{UNSTABLE} ({point.line.unstable})"
     quality = any(cell.column.quality for cell in point.cells)

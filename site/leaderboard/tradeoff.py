@@ -12,7 +12,14 @@ from leanboard.leaderboard.board import Board
 from leanboard.leaderboard.charts import Plot
 from leanboard.leaderboard.columns import Column, first_axis
 from leanboard.leaderboard.fronts import Front, fronts_of, several_models, shapes_note, together
-from leanboard.leaderboard.stage import Contender, Left, Stage, fullest, staged
+from leanboard.leaderboard.stage import (
+    Contender,
+    Left,
+    Stage,
+    fullest,
+    staged,
+    taken_as_exact,
+)
 from leanboard.leaderboard.tradeoff_plot import drawing_of
 from leanboard.leaderboard.volumes import VolumeTable, volume_table
 from leanboard.metrics.metric import Role
@@ -25,8 +32,9 @@ class Tradeoff:
 
     ``fronts`` has a front for each model, or one for all runs. ``front`` holds the runs that no
     other beats there; ``maybe`` those that another beats by so little that their intervals put them
-    on it in some draws. ``undrawn`` says what the plot leaves out, and ``untold`` why no chances
-    are said; each is empty where there is nothing to say.
+    on it in some draws. ``undrawn`` says what the plot leaves out, ``exact`` which axes have values
+    without an interval, and ``untold`` why no chances are said; each is empty where there is
+    nothing to say.
     """
 
     x: Column
@@ -40,6 +48,7 @@ class Tradeoff:
     left_out: tuple[Left, ...]
     volumes: VolumeTable
     undrawn: str
+    exact: str
     untold: str
 
     @property
@@ -72,8 +81,10 @@ class Tradeoff:
 def default_tradeoff(board: Board) -> Tradeoff | None:
     """Return TPOT against peak memory (or accuracy) where most runs have both.
 
-    Memory comes first because every run is ranked by it, and because the scores of a short suite
-    do not separate the points. Where several models compete there, each has a front of its own.
+    Memory comes first because its peak is what must fit, and because every timed run has it: an
+    accuracy is not scored by all of them, nor compared where weights were quantised twice. That one
+    peak a run has no interval, the page says. Where several models compete there, each has a front
+    of its own.
     ``None`` if no two metrics can be axes.
     """
     x = first_axis(board.columns, lambda c: c.name == "tpot_s", lambda c: c.role is Role.LATENCY)
@@ -123,5 +134,6 @@ def _tradeoff(
         stage.left_out,
         volume_table(board, stage),
         drawing.undrawn,
+        taken_as_exact(stage),
         contest.untold,
     )

@@ -12,7 +12,16 @@ from itertools import pairwise
 
 from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.cells import BoardCell
-from leanboard.leaderboard.charts import Axis, Line, Mark, Plot, polyline, x_axis, y_axis
+from leanboard.leaderboard.charts import (
+    Axis,
+    Line,
+    Mark,
+    Plot,
+    bar_between,
+    polyline,
+    x_axis,
+    y_axis,
+)
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.fronts import Front, together
 from leanboard.leaderboard.labels import with_labels
@@ -63,7 +72,10 @@ def drawing_of(board: Board, stage: Stage, fronts: Sequence[Front]) -> Drawing:
     horizontal = x_axis(axis_title(x), [v for s in shown for v in _extent(s.point.cells[0])])
     vertical = y_axis(axis_title(y), [v for s in shown for v in _extent(s.point.cells[1])])
     crowded = len(shown) > MOST_NAMED
-    marks = tuple(_mark(each, (horizontal, vertical), crowded=crowded) for each in shown)
+    looks = {"front"} if crowded else {each.css for each in shown}
+    backends = len({each.point.line.backend_text for each in shown if each.css in looks})
+    axes = horizontal, vertical
+    marks = tuple(_mark(each, axes, backends, named=each.css in looks) for each in shown)
     curves = _curves(board, [each.point.line for each in shown], marks)
     kept = thinned(curves, MOST_CURVES)
     edges = _edges(fronts, marks, x.direction)
@@ -112,8 +124,8 @@ def _extent(cell: BoardCell) -> list[float]:
     return [value * cell.column.scale.factor for value in values if value is not None]
 
 
-def _mark(shown: _Shown, axes: Axes, *, crowded: bool) -> Mark:
-    point, front = shown.point, shown.css == "front"
+def _mark(shown: _Shown, axes: Axes, backends: int, *, named: bool) -> Mark:
+    point = shown.point
     at_x, at_y = map(_at, axes, point.cells)
     bar_x, bar_y = map(_bar, axes, point.cells)
     return Mark(
@@ -121,14 +133,22 @@ def _mark(shown: _Shown, axes: Axes, *, crowded: bool) -> Mark:
         at_y,
         f"point {shown.css}{group_class(shown.group)}",
         point.title,
-        label=point.line.name if front or not crowded else "",
+        label=_label(point.line, backends) if named else "",
         href=point.line.href,
         bar_x=bar_x,
         bar_y=bar_y,
         name=point.line.name,
-        stop=front or not crowded,
+        stop=named,
         shape=corners_at(shown.group, at_x, at_y),
     )
+
+
+def _label(line: BoardRow, backends: int) -> str:
+    """Return the techniques with their knobs, and the backend where named points have several.
+
+    More would fit beside few points; titles and lists have the whole name.
+    """
+    return f"{line.label_text} \u00b7 {line.backend_text}" if backends > 1 else line.label_text
 
 
 def _at(axis: Axis, cell: BoardCell) -> float:
@@ -139,7 +159,7 @@ def _bar(axis: Axis, cell: BoardCell) -> tuple[float, float] | None:
     if cell.low is None or cell.high is None:
         return None
     factor = cell.column.scale.factor
-    return axis.at(cell.low * factor), axis.at(cell.high * factor)
+    return bar_between(axis, cell.low * factor, cell.high * factor)
 
 
 def _curves(board: Board, shown: Sequence[BoardRow], marks: Sequence[Mark]) -> list[Line]:

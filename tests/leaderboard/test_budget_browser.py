@@ -57,7 +57,7 @@ TWINS = """async () => {
   const places = LEANBOARD.metrics.map((_, place) => place);
   await loadMetrics(places);
   return groupsOf(peerRows({}), false).map((rows) => places.map((place) => {
-    const ranks = rankBands(rows, place);
+    const ranks = ranksAmong(rows, place);
     const winner = winnerOf(rows, place);
     return {
       order: bestFirst(rows, place),

@@ -249,7 +249,7 @@ def test_fronts_of_models_read_the_same_with_and_without_javascript(
     shapes = ("#plot .point polygon", "#front svg polygon", "#front svg circle", "#groups svg g")
     for selector in shapes:
         assert page.locator(selector).count() == plain.locator(selector).count() > 0
-    lists = ("#groups li", "#front li", "#maybe li", "#left li", "#caption", "#untold")
+    lists = ("#groups li", "#front li", "#maybe li", "#left li", "#caption", "#untold", "#exact")
     assert texts(page, *lists) == texts(plain, *lists)
     assert "one front per model" in page.locator("#caption").inner_text()
 
@@ -440,7 +440,16 @@ def test_ten_thousand_runs_leave_the_plots_readable(knobs: Demo, page: Page) -> 
 # Several metrics
 
 
-LISTS = ("#front li", "#maybe li", "#left li", "#uprights li", "#values tr", "#caption", "#untold")
+LISTS = (
+    "#front li",
+    "#maybe li",
+    "#left li",
+    "#uprights li",
+    "#values tr",
+    "#caption",
+    "#untold",
+    "#exact",
+)
 
 
 @pytest.mark.parametrize("store", ["demo", "knobs"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from demo_store import Demo
@@ -142,6 +143,30 @@ def test_a_picture_that_is_declared_and_lacks_points_is_an_error(
     check_pictures([drawn_by(PictureAxis(metric="weight_bytes"))], demo.board)
     with pytest.raises(RecordError, match=r"finding torch has no point for torch, bfloat16"):
         check_pictures([drawn_by(axis)], demo.board)
+
+
+def test_a_bar_that_a_logarithmic_axis_has_no_room_for_goes_to_the_edge_of_the_plot(
+    demo: Demo,
+) -> None:
+    name = "arc_easy.acc_norm"
+    row = published(demo, "bf16")
+    measured = row.row.measurements[name]
+    assert measured.interval is not None
+    wide = measured.model_copy(
+        update={"interval": measured.interval.model_copy(update={"low": -0.1})}
+    )
+    lines = [
+        replace(line, row=replace(line.row, measurements={**line.row.measurements, name: wide}))
+        if line.href == row.href
+        else line
+        for line in demo.board.lines
+    ]
+    board = replace(demo.board, lines=tuple(lines))
+    plot = finding_plot(picture(demo, y=PictureAxis(metric=name, log=True)), board)
+    assert plot is not None
+    (mark,) = [mark for mark in plot.marks if mark.href == row.href]
+    assert mark.bar_y == (plot.bottom, plot.y.at(measured.interval.high))
+    assert "[\u22120.1" in mark.title
 
 
 def test_the_last_point_of_a_series_carries_its_name(demo: Demo) -> None:

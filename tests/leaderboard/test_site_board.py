@@ -163,15 +163,15 @@ def test_requantised_speed_counts(demo: Demo) -> None:
 
 
 def test_an_unstable_run_is_drawn_hollow_and_named_and_is_on_no_front(demo: Demo) -> None:
-    drawn = default_tradeoff(demo.board)
-    assert drawn is not None
-    hollow = next(mark for mark in drawn.plot.marks if "hollow" in mark.css)
+    # It failed the gate too, which does not judge where quality is an axis.
+    drawn = against_accuracy(demo)
+    hollow = [mark for mark in drawn.plot.marks if "hollow" in mark.css]
     fastest = min(
         (row for row in demo.board.lines if row.workload == "chat" and row.status is Status.OK),
         key=lambda row: row.cell(drawn.x).value or 0.0,
     )
-    assert hollow.title.startswith("gguf-q4_1 \u00b7 llamacpp, unstable, ")
-    assert hollow.href == fastest.href
+    (mark,) = [mark for mark in hollow if mark.href == fastest.href]
+    assert mark.title.startswith("gguf-q4_1 \u00b7 llamacpp, unstable, ")
     assert fastest not in [found.line for found in (*drawn.front, *drawn.maybe)]
     left = next(left for left in drawn.left_out if left.line == fastest)
     assert left.reason == f"{UNSTABLE} ({fastest.unstable})"

@@ -16,6 +16,7 @@ from record_factory import make_model, make_run, request_observation
 
 from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.format import DASH, Scale, ratio_places, span
+from leanboard.leaderboard.ranks import Standing, ranks_among
 from leanboard.metrics.front_membership import Uncertain, membership
 from leanboard.metrics.metric import Direction
 from leanboard.metrics.pareto import pareto_front
@@ -110,7 +111,7 @@ RANKS = """([direction, ends]) => {
     high: ends.map((e) => e && e[1]), estimate: texts(""), provenance: texts("measured"),
     unranked: ends.map(() => 0),
   };
-  const ranks = rankBands(ends.map((_, row) => row), place);
+  const ranks = ranksAmong(ends.map((_, row) => row), place);
   return ends.map((_, row) => {
     const found = ranks.get(row);
     return found ? `${found.rank}${found.shared ? "=" : ""} ${found.medal}`.trim() : "";
@@ -123,8 +124,11 @@ RANKS = """([direction, ends]) => {
     [
         ("lower", [[3, 4], [1, 2], [5, 6]], ["2 silver", "1 gold", "3 bronze"]),
         ("higher", [[3, 4], [1, 2], [5, 6]], ["2 silver", "3 bronze", "1 gold"]),
-        # The second meets the first, and the third only the second: it leads a band of its own.
-        ("lower", [[1, 3], [2, 5], [4, 6], [7, 8]], ["1=", "1=", "3", "4"]),
+        # The third meets the second: only the first is shown to be better.
+        ("lower", [[1, 3], [2, 5], [4, 6], [7, 8]], ["1=", "1=", "2", "4"]),
+        # The last has the worst value but one, and nobody is shown to be better.
+        ("lower", [[1, 2], [2.5, 3.5], [1.5, 5]], ["1=", "2", "1="]),
+        ("higher", [[4, 5], [2.5, 3.5], [1, 4.5]], ["1=", "2", "1="]),
         ("lower", [[1, 2], [3, 5], [4, 6]], ["1 gold", "2=", "2="]),
         ("lower", [[1, 2], None, [3, 4]], ["1 gold", "", "2 silver"]),
         ("lower", [None, [1, 2]], ["", "1"]),
@@ -136,7 +140,7 @@ RANKS = """([direction, ends]) => {
         ("neutral", [[1, 2], [3, 4]], ["", ""]),
     ],
 )
-def test_rows_share_a_rank_where_their_intervals_meet(
+def test_a_rank_is_one_more_than_the_number_of_rows_that_are_shown_to_be_better(
     demo: Demo,
     page: Page,
     direction: str,
@@ -145,6 +149,18 @@ def test_rows_share_a_rank_where_their_intervals_meet(
 ) -> None:
     page.goto(demo.address())
     assert page.evaluate(RANKS, [direction, ends]) == expected
+
+
+def test_ranks_of_random_intervals_are_pythons(demo: Demo, page: Page) -> None:
+    page.goto(demo.address())
+    chance = random.Random(5)
+    for direction in (Direction.LOWER, Direction.HIGHER):
+        lows = [float(chance.randrange(40)) for _ in range(30)]
+        ends = [(low, low + chance.randrange(9)) for low in lows]
+        standings = [Standing((low + high) / 2, low, high) for low, high in ends]
+        ranks = [rank for rank in ranks_among(standings, direction) if rank is not None]
+        expected = [f"{rank.text} {rank.medal}".strip() for rank in ranks]
+        assert page.evaluate(RANKS, [direction.value, ends]) == expected
 
 
 def test_ranks_show_beside_the_names_once_rows_can_be_compared(demo: Demo, page: Page) -> None:
@@ -462,7 +478,7 @@ def test_every_pair_of_axes_marks_the_front_of_the_metrics_package(demo: Demo, p
             str(number): [line.cell(column).value for column in pair]
             for number, line in enumerate(board.lines)
             if (line.hardware, line.workload, line.status) == (hardware, "long-prompt", Status.OK)
-            and (line.ranked or not quality)
+            and (line.ranked if quality else not line.failed_gate)
             and not line.unstable
         }
         expected = pareto_front(points, [column.direction for column in pair])

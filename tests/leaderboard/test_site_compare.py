@@ -35,7 +35,7 @@ from leanboard.leaderboard.runs import neighbours_of
 from leanboard.metrics.trace import AnswerObservation, RequestObservation
 from leanboard.metrics.unpaired import unpaired_interval
 from leanboard.results.identity import sealed
-from leanboard.results.schema import Record, Status
+from leanboard.results.schema import Interval, Record, Status
 from leanboard.results.store import Entry, Loaded, Store
 from leanboard.results.stored import estimate_of
 
@@ -293,6 +293,16 @@ def test_a_phase_stands_below_the_roof_by_what_it_leaves_unused() -> None:
     assert corners[1] == pytest.approx((plot.x.at(10.0), plot.y.at(1000.0)), abs=0.01)
     assert corners[2][1] == corners[1][1]
     assert "they meet at 10.0 FLOP per byte" in plot.description
+
+
+def test_a_bar_below_the_roof_that_reaches_0_goes_to_the_edge_of_the_plot() -> None:
+    record = calibrated()
+    used = record.measurements["mfu_prefill"]
+    wide = Interval(low=-0.1, high=0.6, method="t")
+    unsure = {"mfu_prefill": used.model_copy(update={"interval": wide})}
+    plot = roofline_plot(record.model_copy(update={"measurements": record.measurements | unsure}))
+    assert plot is not None
+    assert plot.marks[0].bar_y == (plot.bottom, plot.y.at(600.0))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from boards import board_from, column, fullest_place
 from demo_store import Demo
@@ -15,7 +17,8 @@ from leanboard.leaderboard.ranks import (
     Rank,
     Standing,
     best_first,
-    rank_bands,
+    meets,
+    ranks_among,
     ranks_of,
     standing_of,
     winner_of,
@@ -42,8 +45,11 @@ def standing(ends: tuple[float, ...] | None) -> Standing | None:
     [
         (LOWER, [(3, 4), (1, 2), (5, 6)], ["2 silver", "1 gold", "3 bronze"]),
         (HIGHER, [(3, 4), (1, 2), (5, 6)], ["2 silver", "3 bronze", "1 gold"]),
-        # The second meets the first, and the third only the second: it leads a band of its own.
-        (LOWER, [(1, 3), (2, 5), (4, 6), (7, 8)], ["1=", "1=", "3", "4"]),
+        # The third meets the second: only the first is shown to be better.
+        (LOWER, [(1, 3), (2, 5), (4, 6), (7, 8)], ["1=", "1=", "2", "4"]),
+        # The last has the worst value but one, and nobody is shown to be better.
+        (LOWER, [(1, 2), (2.5, 3.5), (1.5, 5)], ["1=", "2", "1="]),
+        (HIGHER, [(4, 5), (2.5, 3.5), (1, 4.5)], ["1=", "2", "1="]),
         (LOWER, [(1, 2), (3, 5), (4, 6)], ["1 gold", "2=", "2="]),
         (LOWER, [(1, 2), None, (3, 4)], ["1 gold", "", "2 silver"]),
         (LOWER, [None, (1, 2)], ["", "1"]),
@@ -54,11 +60,27 @@ def standing(ends: tuple[float, ...] | None) -> Standing | None:
         (LOWER, [], []),
     ],
 )
-def test_rows_share_a_rank_where_their_intervals_meet(
+def test_a_rank_is_one_more_than_the_number_of_rows_that_are_shown_to_be_better(
     direction: Direction, ends: list[tuple[float, ...] | None], expected: list[str]
 ) -> None:
-    ranks = rank_bands([standing(each) for each in ends], direction)
+    ranks = ranks_among([standing(each) for each in ends], direction)
     assert [f"{r.text} {r.medal}".strip() if r else "" for r in ranks] == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ranks_are_those_of_comparing_every_row_with_every_other(seed: int) -> None:
+    chance = random.Random(seed)
+    lows = [float(chance.randrange(12)) for _ in range(chance.randrange(1, 15))]
+    found = [Standing(low, low, low + chance.randrange(6), chance.random() < 0.2) for low in lows]
+    competing = [each for each in found if not each.barred]
+    for each, rank in zip(found, ranks_among(found, LOWER), strict=True):
+        if each.barred:
+            assert rank is None
+            continue
+        assert rank is not None
+        assert rank.number == 1 + sum(other.high < each.low for other in competing)
+        alone = sum(meets(each, other) for other in found) == 1
+        assert bool(rank.medal) == (alone and rank.number <= 3 and len(competing) > 1)
 
 
 def test_a_rank_says_in_words_what_it_is() -> None:
@@ -130,6 +152,7 @@ def test_the_best_is_stable_and_names_those_it_cannot_be_told_from(demo: Demo) -
     labels = [line.label for line, _ in group]
     numbers = {name: rank.number for name, rank in zip(labels, ranks, strict=True) if rank}
     assert numbers["gguf-q8_0"] == 1
+    assert {name for name, place in numbers.items() if place == 1} <= {"gguf-q8_0", *meeting}
     assert "gguf-q4_1" not in numbers
 
 

@@ -81,7 +81,7 @@ function drawNow() {
   const metrics = shownMetrics(state);
   const sorted = metricPlace(state.sort);
   const ranked = sorted >= 0 && rows.length > 0 && comparableRows(rows);
-  const ranks = ranked ? rankBands(rows, sorted) : new Map();
+  const ranks = ranked ? ranksAmong(rows, sorted) : new Map();
   const widths = columnWidths(view.table);
   // Set before anything changes: the frame after shows the first rows.
   view.table.closest(".scroller").scrollTop = 0;

@@ -74,7 +74,7 @@ function drawKept(kept, limits, best, gated) {
   const table = document.getElementById("kept");
   const places = [...new Set([best, ...limits.map((limit) => limit.place)])];
   const rows = bestFirst([...kept.keys()], best);
-  const ranks = rankBands(rows, best, gated);
+  const ranks = ranksAmong(rows, best, gated);
   const shown = rows.slice(0, LEANBOARD.pageRows);
   const first = make("th", { scope: "col" }, "Technique");
   table.tHead.rows[0].replaceChildren(first, ...places.map((place) => limitHead(place, limits)));

@@ -20,7 +20,7 @@ function firstEverywhere(rows, ranks) {
 function drawReadings(state) {
   return drawRead(placesOf(reader.heads), () => {
     const describe = (rows) => {
-      const ranks = reader.heads.map(({ place }) => (place < 0 ? new Map() : rankBands(rows, place)));
+      const ranks = reader.heads.map(({ place }) => (place < 0 ? new Map() : ranksAmong(rows, place)));
       return {
         heading: headingOf(rows[0], true),
         note: firstEverywhere(rows, ranks),

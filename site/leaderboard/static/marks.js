@@ -19,24 +19,32 @@ function axisOf(place, rows, log, start, end, count) {
   return makeAxis(axisTitle(place), values.length ? values : [1, 2], log, start, end, count);
 }
 
-function barOf(axis, place, row, log) {
+// The ends of an error bar, which goes to the edge of the plot where a logarithmic axis has no room for it.
+function barOf(axis, place, row) {
   const { low, high } = LEANBOARD.cells[place];
   const { factor } = LEANBOARD.metrics[place];
-  const known = low[row] !== null && high[row] !== null && (!log || low[row] > 0);
-  return known ? [axis.at(low[row] * factor), axis.at(high[row] * factor)] : null;
+  if (low[row] === null || high[row] === null) return null;
+  return [low[row], high[row]].map((end) => axis.at(Math.max(end * factor, axis.low)));
+}
+
+// What stands beside a point: its techniques with their knobs, and its backend where named points have
+// several.
+function pointLabel(row, { backends }) {
+  const { techniqueText, backendText } = LEANBOARD.texts;
+  const technique = textOf(techniqueText, row);
+  return backends > 1 ? `${technique} \u00b7 ${textOf(backendText, row)}` : technique;
 }
 
 // The mark of a shown row { row, css, group }; the group is null where all runs share a front.
 function markOf({ row, css, group }, axes, view) {
   const [x, y] = view.places.map((place, i) =>
     axes[i].at(LEANBOARD.cells[place].value[row] * LEANBOARD.metrics[place].factor));
-  const [barX, barY] = view.places.map((place, i) => barOf(axes[i], place, row, view.logs[i]));
-  const name = nameOf(row);
+  const [barX, barY] = view.places.map((place, i) => barOf(axes[i], place, row));
   const important = css === "front" || !view.crowded;
   // On a phone there is room for the names of the front only; the others say theirs when touched.
-  const label = important && (css === "front" || PLOT.width >= NARROW) ? name : "";
+  const label = important && (css === "front" || PLOT.width >= NARROW) ? pointLabel(row, view) : "";
   return {
-    row, css: css + groupClass(group), shape: group ?? 0, x, y, barX, barY, label, name,
+    row, css: css + groupClass(group), shape: group ?? 0, x, y, barX, barY, label, name: nameOf(row),
     title: pointTitle(row, view.places, view.everywhere), href: LEANBOARD.href[row], stop: important,
   };
 }

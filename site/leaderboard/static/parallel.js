@@ -37,6 +37,7 @@ function drawChoice(state, places) {
   });
   drawLists({ ...found, left });
   drawVolumes(stage, places);
+  tellTakenAsExact(stage, places);
   drawValues(shown, uprights, stage.length + hollow.length);
 }
 
@@ -162,7 +163,7 @@ function drawValues(shown, uprights, count) {
 
 function drawValueRow({ row, css }, uprights) {
   const link = make("a", { href: LEANBOARD.href[row] }, nameOf(row));
-  const model = make("small", {}, textOf(LEANBOARD.texts.model, row));
+  const model = make("small", {}, whereOf(row));
   const cells = uprights.map(({ place }) => drawValue(place, row));
   return make("tr", {}, make("th", { scope: "row" }, link, model), make("td", {}, STATES[css]), ...cells);
 }

@@ -27,6 +27,7 @@ function drawChoice(state, places) {
   const keyOf = (row) => (apart ? [drawKey(numbers.get(row)), " "] : []);
   drawLists({ ...found, left }, everywhere, keyOf);
   drawVolumes(stage, places, everywhere);
+  tellTakenAsExact(stage, places);
 }
 
 // The groups that have a front each, sorted by name: all runs are one, unless `per` names what tells
@@ -70,7 +71,10 @@ function shownRows(found, numbers) {
 
 function drawPicture(state, groups, shown, { places, logs, found, everywhere }) {
   const metrics = places.map((place) => LEANBOARD.metrics[place]);
-  const view = { places, logs, everywhere, crowded: shown.length > LEANBOARD.mostNamed };
+  const crowded = shown.length > LEANBOARD.mostNamed;
+  const named = shown.filter(({ css }) => css === "front" || !crowded);
+  const backends = new Set(named.map(({ row }) => textOf(LEANBOARD.texts.backendText, row))).size;
+  const view = { places, logs, everywhere, crowded, backends };
   const axes = axesOf(shown.map(({ row }) => row), view);
   const marks = shown.map((each) => markOf(each, axes, view));
   const curves = state.curves === "1" ? curvesOf(marks) : [];

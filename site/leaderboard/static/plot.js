@@ -87,7 +87,7 @@ function drawMark(mark, taken) {
   if (barY) parts.push(make("line", { class: "bar", x1: x, x2: x, y1: barY[0], y2: barY[1] }));
   parts.push(shapeAt(mark.shape, x, y));
   const label = mark.label ? placeLabel(mark, taken) : null;
-  parts.push(make("text", label ?? spareAt(mark), mark.name));
+  parts.push(make("text", label ?? spareAt(mark), label ? mark.label : mark.name));
   const attributes = { class: `point ${mark.css}`, href: mark.href, "data-row": mark.row };
   return svgLink(mark.stop ? attributes : { ...attributes, tabindex: "-1" }, ...parts);
 }

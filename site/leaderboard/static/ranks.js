@@ -1,4 +1,4 @@
-// Ranks by intervals: who cannot be told from the best of a band shares its rank. A run that is unstable
+// Ranks by intervals: one more than the number of rows that are shown to be better. A run that is unstable
 // by an unknown amount has none, and keeps a medal from those whose interval meets its own. A row
 // that failed the gate is out of the competition, unless a page puts another limit in its place.
 // The same rules as ranks.py.
@@ -38,28 +38,52 @@ function competing(rows, gated) {
   return gated ? rows.filter((row) => !failedGate(row)) : rows;
 }
 
-// Row to { rank, shared, medal } for the rows of a metric that can be ranked.
-function rankBands(rows, place, gated = true) {
+// Row to { rank, shared, medal } for the rows of a metric that can be ranked: one more than the number of
+// ranked rows whose interval lies wholly on the better side. A medal needs an interval that meets no other.
+function ranksAmong(rows, place, gated = true) {
   const { direction } = LEANBOARD.metrics[place];
   if (direction === "neutral") return new Map();
-  const sign = direction === "lower" ? 1 : -1;
-  const all = competing(rows, gated).map((row) => intervalOf(place, row)).filter(Boolean)
-    .sort((a, b) => sign * (a.value - b.value) || a.row - b.row);
-  const ordered = all.filter((entry) => !entry.barred);
-  const ranks = new Map();
-  let leader = null;
-  let rank = 0;
-  ordered.forEach((entry, i) => {
-    const alone = !leader || !meets(entry, leader);
-    if (alone) [leader, rank] = [entry, i + 1];
-    else ranks.get(leader.row).shared = true;
-    ranks.set(entry.row, { rank, shared: !alone, medal: "" });
-  });
-  const best = ordered.length > 1 ? ordered.slice(0, MEDALS.length) : [];
-  best.forEach((entry, i) => {
-    if (!all.some((other) => other !== entry && meets(entry, other))) ranks.get(entry.row).medal = MEDALS[i];
-  });
-  return ranks;
+  const known = competing(rows, gated).map((row) => intervalOf(place, row)).filter(Boolean)
+    .map((entry) => ({ ...entry, ...costsOf(entry, direction) }));
+  const ranked = known.filter((entry) => !entry.barred);
+  const worsts = sortedNumbers(ranked.map(({ worst }) => worst));
+  const numbers = ranked.map(({ best }) => countBelow(worsts, best) + 1);
+  const holders = new Map();
+  for (const number of numbers) holders.set(number, (holders.get(number) ?? 0) + 1);
+  const medals = ranked.length > 1 ? MEDALS : [];
+  const apart = metByNone(known);
+  return new Map(ranked.map((entry, i) => {
+    const medal = (apart.has(entry.row) && medals[numbers[i] - 1]) || "";
+    return [entry.row, { rank: numbers[i], shared: holders.get(numbers[i]) > 1, medal }];
+  }));
+}
+
+// The ends of an interval so that less is better.
+function costsOf({ low, high }, direction) {
+  return direction === "lower" ? { best: low, worst: high } : { best: -high, worst: -low };
+}
+
+// The rows whose interval meets no other.
+function metByNone(known) {
+  const bests = sortedNumbers(known.map(({ best }) => best));
+  const worsts = sortedNumbers(known.map(({ worst }) => worst));
+  const metBy = ({ best, worst }) => countBelow(bests, worst, true) - countBelow(worsts, best);
+  return new Set(known.filter((entry) => metBy(entry) === 1).map(({ row }) => row));
+}
+
+function sortedNumbers(values) {
+  return [...values].sort((a, b) => a - b);
+}
+
+// How many of ascending numbers lie below a bound, or on it too.
+function countBelow(ordered, bound, on = false) {
+  let [from, to] = [0, ordered.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (ordered[middle] < bound || (on && ordered[middle] === bound)) from = middle + 1;
+    else to = middle;
+  }
+  return from;
 }
 
 // Why no row has a rank on a metric, in a sentence.

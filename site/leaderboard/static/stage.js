@@ -16,23 +16,27 @@ function whyNot(place, row, log) {
   return log && cells.value[row] <= 0 ? `${metric.label}: not above 0, so not on a log axis` : "";
 }
 
-// Why a run is shown without competing; empty if it competes for the front.
-function whyHollow(row, places, quality) {
+// Why a run is shown without competing; empty if it competes for the front. The gate does not judge where
+// an axis is itself a metric of quality: what it judges is in view.
+function whyHollow(row, places) {
+  const metrics = places.map((place) => LEANBOARD.metrics[place]);
+  if (failedGate(row) && !metrics.some(({ role }) => role === "quality")) {
+    return `${LEANBOARD.failedGate}: ${textOf(LEANBOARD.texts.gateReason, row)}`;
+  }
   const held = places.every((place) => competingOf(place, row));
   if (!held) return `${LEANBOARD.unstableRun} (${textOf(LEANBOARD.texts.unstable, row)})`;
-  return quality && !LEANBOARD.ranked[row] ? LEANBOARD.unranked : "";
+  return metrics.some(({ quality }) => quality) && !LEANBOARD.ranked[row] ? LEANBOARD.unranked : "";
 }
 
 // Splits the rows into those that compete, those only shown, and those left out with a reason.
 // `logs` tells which axes are logarithmic.
 function staged(rows, places, logs = []) {
-  const quality = places.some((place) => LEANBOARD.metrics[place].quality);
   const stage = [];
   const hollow = [];
   const left = [];
   for (const row of rows) {
     const missing = places.map((place, i) => whyNot(place, row, logs[i])).find(Boolean);
-    const reason = missing || whyHollow(row, places, quality);
+    const reason = missing || whyHollow(row, places);
     if (reason) left.push([row, reason]);
     if (!missing) (reason ? hollow : stage).push(row);
   }
@@ -80,10 +84,25 @@ function axisTitle(place) {
   return `${label}${suffix ? ` (${suffix})` : ""}, ${direction} is better`;
 }
 
-// The model of a run, and its hardware where a page shows that of several.
-function whereOf(row, everywhere) {
+// The model of a run, its hardware where a page shows that of several, and whether it failed the gate.
+function whereOf(row, everywhere = false) {
   const { model, hardware } = LEANBOARD.texts;
-  return everywhere ? `${textOf(model, row)} on ${textOf(hardware, row)}` : textOf(model, row);
+  const place = everywhere ? `${textOf(model, row)} on ${textOf(hardware, row)}` : textOf(model, row);
+  return failedGate(row) ? `${place}, ${LEANBOARD.failedGate}` : place;
+}
+
+// Says on which axes values that were measured have no interval: draws hold them where they are, as they
+// do what was counted, which is exact.
+function tellTakenAsExact(rows, places) {
+  const notes = places.map((place) => {
+    const { low, high, provenance } = LEANBOARD.cells[place];
+    const bare = rows.filter((row) => (low[row] === null || high[row] === null)
+      && textOf(provenance, row) !== "counted").length;
+    return bare && `${LEANBOARD.metrics[place].label} has no interval in ${formatNumber(bare, 0)} of `
+      + `${formatCount(rows.length, "run")}: it is taken as exact there, and no share of draws says how sure `
+      + "it is.";
+  });
+  tellIn("exact", notes.filter(Boolean).join(" "));
 }
 
 // The name of a run, where it ran, and its values.
