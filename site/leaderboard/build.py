@@ -21,7 +21,7 @@ from leanboard.leaderboard.run_files import RunFiles
 from leanboard.leaderboard.runs import neighbours_of
 from leanboard.leaderboard.texts import Texts
 from leanboard.results.errors import LeanboardError
-from leanboard.results.export import write_exports
+from leanboard.results.export import write_comparisons, write_joined, write_long
 from leanboard.results.lean import no_collections
 from leanboard.results.parallel import processes_for, started
 from leanboard.results.store import Entry, Loaded, Problem
@@ -93,8 +93,9 @@ def build_site(  # noqa: PLR0913
     working = processes_for(len(unique.entries), processes)
     try:
         with _swapped_in(folder) as draft:
-            with no_collections():
+            with started(_entry_tasks(unique.entries, draft), working) as rest, no_collections():
                 board = board_of(unique, most_run_pages)
+                rest()
             found = _write(board, draft, pages, texts, working)
             names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*.html"))
     except OSError as error:
@@ -126,7 +127,7 @@ def _write(
     templates = _templates(ordered, board)
     runs = RunFiles(draft, templates, neighbours_of(board), board.one_page)
     with started([*runs.tasks(entries), *_data_tasks(board, draft / "data")], processes) as rest:
-        site = Site(board, _exports(board, draft / "downloads"), texts)
+        site = Site(board, _downloads(board, draft / "downloads"), texts)
         for page in ordered:
             for part in page.parts(site):
                 write_part(templates, page.slug, part, draft)
@@ -165,12 +166,31 @@ def _write_metric(board: Board, place: int, folder: Path) -> list[Problem]:
     return []
 
 
-def _exports(board: Board, folder: Path) -> tuple[Download, ...]:
-    paths = write_exports(board.loaded, folder, board.rows)
-    everything = folder / "records.json"
-    _write_records(board.loaded.entries, everything)
-    cited = folder / CITATION
-    cited.write_text(citation(), encoding="utf-8")
+def _entry_tasks(entries: Sequence[Entry], draft: Path) -> list[partial[object]]:
+    """Return the work that needs the records only, and no board of them."""
+    folder = draft / "downloads"
+    return [
+        partial(write_long, entries, folder),
+        partial(write_comparisons, entries, folder),
+        partial(_write_records, entries, folder / "records.json"),
+    ]
+
+
+def _write_records(entries: Sequence[Entry], path: Path) -> None:
+    """Write all records as one JSON list, with no more than one in memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(b"[")
+        for place, entry in enumerate(entries):
+            file.write(b",\n" if place else b"")
+            file.write(entry.path.read_bytes().rstrip())
+        file.write(b"]\n")
+
+
+def _downloads(board: Board, folder: Path) -> tuple[Download, ...]:
+    """Write the downloads that need the board; return all of them."""
+    write_joined(board.rows, folder)
+    (folder / CITATION).write_text(citation(), encoding="utf-8")
     return tuple(
         Download(
             name=path.name,
@@ -178,18 +198,9 @@ def _exports(board: Board, folder: Path) -> tuple[Download, ...]:
             size=quantity(float(path.stat().st_size), "B"),
             about=_ABOUT.get(path.name, ""),
         )
-        for path in sorted([*paths, everything, cited])
+        for path in sorted(folder.iterdir())
+        if path.is_file()
     )
-
-
-def _write_records(entries: Sequence[Entry], path: Path) -> None:
-    """Write all records as one JSON list, with no more than one in memory."""
-    with path.open("wb") as file:
-        file.write(b"[")
-        for place, entry in enumerate(entries):
-            file.write(b",\n" if place else b"")
-            file.write(entry.path.read_bytes().rstrip())
-        file.write(b"]\n")
 
 
 def _one_a_place(loaded: Loaded) -> Loaded:
