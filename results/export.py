@@ -11,8 +11,8 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,6 +30,9 @@ from leanboard.results.export_runs import (
 from leanboard.results.files import whole_file, write_failed
 from leanboard.results.store import Entry, Loaded
 from leanboard.results.table import Row, table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
