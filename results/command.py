@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from leanboard.results.schema import (
@@ -74,6 +75,7 @@ def hydra_value(value: object) -> str:
     return json.dumps(value)
 
 
+@lru_cache(maxsize=4096)
 def _text(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS_OF_THE_GRAMMAR:
         return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -97,7 +98,7 @@ def build_site(  # noqa: PLR0913
                 board = board_of(unique, most_run_pages)
                 rest()
             found = _write(board, draft, pages, texts, working)
-            names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*.html"))
+            names = sorted(_pages_in(draft))
     except OSError as error:
         message = (
             f"the site cannot be written to {folder} ({error.strerror}): check the disk's space "
@@ -124,9 +125,11 @@ def _write(
     shutil.copytree(_HERE / "static", draft / "static")
     (draft / _MARK).write_text("made by leanboard; replaced whole by the next build\n")
     ordered, entries = in_order(pages), board.loaded.entries
-    templates = _templates(ordered, board)
-    runs = RunFiles(draft, templates, neighbours_of(board), board.one_page)
-    with started([*runs.tasks(entries), *_data_tasks(board, draft / "data")], processes) as rest:
+    with no_collections():
+        templates = _templates(ordered, board)
+        runs = RunFiles(draft, templates, neighbours_of(board), board.one_page)
+        tasks = [*runs.tasks(entries), *_data_tasks(board, draft / "data")]
+    with started(tasks, processes) as rest:
         site = Site(board, _downloads(board, draft / "downloads"), texts)
         for page in ordered:
             for part in page.parts(site):
@@ -135,6 +138,13 @@ def _write(
             write_part(templates, "run", Part("run.html", "Run", "one_run.html", {}), draft)
         found = [problem for part in rest() for problem in part]
     return sorted(found, key=lambda problem: problem.path)
+
+
+def _pages_in(draft: Path) -> Iterator[str]:
+    """Yield the pages below a folder, relative to it."""
+    start = len(f"{draft}/")
+    for folder, _, names in os.walk(draft):
+        yield from (f"{folder}/{name}"[start:] for name in names if name.endswith(".html"))
 
 
 def _templates(pages: Sequence[Page], board: Board) -> Templates:
