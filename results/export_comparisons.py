@@ -15,6 +15,7 @@ from leanboard.results.export_cells import (
     TEXT,
     WHOLE,
     Block,
+    Chunk,
     asked_cells,
     identity_cells,
     in_place,
@@ -77,7 +78,7 @@ def comparison_blocks(entries: Iterable[Entry]) -> Iterator[Block]:
 def _block_of(entry: Entry) -> Block:
     record = entry.record
     found = record.comparisons
-    columns = {
+    columns: Chunk = {
         "baseline_run": [one.baseline_run for one in found],
         "metric": [one.metric for one in found],
         "statistic": [one.statistic for one in found],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -176,7 +176,7 @@ def _write_metric(board: Board, place: int, folder: Path) -> list[Problem]:
     return []
 
 
-def _entry_tasks(entries: Sequence[Entry], draft: Path) -> list[partial[object]]:
+def _entry_tasks(entries: Sequence[Entry], draft: Path) -> list[Callable[[], object]]:
     """Return the work that needs the records only, and no board of them."""
     folder = draft / "downloads"
     return [

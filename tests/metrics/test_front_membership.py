@@ -11,6 +11,7 @@ import pytest
 from leanboard.metrics.front_membership import (
     Uncertain,
     _deviates,
+    _mulberry32,
     contenders,
     drawn,
     in_dispute,
@@ -66,6 +67,12 @@ def test_a_draw_depends_on_names_and_on_nothing_else() -> None:
     assert membership(turned, METRICS, (LOWER, LOWER)) == found
     assert _deviates("a/tpot_s", 3) != _deviates("b/tpot_s", 3)
     assert _deviates("a/tpot_s", 3) == _deviates("a/tpot_s", 9)[:3]
+
+
+def test_uniform_numbers_are_those_of_mulberry32() -> None:
+    """Of its reference implementation in C, started at 0."""
+    found = _mulberry32(0, 3)
+    assert found == [0.26642920868471265, 0.0003297457005828619, 0.2232720274478197]
 
 
 def test_the_deviates_are_standard_normal() -> None:
