@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+
+import numpy as np
 
 from leanboard.metrics.distributions import normal_quantile
 from leanboard.metrics.metric import Direction
@@ -43,19 +44,21 @@ class Uncertain:
     low: float | None = None
     high: float | None = None
 
-    def moved(self, deviate: float) -> float:
-        """Return the value moved by a standard normal deviate."""
-        if self.low is None or self.high is None:
-            return self.value
-        end = self.low if deviate < 0 else self.high
-        if min(self.value, self.low, self.high) > 0:
-            return self.value * _exp(abs(deviate) * _log(end / self.value) / _Z95)
-        return self.value + abs(deviate) * (end - self.value) / _Z95
+    def moved(self, deviates: Sequence[float]) -> list[float]:
+        """Return the value moved by each of some standard normal deviates."""
+        value, low, high = self.value, self.low, self.high
+        if low is None or high is None:
+            return [value] * len(deviates)
+        if min(value, low, high) > 0:
+            down, up = _log(low / value), _log(high / value)
+            return [value * _exp(abs(d) * (down if d < 0 else up) / _Z95) for d in deviates]
+        down, up = low - value, high - value
+        return [value + abs(d) * (down if d < 0 else up) / _Z95 for d in deviates]
 
     @property
     def reach(self) -> tuple[float, float]:
         """The least and the greatest value that any draw moves it to."""
-        ends = self.value, self.moved(-_FARTHEST), self.moved(_FARTHEST)
+        ends = self.value, *self.moved((-_FARTHEST, _FARTHEST))
         return min(ends), max(ends)
 
 
@@ -106,23 +109,22 @@ def membership(
 
 def drawn(
     points: Mapping[str, Sequence[Uncertain]], metrics: Sequence[str], draws: int = DRAWS
-) -> Iterator[dict[str, list[float]]]:
+) -> Iterator[dict[str, tuple[float, ...]]]:
     """Yield the points of each draw: name to moved values, one an axis."""
-    moves = {
-        name: [
-            _moves(value, f"{name}/{metric}") for value, metric in zip(values, metrics, strict=True)
-        ]
-        for name, values in points.items()
-    }
-    for _ in range(draws):
-        yield {name: [next(move) for move in axes] for name, axes in moves.items()}
+    moves = {name: _moves(name, values, metrics, draws) for name, values in points.items()}
+    for place in range(draws):
+        yield {name: moved[place] for name, moved in moves.items()}
 
 
-def _moves(value: Uncertain, name: str) -> Iterator[float]:
-    """Yield a value as each draw moves it; one without an interval needs no deviates."""
-    if value.low is None or value.high is None:
-        return repeat(value.value)
-    return map(value.moved, _deviates(name))
+def _moves(
+    name: str, values: Sequence[Uncertain], metrics: Sequence[str], draws: int
+) -> list[tuple[float, ...]]:
+    """Return a point as each draw moves it; a value without an interval needs no deviates."""
+    axes = [
+        value.moved([0.0] * draws if value.low is None else _deviates(f"{name}/{metric}", draws))
+        for value, metric in zip(values, metrics, strict=True)
+    ]
+    return list(zip(*axes, strict=True))
 
 
 def contenders(
@@ -190,12 +192,14 @@ def _corners(values: Sequence[Uncertain], directions: Sequence[Direction]) -> tu
     return tuple(best), tuple(worst)
 
 
-def _deviates(name: str) -> Iterator[float]:
-    """Yield standard normal deviates, the same ones for the same name (Box and Muller)."""
-    uniform = _mulberry32(_fnv1a(name))
-    while True:
-        radius = math.sqrt(-2 * math.log(1 - next(uniform)))
-        yield radius * math.cos(2 * math.pi * next(uniform))
+def _deviates(name: str, count: int) -> list[float]:
+    """Return standard normal deviates, the same ones for the same name (Box and Muller).
+
+    Logarithms and cosines are those of the C library, as numpy's depend on the processor.
+    """
+    uniform = _mulberry32(_fnv1a(name), 2 * count)
+    pairs = zip(uniform[::2], uniform[1::2], strict=True)
+    return [math.sqrt(-2 * math.log(1 - u)) * math.cos(2 * math.pi * v) for u, v in pairs]
 
 
 def _log(ratio: float) -> float:
@@ -218,9 +222,11 @@ def _fnv1a(text: str) -> int:
     return state
 
 
-def _mulberry32(state: int) -> Iterator[float]:
-    while True:
-        state = (state + 0x6D2B79F5) & _WORD
-        mixed = ((state ^ (state >> 15)) * (state | 1)) & _WORD
-        mixed ^= (mixed + (((mixed ^ (mixed >> 7)) * (mixed | 61)) & _WORD)) & _WORD
-        yield (mixed ^ (mixed >> 14)) / 2**32
+def _mulberry32(state: int, count: int) -> list[float]:
+    """Return uniform numbers from 0 to 1; unsigned words of 32 bits wrap around, as they should."""
+    steps = np.arange(1, count + 1, dtype=np.uint32)
+    states = steps * np.uint32(0x6D2B79F5) + np.uint32(state)
+    mixed = (states ^ (states >> 15)) * (states | 1)
+    mixed ^= mixed + (mixed ^ (mixed >> 7)) * (mixed | 61)
+    uniform: list[float] = ((mixed ^ (mixed >> 14)) / 2.0**32).tolist()
+    return uniform

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from leanboard.results.schema import (
@@ -64,14 +65,17 @@ def reproduce_command(record: Record) -> str:
 
 def hydra_value(value: object) -> str:
     """Return a JSON value in Hydra's override grammar, to be read back as the same value."""
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, Mapping):
         pairs = (f"{hydra_value(key)}:{hydra_value(item)}" for key, item in sorted(value.items()))
         return "{" + ",".join(pairs) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return "[" + ",".join(hydra_value(item) for item in value) + "]"
-    return _text(value) if isinstance(value, str) else json.dumps(value)
+    return json.dumps(value)
 
 
+@lru_cache(maxsize=4096)
 def _text(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS_OF_THE_GRAMMAR:
         return text

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leanboard.results.data_dictionary import DICTIONARY_COLUMNS, data_dictionary
-from leanboard.results.export_cells import TEXT, Cells, Chunk, chunks_of
-from leanboard.results.export_comparisons import COMPARISONS, comparison_rows, comparison_table
+from leanboard.results.export_cells import TEXT, Block, Chunk, chunks_of
+from leanboard.results.export_comparisons import COMPARISONS, comparison_blocks, comparison_table
 from leanboard.results.export_runs import (
     LONG,
-    long_rows,
+    long_blocks,
     long_table,
+    wide_block,
     wide_columns,
-    wide_row,
     wide_table,
 )
 from leanboard.results.files import whole_file, write_failed
 from leanboard.results.store import Entry, Loaded
 from leanboard.results.table import Row, table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -51,29 +55,56 @@ def comparison_frame(entries: Iterable[Entry]) -> pd.DataFrame:
     return _frame(comparison_table(entries))
 
 
-def write_exports(loaded: Loaded, folder: Path, rows: Sequence[Row] | None = None) -> list[Path]:
+def write_exports(loaded: Loaded, folder: Path) -> list[Path]:
     """Write the tables as Parquet and CSV, and the data dictionary; return the files.
 
     Args:
         loaded: the records.
         folder: where the files go; made if need be.
-        rows: the joined rows of these records, where they are at hand.
 
     Raises:
         LeanboardError: if the folder cannot be written.
     """
-    joined = table(loaded.entries) if rows is None else rows
+    rows = table(loaded.entries)
+    files = [
+        *write_long(loaded.entries, folder),
+        *write_comparisons(loaded.entries, folder),
+        *write_joined(rows, folder),
+    ]
+    return sorted(files)
+
+
+def write_long(entries: Iterable[Entry], folder: Path) -> list[Path]:
+    """Write the tidy table of all runs; return its files. Errors as :func:`write_exports`."""
+    with _writing(folder):
+        return _write(folder / "results-long", LONG, long_blocks(entries))
+
+
+def write_comparisons(entries: Iterable[Entry], folder: Path) -> list[Path]:
+    """Write the comparisons of all runs; return the files. Errors as :func:`write_exports`."""
+    with _writing(folder):
+        return _write(folder / "comparisons", COMPARISONS, comparison_blocks(entries))
+
+
+def write_joined(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write the wide table of joined rows and the dictionary of all columns; return the files.
+
+    Errors as :func:`write_exports`.
+    """
+    with _writing(folder):
+        return [
+            _write_dictionary(folder / "data-dictionary.csv", rows),
+            *_write(folder / "results-wide", wide_columns(rows), map(wide_block, rows)),
+        ]
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = [
-            *_write(folder / "comparisons", COMPARISONS, comparison_rows(loaded.entries)),
-            _write_dictionary(folder / "data-dictionary.csv", joined),
-            *_write(folder / "results-long", LONG, long_rows(loaded.entries)),
-            *_write(folder / "results-wide", wide_columns(joined), map(wide_row, joined)),
-        ]
+        yield
     except OSError as error:
         raise write_failed(error, folder) from error
-    return sorted(files)
 
 
 def _frame(content: pa.Table) -> pd.DataFrame:
@@ -81,7 +112,7 @@ def _frame(content: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _write(stem: Path, columns: Mapping[str, pa.DataType], rows: Iterable[Cells]) -> list[Path]:
+def _write(stem: Path, columns: Mapping[str, pa.DataType], blocks: Iterable[Block]) -> list[Path]:
     """Write a table as Parquet and as CSV, and return both files."""
     schema = pa.schema(list(columns.items()))
     parquet, text = (stem.with_name(f"{stem.name}.{ending}") for ending in ("parquet", "csv"))
@@ -91,7 +122,7 @@ def _write(stem: Path, columns: Mapping[str, pa.DataType], rows: Iterable[Cells]
         pq.ParquetWriter(sink, schema, compression="zstd", compression_level=3) as writer,
     ):
         lines.write(_csv_head(columns))
-        for chunk in chunks_of(columns, rows):
+        for chunk in chunks_of(columns, blocks):
             lines.write(_csv_lines(chunk, columns))
             writer.write_table(pa.Table.from_pydict(chunk, schema=schema))
     return [parquet, text]
@@ -101,7 +132,7 @@ def _write_dictionary(path: Path, rows: Sequence[Row]) -> Path:
     columns = dict.fromkeys(DICTIONARY_COLUMNS, TEXT)
     with whole_file(path) as lines:
         lines.write(_csv_head(columns))
-        for chunk in chunks_of(columns, data_dictionary(rows)):
+        for chunk in chunks_of(columns, map(Block, data_dictionary(rows))):
             lines.write(_csv_lines(chunk, columns))
     return path
 
@@ -115,7 +146,8 @@ def _csv_lines(chunk: Chunk, columns: Mapping[str, pa.DataType]) -> bytes:
         _csv_texts(chunk[name]) if kind == TEXT else _csv_numbers(chunk[name])
         for name, kind in columns.items()
     ]
-    return "".join(f"{','.join(line)}\n" for line in zip(*cells, strict=True)).encode()
+    lines = map(",".join, zip(*cells, strict=True))
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _csv_texts(texts: Sequence[str | None]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,24 @@ Chunk = dict[str, list[Any]]
 
 CHUNK_ROWS = 50_000
 
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that lie together in a table.
+
+    Args:
+        shared: the cells that all of them have; a cell that is nowhere is empty.
+        columns: by name, the cells in which they differ, one a row.
+        rows: how many.
+    """
+
+    shared: Cells
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    rows: int = 1
+
+
+# Names are those of records: there may be any number of them.
+_MOST_NAMES = 4096
 _ORDERED = (*(metric.name for metric in METRICS), *DERIVED)
 _PLACES = {name: place for place, name in enumerate(_ORDERED)}
 
@@ -74,18 +93,18 @@ def asked_cells(record: Record) -> Cells:
     return {"workload": record.cell.workload.name}
 
 
-def number_cells(found: Measurement | Comparison) -> Cells:
-    """Return value, interval and error of a number; the unit is the caller's."""
-    interval = found.interval
+def number_columns(found: Sequence[Measurement] | Sequence[Comparison]) -> Chunk:
+    """Return values, intervals and errors of numbers, by column; units are the caller's."""
+    intervals = [one.interval for one in found]
     return {
-        "value": found.value,
-        "n": found.n,
-        "low": None if interval is None else interval.low,
-        "high": None if interval is None else interval.high,
-        "interval_method": None if interval is None else interval.method,
-        "stderr": found.stderr,
-        "provenance": provenance_cell(found.provenance),
-        "reason": found.reason,
+        "value": [one.value for one in found],
+        "n": [one.n for one in found],
+        "low": [None if ends is None else ends.low for ends in intervals],
+        "high": [None if ends is None else ends.high for ends in intervals],
+        "interval_method": [None if ends is None else ends.method for ends in intervals],
+        "stderr": [one.stderr for one in found],
+        "provenance": [provenance_cell(one.provenance) for one in found],
+        "reason": [one.reason for one in found],
     }
 
 
@@ -104,25 +123,36 @@ def in_place(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=place)
 
 
-def table_of(columns: Mapping[str, pa.DataType], rows: Iterable[Cells]) -> pa.Table:
-    """Return a table with these columns in their order; cells that a row lacks are empty."""
+def table_of(columns: Mapping[str, pa.DataType], blocks: Iterable[Block]) -> pa.Table:
+    """Return a table with these columns in their order."""
     schema = pa.schema(list(columns.items()))
     return pa.concat_tables(
-        pa.Table.from_pydict(chunk, schema=schema) for chunk in chunks_of(columns, rows)
+        pa.Table.from_pydict(chunk, schema=schema) for chunk in chunks_of(columns, blocks)
     )
 
 
-def chunks_of(columns: Iterable[str], rows: Iterable[Cells]) -> Iterator[Chunk]:
-    """Yield the columns of ``CHUNK_ROWS`` rows at a time, at least once; cells may be empty."""
-    names, left = list(columns), iter(rows)
-    taken = list(islice(left, CHUNK_ROWS))
-    while True:
-        yield {name: [row.get(name) for row in taken] for name in names}
-        taken = list(islice(left, CHUNK_ROWS))
-        if not taken:
-            return
+def chunks_of(columns: Iterable[str], blocks: Iterable[Block]) -> Iterator[Chunk]:
+    """Yield the columns of ``CHUNK_ROWS`` rows at a time, at least once."""
+    chunk: Chunk = {name: [] for name in columns}
+    taken, whole = 0, False
+    for block in blocks:
+        for name, cells in chunk.items():
+            own = block.columns.get(name)
+            cells.extend([block.shared.get(name)] * block.rows if own is None else own)
+        taken += block.rows
+        while taken >= CHUNK_ROWS:
+            yield {name: cells[:CHUNK_ROWS] for name, cells in chunk.items()}
+            chunk = {name: cells[CHUNK_ROWS:] for name, cells in chunk.items()}
+            taken, whole = taken - CHUNK_ROWS, True
+    if taken or not whole:
+        yield chunk
 
 
-def in_order(names: Iterable[str]) -> list[str]:
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names in the registry's order, what is derived, then the others by name."""
-    return sorted(names, key=lambda name: (_PLACES.get(name, len(_PLACES)), name))
+    return _sorted(tuple(names))
+
+
+@lru_cache(_MOST_NAMES)
+def _sorted(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=lambda name: (_PLACES.get(name, len(_PLACES)), name)))

@@ -14,14 +14,14 @@ from leanboard.results.export_cells import (
     REAL,
     TEXT,
     WHOLE,
-    Cells,
+    Block,
+    Chunk,
     asked_cells,
     identity_cells,
     in_place,
-    number_cells,
+    number_columns,
     table_of,
 )
-from leanboard.results.schema import Comparison
 from leanboard.results.store import Entry
 
 COMPARISONS = {
@@ -65,31 +65,29 @@ _UNITS = {m.name: m.unit for m in METRICS} | {name: c.unit for name, c in DERIVE
 
 def comparison_table(entries: Iterable[Entry]) -> pa.Table:
     """Return one row a candidate's run and comparison, in the order of the record."""
-    return table_of(COMPARISONS, comparison_rows(entries))
+    return table_of(COMPARISONS, comparison_blocks(entries))
 
 
-def comparison_rows(entries: Iterable[Entry]) -> Iterator[Cells]:
-    """Yield the rows of that table."""
+def comparison_blocks(entries: Iterable[Entry]) -> Iterator[Block]:
+    """Yield the rows of that table, a run's at a time."""
     for entry in in_place(entries):
-        yield from _rows_of(entry)
+        if entry.record.comparisons:
+            yield _block_of(entry)
 
 
-def _rows_of(entry: Entry) -> Iterator[Cells]:
+def _block_of(entry: Entry) -> Block:
     record = entry.record
-    common = {**identity_cells(record, entry.origin), **asked_cells(record)}
-    for comparison in record.comparisons:
-        yield {**common, **_compared(comparison)}
-
-
-def _compared(comparison: Comparison) -> Cells:
-    differs = comparison.statistic == "difference"
-    return number_cells(comparison) | {
-        "baseline_run": comparison.baseline_run,
-        "metric": comparison.metric,
-        "statistic": comparison.statistic,
-        "unit": _UNITS.get(comparison.metric) if differs else "1",
-        "p_value": comparison.p_value,
-        "verdict": comparison.verdict.value,
-        "pair_launches": comparison.launches,
-        "method_version": comparison.method_version,
+    found = record.comparisons
+    columns: Chunk = {
+        "baseline_run": [one.baseline_run for one in found],
+        "metric": [one.metric for one in found],
+        "statistic": [one.statistic for one in found],
+        "unit": [_UNITS.get(o.metric) if o.statistic == "difference" else "1" for o in found],
+        "p_value": [one.p_value for one in found],
+        "verdict": [one.verdict.value for one in found],
+        "pair_launches": [one.launches for one in found],
+        "method_version": [one.method_version for one in found],
+        **number_columns(found),
     }
+    shared = {**identity_cells(record, entry.origin), **asked_cells(record)}
+    return Block(shared, columns, len(found))

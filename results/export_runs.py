@@ -13,18 +13,17 @@ from leanboard.results.export_cells import (
     REAL,
     TEXT,
     WHOLE,
-    Cells,
+    Block,
     asked_cells,
     identity_cells,
     in_order,
     in_place,
-    number_cells,
+    number_columns,
     provenance_cell,
     table_of,
 )
 from leanboard.results.gates import GATE_COLUMNS, gate_cells
 from leanboard.results.reliability import COLUMNS, reliability_cells
-from leanboard.results.schema import Measurement
 from leanboard.results.store import Entry
 from leanboard.results.table import Row
 
@@ -62,40 +61,42 @@ _WIDE = {
     "licence": TEXT,
 }
 _PROVENANCE = "__provenance"
+NOTHING = "nothing measured"
 
 
 def long_table(entries: Iterable[Entry]) -> pa.Table:
     """Return one row a record and metric; a run without measurements has one row with none."""
-    return table_of(LONG, long_rows(entries))
+    return table_of(LONG, long_blocks(entries))
 
 
-def long_rows(entries: Iterable[Entry]) -> Iterator[Cells]:
-    """Yield the rows of that table."""
-    for entry in in_place(entries):
-        yield from _rows_of(entry)
+def long_blocks(entries: Iterable[Entry]) -> Iterator[Block]:
+    """Yield the rows of that table, a run's at a time."""
+    return map(_block_of, in_place(entries))
 
 
-def _rows_of(entry: Entry) -> Iterator[Cells]:
+def _block_of(entry: Entry) -> Block:
     record = entry.record
-    common = {
+    shared = {
         **identity_cells(record, entry.origin),
         **asked_cells(record),
         **reliability_cells(record),
     }
-    for name in in_order(record.measurements):
-        yield {**common, "metric": name, **_measured(record.measurements[name])}
     if not record.measurements:
-        yield {**common, "reason": record.error.message if record.error else "nothing measured"}
-
-
-def _measured(measurement: Measurement) -> Cells:
-    described = {"unit": measurement.unit, "summary": measurement.summary}
-    return described | number_cells(measurement)
+        return Block(shared | {"reason": record.error.message if record.error else NOTHING})
+    names = in_order(record.measurements)
+    found = [record.measurements[name] for name in names]
+    columns = {
+        "metric": names,
+        "unit": [one.unit for one in found],
+        "summary": [one.summary for one in found],
+        **number_columns(found),
+    }
+    return Block(shared, columns, len(found))
 
 
 def wide_table(rows: Sequence[Row]) -> pa.Table:
     """Return one row a timed cell, a column a metric, and its provenance in a second column."""
-    return table_of(wide_columns(rows), map(wide_row, rows))
+    return table_of(wide_columns(rows), map(wide_block, rows))
 
 
 def wide_columns(rows: Sequence[Row]) -> dict[str, pa.DataType]:
@@ -106,8 +107,8 @@ def wide_columns(rows: Sequence[Row]) -> dict[str, pa.DataType]:
     return columns
 
 
-def wide_row(row: Row) -> Cells:
-    """Return the cells of a row of that table."""
+def wide_block(row: Row) -> Block:
+    """Return a row of that table."""
     error = row.record.error
     cells = identity_cells(row.record, row.origin) | {
         "threads": row.cell.device.threads,
@@ -124,7 +125,7 @@ def wide_row(row: Row) -> Cells:
             name: measurement.value,
             name + _PROVENANCE: provenance_cell(measurement.provenance),
         }
-    return cells
+    return Block(cells)
 
 
 def _metric_columns(rows: Iterable[Row]) -> set[str]:

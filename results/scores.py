@@ -159,10 +159,10 @@ def _common(tasks: Sequence[str], arms: Sequence[Collection[str]]) -> tuple[str,
 def _compared(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
     found: dict[str, dict[str, set[str]]] = {}
     for record in records:
+        arm, task = arm_key(record.cell), task_of(record).name
         for comparison in record.comparisons:
             if comparison.value is not None:
-                arms = found.setdefault(comparison.metric, {})
-                arms.setdefault(arm_key(record.cell), set()).add(task_of(record).name)
+                found.setdefault(comparison.metric, {}).setdefault(arm, set()).add(task)
     return {
         metric: _common(sorted(set().union(*arms.values())), list(arms.values()))
         for metric, arms in found.items()

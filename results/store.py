@@ -153,7 +153,8 @@ def find_records(root: Path) -> tuple[list[Path], list[Problem]]:
         links += [here / name for name in folders if (here / name).is_symlink()]
         for name in names:
             if name.endswith(".json") and not name.startswith("."):
-                (links if (here / name).is_symlink() else paths).append(here / name)
+                path = here / name
+                (links if path.is_symlink() else paths).append(path)
     problems = [Problem(link, _leads(link, root)) for link in links]
     problems += [
         Problem(Path(error.filename), f"cannot be listed ({error.strerror}); check its permissions")

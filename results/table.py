@@ -110,7 +110,10 @@ class Row:
         """
         task, _, name = metric.rpartition(".")
         if not task:
-            return next((c for c in self.record.comparisons if c.metric == metric), None)
+            for comparison in self.record.comparisons:
+                if comparison.metric == metric:
+                    return comparison
+            return None
         scored = (r for r in self.accuracy_records if task_of(r).name == task)
         found = (c for r in scored for c in r.comparisons if c.metric == name)
         return next((c for c in found if c.statistic == score), None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from leanboard.leaderboard.run_files import RunFiles
 from leanboard.leaderboard.runs import neighbours_of
 from leanboard.leaderboard.texts import Texts
 from leanboard.results.errors import LeanboardError
-from leanboard.results.export import write_exports
+from leanboard.results.export import write_comparisons, write_joined, write_long
 from leanboard.results.lean import no_collections
 from leanboard.results.parallel import processes_for, started
 from leanboard.results.store import Entry, Loaded, Problem
@@ -94,10 +95,11 @@ def build_site(  # noqa: PLR0913
     working = processes_for(len(unique.entries), processes)
     try:
         with _swapped_in(folder) as draft:
-            with no_collections():
+            with started(_entry_tasks(unique.entries, draft), working) as rest, no_collections():
                 board = board_of(unique, most_run_pages)
+                rest()
             found = _write(board, draft, pages, texts, working)
-            names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*.html"))
+            names = sorted(_pages_in(draft))
     except OSError as error:
         message = (
             f"the site cannot be written to {folder} ({error.strerror}): check the disk's space "
@@ -125,10 +127,12 @@ def _write(
     (draft / _MARK).write_text("made by leanboard; replaced whole by the next build\n")
     ordered, entries = in_order(pages), board.loaded.entries
     edition = edition_of(entries)
-    templates = _templates(ordered, edition)
-    runs = RunFiles(draft, templates, neighbours_of(board), board.one_page)
-    with started([*runs.tasks(entries), *_data_tasks(board, draft / "data")], processes) as rest:
-        site = Site(board, _exports(board, edition, draft / "downloads"), texts)
+    with no_collections():
+        templates = _templates(ordered, edition)
+        runs = RunFiles(draft, templates, neighbours_of(board), board.one_page)
+        tasks = [*runs.tasks(entries), *_data_tasks(board, draft / "data")]
+    with started(tasks, processes) as rest:
+        site = Site(board, _downloads(board, edition, draft / "downloads"), texts)
         for page in ordered:
             for part in page.parts(site):
                 write_part(templates, page.slug, part, draft)
@@ -136,6 +140,13 @@ def _write(
             write_part(templates, "run", Part("run.html", "Run", "one_run.html", {}), draft)
         found = [problem for part in rest() for problem in part]
     return sorted(found, key=lambda problem: problem.path)
+
+
+def _pages_in(draft: Path) -> Iterator[str]:
+    """Yield the pages below a folder, relative to it."""
+    start = len(f"{draft}/")
+    for folder, _, names in os.walk(draft):
+        yield from (f"{folder}/{name}"[start:] for name in names if name.endswith(".html"))
 
 
 def _templates(pages: Sequence[Page], edition: Edition) -> Templates:
@@ -165,12 +176,31 @@ def _write_metric(board: Board, place: int, folder: Path) -> list[Problem]:
     return []
 
 
-def _exports(board: Board, edition: Edition, folder: Path) -> tuple[Download, ...]:
-    paths = write_exports(board.loaded, folder, board.rows)
-    everything = folder / "records.json"
-    _write_records(board.loaded.entries, everything)
-    cited = folder / CITATION
-    cited.write_text(cited_with(citation(), edition), encoding="utf-8")
+def _entry_tasks(entries: Sequence[Entry], draft: Path) -> list[Callable[[], object]]:
+    """Return the work that needs the records only, and no board of them."""
+    folder = draft / "downloads"
+    return [
+        partial(write_long, entries, folder),
+        partial(write_comparisons, entries, folder),
+        partial(_write_records, entries, folder / "records.json"),
+    ]
+
+
+def _write_records(entries: Sequence[Entry], path: Path) -> None:
+    """Write all records as one JSON list, with no more than one in memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(b"[")
+        for place, entry in enumerate(entries):
+            file.write(b",\n" if place else b"")
+            file.write(entry.path.read_bytes().rstrip())
+        file.write(b"]\n")
+
+
+def _downloads(board: Board, edition: Edition, folder: Path) -> tuple[Download, ...]:
+    """Write the downloads that need the board; return all of them."""
+    write_joined(board.rows, folder)
+    (folder / CITATION).write_text(cited_with(citation(), edition), encoding="utf-8")
     return tuple(
         Download(
             name=path.name,
@@ -178,18 +208,9 @@ def _exports(board: Board, edition: Edition, folder: Path) -> tuple[Download, ..
             size=quantity(float(path.stat().st_size), "B"),
             about=_ABOUT.get(path.name, ""),
         )
-        for path in sorted([*paths, everything, cited])
+        for path in sorted(folder.iterdir())
+        if path.is_file()
     )
-
-
-def _write_records(entries: Sequence[Entry], path: Path) -> None:
-    """Write all records as one JSON list, with no more than one in memory."""
-    with path.open("wb") as file:
-        file.write(b"[")
-        for place, entry in enumerate(entries):
-            file.write(b",\n" if place else b"")
-            file.write(entry.path.read_bytes().rstrip())
-        file.write(b"]\n")
 
 
 def _one_a_place(loaded: Loaded) -> Loaded:

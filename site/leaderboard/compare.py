@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from leanboard.leaderboard.board import run_place
 from leanboard.leaderboard.distribution import PERCENTILES
@@ -22,7 +22,7 @@ MOST_RUNS = 6
 def compare_href(records: Iterable[Record]) -> str:
     """Return the address of the page with these runs, the one to compare with first."""
     places = [run_place(record) for record in records]
-    return f"compare.html#{urlencode({'runs': ','.join(places[:MOST_RUNS])})}"
+    return f"compare.html#runs={quote_plus(','.join(places[:MOST_RUNS]))}"
 
 
 def compare(site: Site) -> Mapping[str, object]:

@@ -66,11 +66,9 @@ def metric_script(board: Board, place: int) -> str:
 
 def run_script(place: str, run: Json) -> str:
     """Return the statement that adds the run at ``place`` to ``LEANBOARD_RUNS``."""
-    texts = {
-        name: value.text if isinstance(value, Written) else literal(value)
-        for name, value in run.items()
-    }
-    fields = ",".join(f"{json.dumps(name)}:{texts[name]}" for name in sorted(texts))
+    own = {name: value for name, value in run.items() if not isinstance(value, Written)}
+    shared = [f"{literal(n)}:{v.text}" for n, v in run.items() if isinstance(v, Written)]
+    fields = ",".join([literal(own)[1:-1], *shared])
     return f"LEANBOARD_RUNS[{json.dumps(place)}] = {{{fields}}};\n"
 
 

@@ -26,6 +26,7 @@ _SYSTEM = ("os", "kernel", "libc", "python", "git_sha", "git_dirty")
 _NONE_WITHOUT = frozenset(
     {"memory_cap", "memory_limit", "cpu_limit", "limit", "virtualised", "container"}
 )
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 _UNITS = {"_bytes": "B", "_s": "s", "_w": "W"}
 
 
@@ -175,7 +176,7 @@ def _text(value: object) -> str:
     if isinstance(value, tuple) and all(isinstance(item, str) for item in value):
         return ", ".join(value) or "none"
     if isinstance(value, dict | list | tuple):
-        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+        return _JSON.encode(value)
     return str(value)
 
 

@@ -48,7 +48,10 @@ def scale_for(unit: str, values: Iterable[float]) -> Scale:
         return least
     sizes = [abs(value) for value in values if value != 0]
     middle = median(sizes) if sizes else 1.0
-    return next((scale for scale in larger if middle * scale.factor >= 1.0), least)
+    for scale in larger:
+        if middle * scale.factor >= 1.0:
+            return scale
+    return least
 
 
 @lru_cache(maxsize=1024)

@@ -43,4 +43,4 @@ def write_part(templates: Environment, slug: str, part: Part, folder: Path) -> N
     text = templates.get_template(part.template).render(context)
     target = folder / part.path
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
+    target.write_bytes(text.encode())

@@ -18,6 +18,8 @@ from leanboard.leaderboard.remembered import Remembered
 from leanboard.results.printable import visible
 
 _MOST = 8192
+_NUMBERS = frozenset({float, int})
+"""What has nothing to escape: a plot has hundreds of them."""
 
 
 class _Code(CodeGenerator):
@@ -65,6 +67,8 @@ class Templates(Environment):
         """
         if type(value) is Markup:
             return value
+        if type(value) in _NUMBERS:
+            return str(value)
         if type(value) is not str:
             return escape(visible(value))
         found = self._texts.get(value)

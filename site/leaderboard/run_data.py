@@ -106,18 +106,19 @@ def _measurements(record: Record, row: Row | None, unrest: Unrest) -> list[Json]
     measured = record.measurements if row is None else row.measurements
     if record.status is not Status.OK:
         return []
-    return [
-        _measurement(name, measured[name], _comparison(record, row, name), unrest)
-        for name in in_order(measured)
-    ]
+    found: list[Json] = []
+    for name in in_order(measured):
+        one = measured[name]
+        if one.value is None:
+            found.append({"name": name, "unit": one.unit, "reason": one.reason or NO_REASON})
+        else:
+            against = _against(name, _comparison(record, row, name), unrest)
+            found.append(_measurement(name, one, rounded(one.value), against))
+    return found
 
 
-def _measurement(
-    name: str, measurement: Measurement, comparison: Comparison | None, unrest: Unrest
-) -> Json:
-    """Return one measurement; what it does not have is left out."""
-    if measurement.value is None:
-        return {"name": name, "unit": measurement.unit, "reason": measurement.reason or NO_REASON}
+def _measurement(name: str, measurement: Measurement, value: float, against: Json | None) -> Json:
+    """Return one measurement that has a value; what it does not have else is left out."""
     meaning, interval = meaning_of(name), measurement.interval
     direction = Direction.NEUTRAL if meaning is None else meaning.direction
     alone = interval is not None and interval.method.endswith("one process")
@@ -125,7 +126,7 @@ def _measurement(
         "name": name,
         "unit": measurement.unit,
         "direction": None if direction is Direction.NEUTRAL else direction.value,
-        "value": rounded(measurement.value),
+        "value": value,
         **_ends(interval),
         "n": measurement.n,
         "summary": measurement.summary,
@@ -133,7 +134,7 @@ def _measurement(
         "oneProcess": 1 if alone else None,
         "reason": measurement.reason,
         "barred": _barred(name, measurement),
-        "against": _against(name, comparison, unrest),
+        "against": against,
     }
     return {key: value for key, value in found.items() if value is not None}
 

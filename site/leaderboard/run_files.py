@@ -19,7 +19,7 @@ from leanboard.leaderboard.one_run import told_alone
 from leanboard.leaderboard.parts import Part, write_part
 from leanboard.leaderboard.run_data import run_data
 from leanboard.leaderboard.runs import Link, Neighbours, run_page
-from leanboard.leaderboard.samples import observation_in, plots_of
+from leanboard.leaderboard.samples import Plots, observation_in, plots_of
 from leanboard.leaderboard.shards import shard_of, write_shard
 from leanboard.metrics.trace import Observation
 from leanboard.results.errors import RecordError
@@ -93,11 +93,11 @@ class RunFiles:
         if self.one_page:
             run |= told_alone(entry, links, self.neighbours)
         else:
-            self._write_page(entry, seen, links)
+            plots = () if seen is None else plots_of(seen, latencies)
+            self._write_page(entry, plots, links)
         return run
 
-    def _write_page(self, entry: Entry, seen: Observation | None, links: Sequence[Link]) -> None:
-        plots = () if seen is None else plots_of(seen)
+    def _write_page(self, entry: Entry, plots: Plots, links: Sequence[Link]) -> None:
         page = run_page(entry, self.neighbours, plots, tuple(links))
         path = f"runs/{run_place(entry.record)}.html"
         part = Part(path, page.title, "run.html", {"run": page})

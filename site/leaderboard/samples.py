@@ -18,7 +18,7 @@ from leanboard.leaderboard.charts import (
     x_axis,
     y_axis,
 )
-from leanboard.leaderboard.distribution import distribution_plot, distributions_of
+from leanboard.leaderboard.distribution import Distribution, distribution_plot
 from leanboard.leaderboard.format import number, scale_for
 from leanboard.leaderboard.thinning import thinned
 from leanboard.metrics.trace import (
@@ -33,6 +33,8 @@ from leanboard.results.frozen import LARGEST
 from leanboard.results.traces import from_parquet
 
 SMALL, MEDIUM = 240.0, 320.0
+Plots = tuple[tuple[str, Plot], ...]
+"""Plots with their headings."""
 MOST_REQUESTS = 64
 """Requests drawn at most: beyond it lines only cover each other. The trace file has them all."""
 
@@ -50,23 +52,28 @@ def observation_in(traces: Path) -> Observation:
         raise RecordError(message) from error
 
 
-def plots_of(observation: Observation) -> tuple[tuple[str, Plot], ...]:
-    """Return the plots that fit the kind of observation, with their headings."""
+def plots_of(observation: Observation, latencies: Sequence[Distribution]) -> Plots:
+    """Return the plots that fit the kind of observation, with their headings.
+
+    Args:
+        observation: what was seen.
+        latencies: how its latencies are spread.
+    """
     if isinstance(observation, RequestObservation):
         requests = [r for r in observation.timed if r.token_s]
-        return tuple(_of_requests(requests, observation)) if requests else ()
+        return tuple(_of_requests(requests, latencies)) if requests else ()
     if isinstance(observation, AnswerObservation) and observation.answers:
         return _answers(observation.answers)
     return ()
 
 
 def _of_requests(
-    requests: Sequence[RequestTrace], observation: RequestObservation
+    requests: Sequence[RequestTrace], latencies: Sequence[Distribution]
 ) -> Iterator[tuple[str, Plot]]:
     longer = [r for r in requests if len(r.token_s) > 1]
     if longer:
         yield "Inter-token latency of every request", _gaps(longer, len(requests))
-        found = next((d for d in distributions_of(observation) if d.name == "itl"), None)
+        found = next((d for d in latencies if d.name == "itl"), None)
         if found is not None and found.n > 1:
             yield "Distribution of inter-token latency", distribution_plot(found)
         each = [(r.token_s[-1] - r.token_s[0]) / (len(r.token_s) - 1) for r in longer]
@@ -155,7 +162,7 @@ def _place(request: RequestTrace) -> str:
     return f"process {request.launch}, round {request.round}, prompt {request.prompt_id}"
 
 
-def _answers(answers: Sequence[AnswerTrace]) -> tuple[tuple[str, Plot], ...]:
+def _answers(answers: Sequence[AnswerTrace]) -> Plots:
     if any(a.tokens > 0 for a in answers):
         pairs = [(i, -sum(a.loglikelihoods) / a.tokens) for i, a in enumerate(answers) if a.tokens]
         plot = _items(pairs, "nats per token", "negative log-likelihood of every text window")

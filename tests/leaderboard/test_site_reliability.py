@@ -18,6 +18,7 @@ from record_factory import (
 
 from leanboard.leaderboard.board import board_of
 from leanboard.leaderboard.describe import configuration, surroundings
+from leanboard.leaderboard.distribution import distributions_of
 from leanboard.leaderboard.roofline import phase_lines
 from leanboard.leaderboard.run_tables import ONE_VALUE, TOO_FEW, measured_groups
 from leanboard.leaderboard.samples import MOST_REQUESTS, plots_of
@@ -269,7 +270,7 @@ def test_plots_by_round_show_where_a_new_process_begins(
     rounds_per_launch: int | None, borders: int, words: str
 ) -> None:
     seen = request_observation(workload=make_workload(), rounds_per_launch=rounds_per_launch)
-    plots = dict(plots_of(seen))
+    plots = dict(plots_of(seen, distributions_of(seen)))
     for heading in (
         "Time per output token of every request",
         "Time to first token of every request",

@@ -22,7 +22,7 @@ from leanboard.results.export import (
     wide_frame,
     write_exports,
 )
-from leanboard.results.export_cells import REAL, TEXT
+from leanboard.results.export_cells import REAL, TEXT, Block, chunks_of
 from leanboard.results.identity import sealed
 from leanboard.results.schema import Record
 from leanboard.results.store import Entry, Loaded
@@ -254,3 +254,16 @@ def test_an_export_onto_a_full_disk_says_so(
     with pytest.raises(LeanboardError, match="no space left"):
         write_exports(Loaded(entries), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_are_cut_into_chunks_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leanboard.results.export_cells.CHUNK_ROWS", 2)
+    blocks = [
+        Block({"run": "a"}, {"metric": ["x", "y", "z"]}, 3),
+        Block({"run": "b", "reason": "failed"}),
+    ]
+    assert list(chunks_of(["run", "metric", "reason"], blocks)) == [
+        {"run": ["a", "a"], "metric": ["x", "y"], "reason": [None, None]},
+        {"run": ["a", "b"], "metric": ["z", None], "reason": [None, "failed"]},
+    ]
+    assert list(chunks_of(["run"], [])) == [{"run": []}]
