@@ -289,7 +289,8 @@ def test_a_run_without_a_ratio_is_named_in_the_note() -> None:
 
 
 def test_a_run_without_a_ratio_is_not_counted_and_the_note_says_so(knobs: Board) -> None:
-    alone = make_record(techniques=["bf16"])
+    compared = next(e.record for e in knobs.loaded.entries if e.record.comparisons)
+    alone = compared.model_copy(update={"cell_id": "f" * 16, "comparisons": ()})
     board = board_of(Loaded((*knobs.loaded.entries, Entry(alone, "local", Path("r.json")))))
     drawn = default_tradeoff(board)
     assert drawn is not None

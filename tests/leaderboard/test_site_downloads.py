@@ -69,8 +69,10 @@ def test_the_citation_names_day_number_and_hash_of_the_published_records(demo: D
 
 
 def test_every_page_says_which_state_of_the_data_it_shows(demo: Demo) -> None:
-    told = f"<p>{edition_of(demo.loaded.entries).told}. "
-    assert "56 published and 2 local records, newest of 2026-11-20, data " in told
+    edition = edition_of(demo.loaded.entries)
+    told = f"<p>{edition.told}. "
+    counts = f"{edition.published} published and {edition.local} local records"
+    assert f"<p>{counts}, newest of 2026-11-20, data {edition.data}. " == told
     for name in demo.report.pages:
         assert told in (demo.folder / name).read_text(encoding="utf-8"), name
 

@@ -288,7 +288,7 @@ def test_plots_by_round_show_where_a_new_process_begins(
 @pytest.mark.parametrize("rounds", [8, 64, 65, 400])
 def test_inter_token_latencies_are_drawn_of_the_whole_run(rounds: int) -> None:
     seen = request_observation(workload=make_workload(), rounds=rounds)
-    plot = dict(plots_of(seen))["Inter-token latency of every request"]
+    plot = dict(plots_of(seen, distributions_of(seen)))["Inter-token latency of every request"]
     drawn = [int(line.title.split("round ")[1].split(",")[0]) for line in plot.lines]
     assert len(drawn) == min(rounds, MOST_REQUESTS)
     assert drawn == sorted(set(drawn))

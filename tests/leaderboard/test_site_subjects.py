@@ -265,7 +265,12 @@ def test_a_picture_marks_the_front_of_the_pareto_page(demo: Demo) -> None:
     assert y is not None
     for figure in figures_of(model, demo.board).shown:
         asked = dict(parse_qsl(figure.href.partition("#")[2]))
-        expected = tradeoff(demo.board, x, y, asked["hardware"], asked["workload"])
+        texts = {
+            (line.hardware_key, line.workload_key): (line.hardware, line.workload_choice)
+            for line in demo.board.lines
+        }
+        place = texts[asked["hardware"], asked["workload"]]
+        expected = tradeoff(demo.board, x, y, *place)
         front = {mark.href for mark in figure.plot.marks if mark.css.endswith("front")}
         assert front == {contender.line.href for contender in expected.front}
         assert {mark.css for mark in figure.plot.marks} == {m.css for m in expected.plot.marks}
@@ -295,9 +300,11 @@ def test_a_hardware_page_keeps_its_address_and_links_to_the_rows_of_each_setting
     assert len(hardware.lines) == 2
     page = pages(Site(board, ()))[hardware.href]
     asked = {dict(parse_qsl(link.href.partition("#")[2]))["hardware"]: link for link in page.links}
-    assert set(asked) == {line.hardware for line in board.lines}
+    texts = {line.hardware_key: line.hardware for line in board.lines}
+    assert {key: link.text for key, link in asked.items()} == {
+        key: f"{name} on the leaderboard" for key, name in texts.items()
+    }
     assert len(asked) == 2
-    assert all(link.text == f"{name} on the leaderboard" for name, link in asked.items())
 
 
 def test_the_pictures_of_a_hardware_say_which_setting_they_are_of() -> None:
