@@ -20,6 +20,7 @@ from typing import IO, Any, Self
 
 from leanboard.results.errors import LeanboardError
 from leanboard.runners.isolate import Worker
+from leanboard.runners.wire import Message
 
 _TIMEOUT_S = 60.0
 
@@ -67,7 +68,7 @@ class ForkServer:
         handed = [theirs_in, theirs_out, log.fileno()]
         try:
             socket.send_fds(self._ours, [b"f"], handed)
-            pid = self._worker.call("fork", _TIMEOUT_S)["pid"]
+            pid = self._ask("fork")["pid"]
         except (OSError, LeanboardError):
             os.close(ours_in)
             os.close(ours_out)
@@ -83,9 +84,20 @@ class ForkServer:
         An arm is ended with its server, by the same signal.
         """
         try:
-            return int(self._worker.call("reap", _TIMEOUT_S, pid=pid)["code"])
+            return int(self._ask("reap", pid=pid)["code"])
         except LeanboardError:
             return -signal.SIGKILL
+
+    def _ask(self, op: str, **payload: int) -> Message:
+        """Return the answer; Ctrl-C before it came ends the server.
+
+        Whoever asked next would take the late answer for its own.
+        """
+        try:
+            return self._worker.call(op, _TIMEOUT_S, **payload)
+        except KeyboardInterrupt:
+            self._worker.kill()
+            raise
 
 
 class Forked:

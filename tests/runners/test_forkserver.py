@@ -16,6 +16,7 @@ from leanboard.runners import config
 from leanboard.runners.forkserver import ForkServer
 from leanboard.runners.isolate import Worker
 from leanboard.runners.machine.mapped import mapped_pages
+from leanboard.runners.wire import Message
 
 BACKEND = config.compose(["backend=transformers"])["backend"]
 NEAR = 0.02
@@ -114,3 +115,22 @@ def test_where_the_system_hides_pages_none_are_given_back(tmp_path: Path) -> Non
     pages = mapped_pages()
     assert all(length > 0 for _, length in pages)
     assert sum(length for _, length in pages) <= psutil.Process().memory_info().rss
+
+
+def test_ctrl_c_before_the_server_s_answer_ends_it_and_its_copies_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = Worker.receive
+
+    def interrupted(worker: Worker, op: str, timeout_s: float) -> Message:
+        if op == "fork":
+            raise KeyboardInterrupt
+        return receive(worker, op, timeout_s)
+
+    with ForkServer(tmp_path / "server.log") as server:
+        server.import_libraries(BACKEND, 300)
+        with Worker("one", tmp_path / "one.log", server) as one:
+            monkeypatch.setattr(Worker, "receive", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                Worker("two", tmp_path / "two.log", server).__enter__()
+        assert not one.running
