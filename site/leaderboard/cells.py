@@ -23,8 +23,9 @@ from leanboard.leaderboard.format import (
     span,
 )
 from leanboard.leaderboard.gate_marks import gate_mark
+from leanboard.leaderboard.no_interval import processes_of, why_no_interval
 from leanboard.metrics.metric import Direction, Role, Verdict
-from leanboard.results.schema import Comparison, Interval, Measurement
+from leanboard.results.schema import Comparison, Interval, Measurement, Record
 from leanboard.results.table import Row
 
 GLYPHS = {
@@ -250,12 +251,18 @@ def cell_of(row: Row, column: Column, unrest: Unrest) -> BoardCell:
         summary=measured.summary,
         made=made_of(interval),
         provenance="" if measured.provenance is None else measured.provenance.value,
-        reason=measured.reason or "",
+        reason=_reason(measured, row.record),
         beside=_beside(row, column),
         estimate="" if solid else _provenance(measured),
         unranked=column.quality and not row.quality_ranked,
         gain=gain_of(row.comparison(column.name), column.direction, column.role, unrest),
     )
+
+
+def _reason(measured: Measurement, record: Record) -> str:
+    """Return what is to be said of a value: why it has no interval, where one was to be had."""
+    whole = measured.interval is not None or measured.n == 1
+    return measured.reason or ("" if whole else why_no_interval(measured, processes_of(record)))
 
 
 def _beside(row: Row, column: Column) -> str:

@@ -10,6 +10,7 @@ from leanboard.leaderboard.cells import CLASSES, DOUBT, DOUBTED, GLYPHS
 from leanboard.leaderboard.columns import BETTER, in_order, label_of, meaning_of, scale_of
 from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of
 from leanboard.leaderboard.format import DASH, Scale, number, quantity, ratio_places, span
+from leanboard.leaderboard.no_interval import processes_of, why_no_interval
 from leanboard.metrics.metric import Metric, Role
 from leanboard.metrics.registry import METRICS
 from leanboard.results.schema import Comparison, Interval, Measurement, Record
@@ -18,8 +19,6 @@ _BY_NAME = {metric.name: metric for metric in METRICS}
 _OTHER = "other"
 _PLAIN = Scale(1.0, "")
 NO_REASON = "no reason given"
-ONE_VALUE = "one value"
-TOO_FEW = "too few independent samples for an interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def measured_groups(record: Record) -> tuple[Group, ...]:
         measurement, metric = record.measurements[name], _metric(name)
         if measurement.value is not None:
             about = _OTHER if metric is None else metric.role
-            groups[about].append(measured_line(name, measurement))
+            groups[about].append(measured_line(name, measurement, processes_of(record)))
     return tuple(Group(title, tuple(lines)) for title, lines in groups.items() if lines)
 
 
@@ -109,8 +108,14 @@ def compared(record: Record, unrest: Unrest) -> tuple[Compared, ...]:
     return tuple(_compared(comparison, unrest) for comparison in record.comparisons)
 
 
-def measured_line(name: str, measurement: Measurement) -> Measured:
-    """Return the line of a measurement that has a value."""
+def measured_line(name: str, measurement: Measurement, processes: int = 1) -> Measured:
+    """Return the line of a measurement that has a value.
+
+    Args:
+        name: of the metric.
+        measurement: of the metric.
+        processes: that its samples come from.
+    """
     meaning = meaning_of(name)
     value = 0.0 if measurement.value is None else measurement.value
     scale = scale_of(name, measurement.unit, [value])
@@ -121,15 +126,11 @@ def measured_line(name: str, measurement: Measurement) -> Measured:
         better="" if meaning is None else BETTER[meaning.direction],
         value=quantity(measurement.value, measurement.unit, scale),
         interval=DASH if interval is None else span(interval.low, interval.high, scale),
-        method=_no_interval(measurement) if interval is None else interval.method,
+        method=why_no_interval(measurement, processes) if interval is None else interval.method,
         n=f"{measurement.n:,}",
         summary=measurement.summary,
         provenance="" if measurement.provenance is None else measurement.provenance.value,
     )
-
-
-def _no_interval(measurement: Measurement) -> str:
-    return measurement.reason or (ONE_VALUE if measurement.n == 1 else TOO_FEW)
 
 
 def _compared(comparison: Comparison, unrest: Unrest) -> Compared:

@@ -121,7 +121,7 @@ def test_the_text_for_perplexity_is_as_long_as_the_menu_says(cache: Path) -> Non
 def test_the_answers_are_those_of_lm_evals_own_transformers_model(
     model: PreparedModel, data_folder: Path
 ) -> None:
-    small = replace(QUICKSTART, limit=8, text=None)
+    small = replace(QUICKSTART, limit=4, text=None)
     tasks = plan_tasks(small, data_folder, DATA.pinned.source, None)
     with TransformersBackend().load(model.files, (), Device("cpu", 2, "float32")) as engine:
         observed = {task.identity.name: score(task, engine) for task in tasks}

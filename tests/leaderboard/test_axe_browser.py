@@ -1,4 +1,4 @@
-"""Every page by axe-core: its rules and its best practices, in light and dark, wide and narrow."""
+"""Every page by axe-core: its rules and its best practices, light and wide, dark and narrow."""
 
 from __future__ import annotations
 
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-LOOKS = [("light", 1280), ("light", 390), ("dark", 1280), ("dark", 390)]
-ONE_OF_EACH = pytest.mark.parametrize(
-    "page", [("light", 1280), ("dark", 390)], ids=["light-1280", "dark-390"], indirect=True
-)
-"""Both schemes and both widths; the pages as they are opened are looked at in all four."""
+LOOKS = [("light", 1280), ("dark", 390)]
+"""Both schemes and both widths; ``benchmarks/site_quality.py`` looks at all four pairs."""
 OPEN_ALL = """() => {
   const all = [...document.querySelectorAll("details")];
   for (const one of all) one.open = true;
@@ -94,7 +91,6 @@ def test_axe_finds_nothing_wrong(demo: Demo, page: Page) -> None:
     assert found == {}
 
 
-@ONE_OF_EACH
 def test_axe_finds_nothing_wrong_in_other_states(demo: Demo, page: Page) -> None:
     found = {}
     for name, view in VIEWS.items():
@@ -107,7 +103,6 @@ def test_axe_finds_nothing_wrong_in_other_states(demo: Demo, page: Page) -> None
     assert found == {}
 
 
-@ONE_OF_EACH
 def test_axe_finds_nothing_wrong_where_all_is_unfolded(demo: Demo, page: Page) -> None:
     found, unfolded = {}, 0
     for name in demo.kinds:

@@ -19,10 +19,12 @@ from record_factory import (
 from leanboard.leaderboard.board import board_of
 from leanboard.leaderboard.describe import configuration, surroundings
 from leanboard.leaderboard.distribution import distributions_of
+from leanboard.leaderboard.no_interval import APART, ONE_VALUE, TOO_FEW, why_no_interval
 from leanboard.leaderboard.roofline import phase_lines
-from leanboard.leaderboard.run_tables import ONE_VALUE, TOO_FEW, measured_groups
+from leanboard.leaderboard.run_tables import measured_groups
 from leanboard.leaderboard.samples import MOST_REQUESTS, plots_of
 from leanboard.leaderboard.sampling import _STOPPED, _WARMED, OLD, sampled, steadiness
+from leanboard.metrics.percentile import clustered_interval
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.roofline import LEAST_SHARE
 from leanboard.results.identity import sealed
@@ -249,6 +251,18 @@ def test_a_missing_interval_is_one_value_only_where_there_is_one() -> None:
     groups = measured_groups(record.model_copy(update={"measurements": found}))
     methods = {line.name: line.method for group in groups for line in group.lines}
     assert methods == {"peak_memory_bytes": ONE_VALUE, "tpot_s": TOO_FEW}
+
+
+@pytest.mark.parametrize(("processes", "reason"), [(1, TOO_FEW), (4, TOO_FEW), (6, APART)])
+def test_enough_samples_without_an_interval_come_from_processes_that_differ(
+    processes: int, reason: str
+) -> None:
+    record = make_record()
+    tpot = record.measurements["tpot_s"].model_copy(update={"interval": None, "n": 18})
+    assert why_no_interval(tpot, processes) == reason
+    values = [0.01 * (1 + launch) for launch in range(processes) for _ in range(18 // processes)]
+    groups = [launch for launch in range(processes) for _ in range(18 // processes)]
+    assert clustered_interval(values, groups, 50) is None
 
 
 def test_the_methodology_says_whose_limits_it_prints(demo: Demo) -> None:

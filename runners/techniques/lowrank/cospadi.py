@@ -50,7 +50,8 @@ class CoSpaDi(TechniqueDefaults):
     Learning, arXiv:2509.22075.
 
     Limits: Prompts, and batches of more than eight, write the coefficients out as a dense matrix in
-    every layer of every forward: how long they take is no measure of the format.
+    every layer of every forward, and a token alone widens their places to the four bytes that the
+    sparse product reads: how long that takes is no measure of the format.
 
     Args:
         kept: share of the bytes of each matrix, above 0 and at most 1.
@@ -68,6 +69,7 @@ class CoSpaDi(TechniqueDefaults):
     version: ClassVar[int] = 1
     calibrated: ClassVar[bool] = True
     exclusive: ClassVar[str | None] = FACTORS
+    expanded_by: ClassVar[str] = "leanboard"
 
     kept: float = 0.8
     atoms_per_nonzero: float = 2.0
