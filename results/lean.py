@@ -14,8 +14,9 @@ and texts that thousands of records have in common. A lean one is a ``Record`` l
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, JsonValue
@@ -65,35 +66,43 @@ _LEFT_OUT = frozenset({"samples", "weights", "pairs"})
 _set = object.__setattr__
 
 
-class _Block(BlockRef):
+class _Own:
+    """A part with a class of its own, whose values also travel between processes by themselves."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = self.__dict__
+        return _again, (type(self), tuple(values.values()), self.__pydantic_fields_set__)
+
+
+class _Block(_Own, BlockRef):
     pass
 
 
-class _Comparison(Comparison):
+class _Comparison(_Own, Comparison):
     pass
 
 
-class _Interval(Interval):
+class _Interval(_Own, Interval):
     pass
 
 
-class _Measurement(Measurement):
+class _Measurement(_Own, Measurement):
     pass
 
 
-class _Record(Record):
+class _Record(_Own, Record):
     pass
 
 
-class _Stability(Stability):
+class _Stability(_Own, Stability):
     pass
 
 
-class _Times(Times):
+class _Times(_Own, Times):
     pass
 
 
-class _TraceFile(TraceFile):
+class _TraceFile(_Own, TraceFile):
     pass
 
 
@@ -107,6 +116,32 @@ _OWN: Mapping[type, Any] = {
     Times: _Times,
     TraceFile: _TraceFile,
 }
+
+
+def _made(kind: type[Part], values: Iterable[tuple[str, Any]], names: set[str]) -> Part:
+    """Return a part whose attributes are set one by one, and the names of those it was given."""
+    part = kind.__new__(kind)
+    for name, value in values:
+        _set(part, name, value)
+    _set(part, "__pydantic_fields_set__", names)
+    _set(part, "__pydantic_extra__", None)
+    _set(part, "__pydantic_private__", None)
+    return part
+
+
+def _again(kind: type[Part], values: tuple[Any, ...], names: set[str]) -> Part:
+    """Return what another process has sent."""
+    return _made(kind, zip(_fields(kind), values, strict=True), names)
+
+
+@cache
+def _fields(kind: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(kind.model_fields)
+
+
+@cache
+def _all_fields(kind: type[BaseModel]) -> set[str]:
+    return set(_fields(kind))
 
 
 @contextmanager
@@ -154,21 +189,30 @@ class Lean:
 
     def _copy(self, part: Part, **changes: Any) -> Part:
         kind = _OWN.get(type(part), type(part))
-        copy: Part = kind.__new__(kind)
+        return _made(kind, self._attributes(part, changes), self._given(kind, part))
+
+    def _attributes(self, part: BaseModel, changes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        texts = self._texts
         for name, value in part.__dict__.items():
+            kind = type(value)
             if name in _LEFT_OUT:
-                _set(copy, name, None)
+                yield name, None
             elif name in changes:
-                _set(copy, name, changes[name])
+                yield name, changes[name]
+            elif kind in _PLAIN:
+                yield name, value
+            elif kind is str:
+                yield name, texts.setdefault(value, value)
             else:
-                _set(copy, name, value if type(value) in _PLAIN else self._value(value))
-        names = frozenset(part.model_fields_set)
-        if names not in self._names:
-            self._names[names] = set(names)
-        _set(copy, "__pydantic_fields_set__", self._names[names])
-        _set(copy, "__pydantic_extra__", None)
-        _set(copy, "__pydantic_private__", None)
-        return copy
+                yield name, self._value(value)
+
+    def _given(self, kind: type[BaseModel], part: BaseModel) -> set[str]:
+        """Return the names of the fields that a part was given: one set for all alike."""
+        given = part.__pydantic_fields_set__
+        if len(given) == len(_fields(kind)):
+            return _all_fields(kind)
+        names = frozenset(given)
+        return self._names.setdefault(names, set(names))
 
     def _value(self, value: Any) -> Any:
         kind = type(value)
@@ -213,7 +257,7 @@ class Lean:
         return found
 
     def _gap(self, gap: Measurement) -> Measurement:
-        key = tuple(value for name, value in gap.__dict__.items() if name not in _LEFT_OUT)
+        key = tuple(gap.__dict__.values())
         if key not in self._gaps:
             self._gaps[key] = self._copy(gap)
         return self._gaps[key]

@@ -1,4 +1,4 @@
-"""Reading many records for a board: lean ones, their hashes checked by several processes."""
+"""Reading many records for a board: lean ones, by several processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from leanboard.results.parallel import processes_for, started
 from leanboard.results.schema import SCHEMA_VERSION, Record
 from leanboard.results.store import Entry, Loaded, Origin, Problem, Store, find_records
 
-_CHUNK = 200
+_LEAST, _PARTS = 200, 8
+"""Fewest files of a task, and how many tasks a process has of many files."""
 
 
 def load_lean(stores: Sequence[tuple[Path, Origin]], processes: int | None = None) -> Loaded:
@@ -38,18 +39,17 @@ def load_lean(stores: Sequence[tuple[Path, Origin]], processes: int | None = Non
 
 
 def _load(store: Store, lean: Lean, processes: int | None) -> Loaded:
-    """Read the contents here, while hashes are checked elsewhere; look twice at what is odd."""
+    """Read a store; look twice at what is odd."""
     paths, problems = find_records(store.root)
-    chunks = [paths[first : first + _CHUNK] for first in range(0, len(paths), _CHUNK)]
-    checks = [partial(_unsealed, chunk) for chunk in chunks]
-    with started(checks, processes_for(len(paths), processes)) as unsealed:
-        read = [_quick(store, path, lean) for path in paths]
-        odd = {path for chunk in unsealed() for path in chunk}
+    working = processes_for(len(paths), processes)
+    size = max(_LEAST, -(-len(paths) // (working * _PARTS)))
+    chunks = [paths[first : first + size] for first in range(0, len(paths), size)]
+    with started([partial(_read, store, chunk, lean) for chunk in chunks], working) as results:
+        read = [record for chunk in results() for record in chunk]
     entries = []
     for path, quick in zip(paths, read, strict=True):
         try:
-            trusted = None if path in odd else quick
-            record = lean.record(store.read(path)) if trusted is None else trusted
+            record = lean.record(store.read(path)) if quick is None else quick
         except RecordError as error:
             problems.append(Problem(path, str(error)))
         else:
@@ -57,33 +57,31 @@ def _load(store: Store, lean: Lean, processes: int | None) -> Loaded:
     return Loaded(tuple(entries), tuple(sorted(problems, key=lambda problem: problem.path)))
 
 
+def _read(store: Store, paths: Sequence[Path], lean: Lean) -> list[Record | None]:
+    """Return the records at some paths; ``None`` for one of which anything is odd."""
+    return [_quick(store, path, lean) for path in paths]
+
+
 def _quick(store: Store, path: Path, lean: Lean) -> Record | None:
-    """Return the record at a path, its hash not yet checked; ``None`` if anything is odd."""
     if not path.is_file():
         return None
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        record = Record.model_validate_json(text)
     except (OSError, ValueError):
         return None
     as_expected = record.schema_version == SCHEMA_VERSION and path == store.path_of(record)
-    return lean.record(record) if as_expected else None
+    return lean.record(record) if as_expected and _sealed(text) else None
 
 
-def _unsealed(paths: Sequence[Path]) -> list[Path]:
-    """Return the files whose content hash is not shown to fit."""
-    return [path for path in paths if not _sealed(path)]
-
-
-def _sealed(path: Path) -> bool:
-    if not path.is_file():
-        return False
+def _sealed(text: bytes) -> bool:
+    """Return whether the content hash is shown to fit."""
+    if _text_sealed(text):
+        return True
     try:
-        text = path.read_bytes()
-        if _text_sealed(text):
-            return True
         fields = from_json(text, allow_inf_nan=False)
         return bool(fields["content_hash"] == content_hash(fields))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return False
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from record_factory import make_run
 
+from benchmarks import making
 from benchmarks.noise import launches_of, specification
 from benchmarks.replay import drawn, replay
 from benchmarks.twice import Pair, pairs
@@ -99,3 +100,17 @@ def test_cells_agree_where_the_interval_holds_1(
     ratio: tuple[float, float, float] | None, agrees: bool
 ) -> None:
     assert Pair("cell", "tpot_s", 1.0, 1.0, ratio).agrees is agrees
+
+
+def test_a_technique_that_takes_too_long_to_be_made_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    took_s = {"gptq": 299.0, "cospadi": 301.0}
+    monkeypatch.setattr(making, "seconds", took_s.__getitem__)
+    assert [making.line(name)[0].held for name in took_s] == [True, False]
+
+
+def test_what_is_calibrated_and_makes_something_is_timed() -> None:
+    found = set(making.calibrated())
+    assert {"cfsp", "cospadi", "gptq", "maestro", "mixed-ilp", "wanda", "whitened-svd"} <= found
+    assert found.isdisjoint({"none", "rtn", "svd", "prune-width"})

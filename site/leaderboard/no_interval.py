@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from leanboard.metrics.intervals import MIN_UNITS
 from leanboard.metrics.metric import Summary
@@ -32,10 +33,16 @@ def why_no_interval(measurement: Measurement, processes: int = 1) -> str:
         return measurement.reason
     if measurement.n == 1:
         return ONE_VALUE
-    p = _PERCENTILES.get(measurement.summary)
-    # So many samples would have been enough if one knew nothing of the others of its process.
-    enough = p is not None and order_statistic_ranks(measurement.n, p) is not None
-    return APART if enough and processes >= MIN_UNITS else TOO_FEW
+    if processes < MIN_UNITS:
+        return TOO_FEW
+    return APART if _enough(measurement.n, measurement.summary) else TOO_FEW
+
+
+@lru_cache(maxsize=1024)
+def _enough(n: int, summary: str) -> bool:
+    """Return whether so many samples hold an interval where none knows of the others."""
+    p = _PERCENTILES.get(summary)
+    return p is not None and order_statistic_ranks(n, p) is not None
 
 
 def processes_of(record: Record) -> int:

@@ -41,6 +41,14 @@ def write_part(templates: Environment, slug: str, part: Part, folder: Path) -> N
     root = "../" * part.path.count("/")
     context = {**part.context, "title": part.title, "slug": slug, "root": root}
     text = templates.get_template(part.template).render(context)
-    target = folder / part.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(text.encode())
+    write_below(folder, part.path, text.encode())
+
+
+def write_below(folder: Path, path: str, data: bytes) -> None:
+    """Write a file below a folder; make the folders on its way where they are not there yet."""
+    target = folder / path
+    try:
+        target.write_bytes(data)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)

@@ -7,10 +7,11 @@ this environment call one function that remembers texts, and read attributes as 
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, nodes
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from markupsafe import Markup, escape
 
@@ -59,6 +60,20 @@ class Templates(Environment):
             auto_reload=False,
         )
         self._texts: dict[str, str] = {}
+        self._read: dict[str, Template] = {}
+
+    def get_template(
+        self,
+        name: str | Template,
+        parent: str | None = None,  # noqa: ARG002  templates lie in one folder
+        globals: MutableMapping[str, Any] | None = None,
+    ) -> Template:
+        """Return a template of the folder, which is read once and never looked up again."""
+        if isinstance(name, Template) or globals:
+            return super().get_template(name, globals=globals)
+        if name not in self._read:
+            self._read[name] = super().get_template(name)
+        return self._read[name]
 
     def shown(self, value: object) -> str:
         """Return a value as it stands on a page: escaped, unless it is markup.

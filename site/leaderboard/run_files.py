@@ -16,7 +16,7 @@ from leanboard.leaderboard.cell_pages import cell_pages
 from leanboard.leaderboard.data import Json
 from leanboard.leaderboard.distribution import distributions_of
 from leanboard.leaderboard.one_run import told_alone
-from leanboard.leaderboard.parts import Part, write_part
+from leanboard.leaderboard.parts import Part, write_below, write_part
 from leanboard.leaderboard.run_data import run_data
 from leanboard.leaderboard.runs import Link, Neighbours, run_page
 from leanboard.leaderboard.samples import Plots, observation_in, plots_of
@@ -105,10 +105,9 @@ class RunFiles:
 
     def _copy(self, source: Path, entry: Entry, ending: str, text: str) -> Link:
         """Copy a file of a run to the downloads; return the link to it."""
-        target = self.draft / f"downloads/records/{run_place(entry.record)}{ending}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(source.read_bytes())
-        return Link(text, quote(str(target.relative_to(self.draft))))
+        path = f"downloads/records/{run_place(entry.record)}{ending}"
+        write_below(self.draft, path, source.read_bytes())
+        return Link(text, quote(path))
 
 
 def _checked_traces(entry: Entry) -> Path | None:
