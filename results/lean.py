@@ -257,7 +257,7 @@ class Lean:
         return found
 
     def _gap(self, gap: Measurement) -> Measurement:
-        key = tuple(gap.__dict__.values())
+        key = tuple(value for name, value in gap.__dict__.items() if name not in _LEFT_OUT)
         if key not in self._gaps:
             self._gaps[key] = self._copy(gap)
         return self._gaps[key]

@@ -19,6 +19,13 @@ FAMILIES: Mapping[str, str] = {
 }
 """Titles of the families, by the folder of their code."""
 
+SLOTS: Mapping[str, str] = {
+    "factors": "what takes the place of the matrices of linear layers",
+    "file-type": "of which type the file of the weights is",
+    "weight-format": "how the weights of linear layers are stored",
+}
+"""What one technique alone may decide, in words, by the name that techniques declare."""
+
 
 @dataclass(frozen=True, slots=True)
 class Knob:
@@ -37,7 +44,9 @@ class TechniqueText:
         name: its name on the menu, which is that on records.
         family: what kind of technique it is (``quantization``).
         does: what it does, in paragraphs.
-        source: paper or library; empty where none is named.
+        source: who published it; empty where nobody is named.
+        library: which package does the arithmetic, and the extra that installs it; empty where
+            nothing is said.
         knobs: its parameters.
         backends: names of the backends that can do it, sorted.
         quantises: whether it rounds the weights, and so changes what the model says.
@@ -45,6 +54,8 @@ class TechniqueText:
         simulates: metrics whose gain it only simulates, sorted.
         calibrated: whether it reads calibration text.
         expanded_by: whose code expands the weights at every forward; empty where none does.
+        conflicts: names of techniques that it cannot be combined with, sorted.
+        exclusive: what it alone may decide (``weight-format``); empty where there is no such thing.
         limits: what it cannot do, or when it does not pay; empty where nothing is said.
         version: behaviour version of the code that is installed.
     """
@@ -53,6 +64,7 @@ class TechniqueText:
     family: str
     does: tuple[str, ...]
     source: str
+    library: str
     knobs: tuple[Knob, ...]
     backends: tuple[str, ...]
     quantises: bool
@@ -60,5 +72,23 @@ class TechniqueText:
     simulates: tuple[str, ...]
     calibrated: bool
     expanded_by: str
+    conflicts: tuple[str, ...]
+    exclusive: str
     limits: str
     version: int
+
+
+def one_at_a_time(text: TechniqueText, texts: Mapping[str, TechniqueText]) -> str:
+    """Return which techniques decide the same, so that one of them is applied, and what it is.
+
+    Args:
+        text: of a technique.
+        texts: of the whole menu, by name.
+
+    Returns:
+        The names, its own among them, and what they decide; empty where nothing else decides it.
+    """
+    names = sorted({text.name, *(n for n in texts if texts[n].exclusive == text.exclusive)})
+    if not text.exclusive or len(names) == 1:
+        return ""
+    return f"{', '.join(names)} (each decides {SLOTS.get(text.exclusive, text.exclusive)})"

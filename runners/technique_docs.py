@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from leanboard.results.technique_text import FAMILIES, TechniqueText
+from leanboard.results.technique_text import FAMILIES, TechniqueText, one_at_a_time
 
 _HEAD = """# Techniques
 
 Made from the docstrings of the classes by `python -m leanboard.runners.technique_docs`; a test
-holds the two equal. *Lossless* means that greedy output is the baseline's by construction. How to
-add one is in [adding.md](adding.md#a-technique).
+holds the two equal. *Lossless* means that greedy output is the baseline's by construction, *as
+published here* what [findings.md](findings.md) shows. torch and transformers come with the extra
+`transformers`; what else a library needs is named with it. How to add a technique is in
+[adding.md](adding.md#a-technique).
 """
 
 
@@ -28,14 +30,19 @@ def _lines(texts: Mapping[str, TechniqueText]) -> Iterator[str]:
         yield f"## {FAMILIES.get(family, family)}\n"
         for name in sorted(texts):
             if texts[name].family == family:
-                yield from _technique(texts[name])
+                yield from _technique(texts[name], texts)
 
 
-def _technique(text: TechniqueText) -> Iterator[str]:
+def _technique(text: TechniqueText, texts: Mapping[str, TechniqueText]) -> Iterator[str]:
     yield f"### {text.name}\n"
     for paragraph in text.does:
         yield f"{paragraph}\n"
     yield from _marks(text)
+    yield from _exclusions(text, texts)
+    if text.limits:
+        yield f"- Limits: {text.limits}"
+    if text.library:
+        yield f"- Library: {text.library}"
     yield f"- Source: {text.source}"
     if text.knobs:
         yield "\n| knob | default | |\n|---|---|---|"
@@ -61,8 +68,14 @@ def _marks(text: TechniqueText) -> Iterator[str]:
         )
     if text.simulates:
         yield f"- Only simulates {', '.join(text.simulates)}: no gain in them is claimed."
-    if text.limits:
-        yield f"- Limits: {text.limits}"
+
+
+def _exclusions(text: TechniqueText, texts: Mapping[str, TechniqueText]) -> Iterator[str]:
+    """Yield what it cannot be combined with."""
+    if text.conflicts:
+        yield f"- Not together with: {', '.join(text.conflicts)}."
+    if together := one_at_a_time(text, texts):
+        yield f"- One of these at a time: {together}."
 
 
 if __name__ == "__main__":

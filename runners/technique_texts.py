@@ -14,7 +14,7 @@ from typing import Any
 from leanboard.results.technique_text import Knob, TechniqueText
 from leanboard.runners import config
 
-_TITLES = ("Source:", "Limits:", "Args:")
+_TITLES = ("Source:", "Library:", "Limits:", "Args:")
 _KNOB = re.compile(r"^(\w+): ", re.MULTILINE)
 
 
@@ -33,6 +33,7 @@ def _text(name: str, plain: Mapping[str, Any]) -> TechniqueText:
         family=module.split(".")[-2],
         does=sections.does,
         source=sections.source,
+        library=sections.library,
         knobs=_knobs(technique, plain, sections.about),
         backends=tuple(sorted(technique.backends)),
         quantises=technique.quantises,
@@ -40,6 +41,8 @@ def _text(name: str, plain: Mapping[str, Any]) -> TechniqueText:
         simulates=tuple(sorted(technique.simulates)),
         calibrated=technique.calibrated,
         expanded_by=technique.expanded_by,
+        conflicts=tuple(sorted(technique.conflicts)),
+        exclusive=technique.exclusive or "",
         limits=sections.limits,
         version=technique.version,
     )
@@ -57,10 +60,11 @@ def _knobs(technique: Any, plain: Mapping[str, Any], about: Mapping[str, str]) -
 
 @dataclass(frozen=True, slots=True)
 class _Sections:
-    """A docstring, taken apart: what a technique does, its source, its limits, and its knobs."""
+    """A docstring, taken apart: what a technique does, its titled sections, and its knobs."""
 
     does: tuple[str, ...]
     source: str
+    library: str
     limits: str
     about: Mapping[str, str]
 
@@ -72,6 +76,7 @@ def _sections(doc: str) -> _Sections:
     return _Sections(
         does=tuple(_plain(p) for p in paragraphs if not p.startswith(_TITLES)),
         source=" ".join(map(_plain, titled["Source:"])),
+        library=" ".join(map(_plain, titled["Library:"])),
         limits=" ".join(map(_plain, titled["Limits:"])),
         about={name: _plain(text) for name, text in zip(parts[::2], parts[1::2], strict=True)},
     )

@@ -21,6 +21,9 @@ WEIGHT_FORMAT = "weight-format"
 FACTORS = "factors"
 """By what the matrices of linear layers are replaced: ``exclusive`` of low rank and sharing."""
 
+FILE_TYPE = "file-type"
+"""Of which type the file of the weights is: ``exclusive`` of every quantiser on llama.cpp."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:

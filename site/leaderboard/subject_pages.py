@@ -24,7 +24,7 @@ from leanboard.leaderboard.subjects import Kind, Subject, listed, subjects_of
 from leanboard.leaderboard.table_pages import Listing, TablePages, table_pages
 from leanboard.leaderboard.texts import Texts
 from leanboard.results.schema import Record, Status
-from leanboard.results.technique_text import Knob
+from leanboard.results.technique_text import Knob, TechniqueText, one_at_a_time
 
 if TYPE_CHECKING:
     from leanboard.leaderboard.pages import Site
@@ -158,22 +158,14 @@ def _model_terms(records: Iterable[Record]) -> Iterator[Term]:
 def _technique_terms(subject: Subject, texts: Texts) -> Iterator[Term]:
     known = texts.techniques.get(subject.name)
     if known is not None:
-        rounds = "yes: scores may change" if known.quantises else "no"
-        yield Term("family", known.family)
-        yield Term("backends", ", ".join(known.backends))
-        yield Term("rounds the weights", rounds)
-        yield Term("lossless by construction", "yes" if known.lossless else "no")
-        if known.simulates:
-            yield Term("only simulates", ", ".join(known.simulates))
-        if known.calibrated:
-            yield Term("calibrated", "yes: on text whose hash is part of its identity")
-        if known.expanded_by:
-            text = (
-                f"at every forward, by {known.expanded_by}: its times are no measure of the format"
-            )
-            yield Term("expands its weights", text)
+        yield from _text_terms(known)
+        if known.conflicts:
+            yield Term("not together with", ", ".join(known.conflicts))
+        if together := one_at_a_time(known, texts.techniques):
+            yield Term("one of these at a time", together)
         if known.limits:
             yield Term("limits", known.limits)
+        yield Term("library", known.library or "none named")
         yield Term("source", known.source or "none named")
     ours = [
         part
@@ -183,6 +175,22 @@ def _technique_terms(subject: Subject, texts: Texts) -> Iterator[Term]:
     ]
     yield Term("behaviour version of these runs", _each(str(part.version) for part in ours))
     yield Term("outputs equal to the baseline's", _sameness(subject.lines))
+
+
+def _text_terms(known: TechniqueText) -> Iterator[Term]:
+    """Yield what a reader must know of a technique before comparing its numbers."""
+    rounds = "yes: scores may change" if known.quantises else "no"
+    yield Term("family", known.family)
+    yield Term("backends", ", ".join(known.backends))
+    yield Term("rounds the weights", rounds)
+    yield Term("lossless by construction", "yes" if known.lossless else "no")
+    if known.simulates:
+        yield Term("only simulates", ", ".join(known.simulates))
+    if known.calibrated:
+        yield Term("calibrated", "yes: on text whose hash is part of its identity")
+    if known.expanded_by:
+        text = f"at every forward, by {known.expanded_by}: its times are no measure of the format"
+        yield Term("expands its weights", text)
 
 
 def _sameness(lines: Sequence[BoardRow]) -> str:

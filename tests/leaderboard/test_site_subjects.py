@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +44,7 @@ TEXT = TechniqueText(
     family="formats",
     does=("Load the weights as bfloat16.", "Emulated on some processors."),
     source="A paper",
+    library="A package.",
     knobs=(Knob("dtype", "bfloat16", "what the weights become"),),
     backends=("transformers",),
     quantises=False,
@@ -50,6 +52,8 @@ TEXT = TechniqueText(
     simulates=("weight_bytes",),
     calibrated=True,
     expanded_by="leanboard",
+    conflicts=("fp16", "fp8"),
+    exclusive="weight-format",
     limits="Not on Mondays.",
     version=1,
 )
@@ -132,7 +136,8 @@ def test_lists_say_what_a_technique_does_where_that_is_known(demo: Demo) -> None
 
 
 def test_a_technique_page_has_the_registrys_text_or_says_that_there_is_none(demo: Demo) -> None:
-    found = pages(Site(demo.board, (), Texts({"bf16": TEXT})))
+    texts = {"bf16": TEXT, "rtn": replace(TEXT, name="rtn")}
+    found = pages(Site(demo.board, (), Texts(texts)))
     known, unknown = found["techniques/bf16.html"], found["techniques/nf4.html"]
     assert (known.lede, known.paragraphs) == (TEXT.does[0], TEXT.does[1:])
     terms = {term.name: term.text for term in known.terms}
@@ -143,6 +148,11 @@ def test_a_technique_page_has_the_registrys_text_or_says_that_there_is_none(demo
     assert terms["calibrated"].startswith("yes")
     assert terms["expands its weights"].startswith("at every forward, by leanboard")
     assert terms["limits"] == "Not on Mondays."
+    assert terms["library"] == "A package."
+    assert terms["not together with"] == "fp16, fp8"
+    assert terms["one of these at a time"] == (
+        "bf16, rtn (each decides how the weights of linear layers are stored)"
+    )
     assert known.knobs == TEXT.knobs
     assert "not on the menu" in unknown.lede
     assert "source" not in {term.name for term in unknown.terms}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 import tracemalloc
 from typing import Any
 
@@ -92,3 +94,15 @@ def test_a_lean_record_takes_less_than_a_third_of_the_memory() -> None:
         tracemalloc.stop()
         assert len(kept) == len(texts)
     assert sizes[1] < sizes[0] / 3
+
+
+def test_what_another_process_sends_is_as_lean_and_says_the_same() -> None:
+    record = candidate()
+    record.measurements["tpot_s"].__pydantic_fields_set__.discard("reason")
+    lean = Lean().record(record)
+    sent = pickle.loads(pickle.dumps(lean))  # noqa: S301  our own bytes
+    assert sent == lean
+    assert type(sent.measurements["tpot_s"]) is type(lean.measurements["tpot_s"])
+    assert "reason" not in sent.measurements["tpot_s"].model_fields_set
+    sizes = {sys.getsizeof(vars(one.measurements["tpot_s"])) for one in (sent, lean)}
+    assert len(sizes) == 1

@@ -28,6 +28,7 @@ from leanboard.runners.launches import check_composition
 from leanboard.runners.making import made_folder
 from leanboard.runners.techniques.base import (
     FACTORS,
+    FILE_TYPE,
     WEIGHT_FORMAT,
     LoadOptions,
     MadeTechnique,
@@ -184,7 +185,7 @@ def test_a_technique_declares_what_it_can_do(name: str):
     assert made.version >= 1
     assert made.backends
     assert made.backends <= BACKENDS
-    assert made.exclusive in (None, FACTORS, WEIGHT_FORMAT)
+    assert made.exclusive in (None, FACTORS, FILE_TYPE, WEIGHT_FORMAT)
     assert isinstance(made.quantises, bool)
     assert isinstance(made.lossless, bool)
     assert isinstance(made.calibrated, bool)

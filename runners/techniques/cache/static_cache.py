@@ -21,6 +21,11 @@ class StaticCache(TechniqueDefaults):
 
     Source: transformers' ``StaticCache``, https://huggingface.co/docs/transformers/kv_cache.
 
+    Library: transformers' ``StaticCache``, which ``generate`` makes.
+
+    Limits: Only answers that are generated go through it: texts are scored without it. It cannot be
+    cut back, so that nothing which drafts tokens and drops some goes with it.
+
     Args:
         compile: let transformers compile the forward, which it does for this cache on a GPU.
         max_cache_len: slots to allocate at least; ``None`` allocates what the request needs.

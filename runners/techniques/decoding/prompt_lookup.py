@@ -20,6 +20,11 @@ class PromptLookup(TechniqueDefaults):
 
     Source: Saxena, Prompt Lookup Decoding, 2023, https://github.com/apoorvumang/prompt-lookup-decoding.
 
+    Library: transformers' ``generate`` with ``prompt_lookup_num_tokens``.
+
+    Limits: Texts are scored without it, as nothing is drafted there. The model's state must be one
+    that can be cut back: transformers refuses recurrent ones.
+
     Args:
         num_tokens: tokens drafted at most, 1 or more.
         max_ngram_size: length of the longest run of last tokens that is looked up, 1 or more.

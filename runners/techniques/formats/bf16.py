@@ -17,6 +17,11 @@ class BFloat16(TechniqueDefaults):
     instructions emulates them, and is slower for it.
 
     Source: Kalamkar et al., A Study of BFLOAT16 for Deep Learning Training, arXiv:1905.12322.
+
+    Library: torch's bfloat16 products; transformers loads the weights in that dtype.
+
+    Limits: Keys and values are bfloat16 too. On a GPU the baseline is bfloat16 already: there it
+    changes nothing.
     """
 
     version: ClassVar[int] = 1

@@ -17,6 +17,8 @@ class Float16(TechniqueDefaults):
 
     Source: Micikevicius et al., Mixed Precision Training, arXiv:1710.03740.
 
+    Library: torch's float16 products; transformers loads the weights in that dtype.
+
     Limits: Nothing beyond 65,504: a model with large activations overflows, and scoring names the
     module. A processor without float16 instructions converts at every step, and is slower for it.
     """

@@ -27,8 +27,10 @@ class Float8(TechniqueDefaults):
 
     Source: Micikevicius et al., FP8 Formats for Deep Learning, arXiv:2209.05433.
 
+    Library: leanboard's own layer on torch's ``float8_e4m3fn`` and ``float8_e5m2``.
+
     Limits: Every forward expands the weights to the dtype of the activations first, since no kernel
-    here multiplies float8: it saves memory, not time.
+    here multiplies float8: it saves memory, not time. A group has to divide every row.
 
     Args:
         format: ``e4m3fn`` or ``e5m2``.

@@ -40,9 +40,12 @@ class Minifloat(TechniqueDefaults):
     Source: Aggarwal et al., Shedding the Bits: Pushing the Boundaries of Quantization with
     Minifloats on FPGAs, arXiv:2311.12359.
 
+    Library: leanboard's own code on torch.
+
     Limits: Simulated. No kernel here computes in most of these formats, so that the rounded weights
     stay stored in the dtype of the model (fake quantisation): bytes and speed are the baseline's.
-    Weights only; the source rounds activations too, and calibrates.
+    Weights only; the source rounds activations too, and calibrates. A group has to divide every
+    row.
 
     Args:
         format: ``e4m3``, ``e5m2``, ``e3m2``, ``e2m3``, ``e2m1`` ..., or ``int8`` down to ``int3``.

@@ -49,9 +49,14 @@ class CoSpaDi(TechniqueDefaults):
     Source: Makhov et al., CoSpaDi: Compressing LLMs via Calibration-Guided Sparse Dictionary
     Learning, arXiv:2509.22075.
 
+    Library: leanboard's own code on torch; a token alone goes through torch's product of compressed
+    sparse rows.
+
     Limits: Prompts, and batches of more than eight, write the coefficients out as a dense matrix in
     every layer of every forward, and a token alone widens their places to the four bytes that the
-    sparse product reads: how long that takes is no measure of the format.
+    sparse product reads: how long that takes is no measure of the format. The Gram matrices of all
+    layers' inputs are in memory at once while it is made. No quantiser goes with it, before or
+    after: what is stored is no linear layer any more.
 
     Args:
         kept: share of the bytes of each matrix, above 0 and at most 1.

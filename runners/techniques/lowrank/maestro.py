@@ -34,6 +34,12 @@ class Maestro(TechniqueDefaults):
     Source: Horváth et al., Maestro: Uncovering Low-Rank Structures via Trainable Decomposition,
     arXiv:2308.14929.
 
+    Library: leanboard's own code on torch.
+
+    Limits: While it trains, the model, float32 factors of every layer, their gradients and Adam's
+    two moments are in memory together. A quantiser after it rounds the factors, whose rows are as
+    long as the ranks: where its group does not divide them, ``group=null``.
+
     Args:
         kept: share of the bytes of each matrix that its factors take, from ``least`` to ``most``.
         least: smallest share that is trained, above 0.

@@ -26,6 +26,12 @@ class Svd(TechniqueDefaults):
     Source: Eckart and Young, The approximation of one matrix by another of lower rank, 1936;
     Denton et al., Exploiting Linear Structure Within Convolutional Networks, arXiv:1404.0736.
 
+    Library: leanboard's own code on torch (``torch.linalg.svd``).
+
+    Limits: Even ``kept: 1`` is not the model: in the bytes of a square matrix two factors have half
+    of its rank. A quantiser after it rounds the factors, whose rows are as long as the ranks: where
+    its group does not divide them, ``group=null``.
+
     Args:
         kept: share of the bytes of each matrix that its factors take, above 0 and at most 1.
     """

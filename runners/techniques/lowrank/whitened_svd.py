@@ -27,6 +27,13 @@ class WhitenedSvd(TechniqueDefaults):
     Source: Wang et al., SVD-LLM: Truncation-aware Singular Value Decomposition for Large Language
     Model Compression, arXiv:2403.07378 (its whitening; not its update of the layers in sequence).
 
+    Library: leanboard's own code on torch (``torch.linalg.cholesky``, ``torch.linalg.svd``).
+
+    Limits: The Gram matrices of all layers' inputs are in memory at once while it is made. Even
+    ``kept: 1`` is not the model: in the bytes of a square matrix two factors have half of its rank.
+    A quantiser after it rounds the factors, whose rows are as long as the ranks: where its group
+    does not divide them, ``group=null``.
+
     Args:
         kept: share of the bytes of each matrix that its factors take, above 0 and at most 1.
         samples: pieces of calibration text, 1 or more.

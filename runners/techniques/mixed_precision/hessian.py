@@ -42,6 +42,12 @@ class MixedHessian(TechniqueDefaults):
     Source: Schaefer et al., Augmenting Hessians with Inter-Layer Dependencies for Mixed-Precision
     Post-Training Quantization, arXiv:2306.04879. There the floor is one of accuracy.
 
+    Library: leanboard's own code on torch, whose autograd gives the Hessian-vector products.
+
+    Limits: The floor is kept on the calibration text alone. While it searches, memory holds every
+    layer twice, and the probabilities of all calibration tokens. As published here, no order ended
+    nearer to the float model than 3 even bits, which take three per cent more.
+
     Args:
         max_kl: the floor: mean KL divergence from the float model on the calibration text, in
             nats a token, above 0.

@@ -57,6 +57,13 @@ class MixedIlp(TechniqueDefaults):
     Source: Yao et al., HAWQ-V3: Dyadic Neural Network Quantization, arXiv:2011.10680; there the
     sensitivity is the Hessian's trace times the squared rounding error.
 
+    Library: scipy's ``milp``, which is HiGHS, solves the program (``leanboard[quantization]``); all
+    else is leanboard's own code on torch.
+
+    Limits: Divergences of one layer at a time are added up: what the errors of two layers do
+    together is not seen. Every linear layer but the output head has to lie in the decoder layers.
+    Weights only: the source's integer arithmetic is left out.
+
     Args:
         average_bits: budget of bytes, the mean bits of a level over all weights of the layers: 4
             are the bytes of ``rtn`` with bits=4. From ``lowest`` to ``highest``; with

@@ -32,6 +32,13 @@ class BlockInfluence(TechniqueDefaults):
     Source: Men et al., ShortGPT: Layers in Large Language Models are More Redundant Than You
     Expect, arXiv:2403.03853.
 
+    Library: leanboard's own code on torch.
+
+    Limits: The decoder layers have to be a list that transformers calls ``layers``, none of them
+    reading another's keys and values. Name it before what packs or shares weights, and before
+    soft-prompt. As published here, layers cost more than as many bytes of neurons, until ``heal``
+    follows.
+
     Args:
         layers: how many are left out.
         samples: pieces of calibration text.

@@ -47,6 +47,12 @@ class Cfsp(TechniqueDefaults):
     Source: Wang et al., CFSP: An Efficient Structured Pruning Framework for LLMs with
     Coarse-to-Fine Activation Information, arXiv:2409.13199.
 
+    Library: leanboard's own code on torch.
+
+    Limits: Every decoder layer needs one gated MLP (``gate_proj``, ``up_proj`` and ``down_proj``),
+    all equally wide and of plain floats: name it before what packs, shares or factorises them.
+    Attention, embedding and output head keep their size.
+
     Args:
         ratio: share of the neurons that is removed, over all layers.
         multiple_of: the number of neurons that a layer keeps is a multiple of this.

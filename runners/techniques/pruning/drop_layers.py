@@ -27,6 +27,12 @@ class DropLayers(TechniqueDefaults):
 
     Source: Gromov et al., The Unreasonable Ineffectiveness of the Deeper Layers, arXiv:2403.17887.
 
+    Library: leanboard's own code on torch.
+
+    Limits: The decoder layers have to be a list that transformers calls ``layers``, none of them
+    reading another's keys and values. Name it before what packs or shares weights, and before
+    soft-prompt. The source's healing with low-rank adapters is not part of it: add ``heal``.
+
     Args:
         layers: how many are left out.
         criterion: ``deepest`` or ``random``.

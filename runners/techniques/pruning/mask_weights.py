@@ -33,6 +33,11 @@ class MaskWeights(TechniqueDefaults):
     Source: Han et al., Learning both Weights and Connections for Efficient Neural Networks,
     arXiv:1506.02626; compared so in Sun et al., arXiv:2306.11695.
 
+    Library: leanboard's own code on torch.
+
+    Limits: ``2:4`` and ``4:8`` need rows that divide by 4 and by 8. Weights that are rounded,
+    packed or shared cannot be masked any more: name it before.
+
     Args:
         sparsity: share of the weights that become zero.
         criterion: ``magnitude`` or ``random``.

@@ -54,6 +54,12 @@ class PruneWidth(TechniqueDefaults):
     Source: Martra, Fragile Knowledge, Robust Instruction-Following: The Width Pruning Dichotomy in
     Llama-3.2, arXiv:2512.22671; OptiPFair, https://github.com/peremartra/optipfair.
 
+    Library: leanboard's own code on torch; OptiPFair's criterion, not its package.
+
+    Limits: Needs gated MLPs (``gate_proj``, ``up_proj`` and ``down_proj``) of plain floats: name it
+    before what packs, shares or factorises them. As published here, ``maw`` is not told from
+    neurons drawn at random.
+
     Args:
         ratio: share of the neurons that is removed.
         criterion: ``maw``, ``magnitude`` or ``random``.

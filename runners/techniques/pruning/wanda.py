@@ -43,6 +43,13 @@ class Wanda(TechniqueDefaults):
     Source: Sun et al., A Simple and Effective Pruning Approach for Large Language Models,
     arXiv:2306.11695.
 
+    Library: leanboard's own code on torch.
+
+    Limits: The authors' code takes the norms of a whole decoder layer before it masks any of its
+    matrices; here those masked first are seen by the later ones. ``2:4`` and ``4:8`` need rows that
+    divide by 4 and by 8. Weights that are rounded, packed or shared cannot be masked any more: name
+    it before.
+
     Args:
         sparsity: share of the weights that become zero.
         pattern: ``row`` (any weights of a row), ``2:4`` or ``4:8`` (half of each group).

@@ -35,6 +35,11 @@ class BnbInt8(TechniqueDefaults):
     Source: Dettmers et al., LLM.int8(), arXiv:2208.07339; bitsandbytes,
     https://github.com/bitsandbytes-foundation/bitsandbytes.
 
+    Library: bitsandbytes' ``Linear8bitLt`` (``leanboard[quantization]``).
+
+    Limits: Embedding and, by default, output head stay floats. Scoring feeds texts whole: what they
+    begin with in common cannot be computed once.
+
     Args:
         threshold: absolute value from which on an input feature is kept apart, above 0; 0 keeps
             none apart.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from leanboard.results.errors import ConfigError
-from leanboard.runners.techniques.base import LoadOptions, Target, TechniqueDefaults
+from leanboard.runners.techniques.base import FILE_TYPE, LoadOptions, Target, TechniqueDefaults
 
 TYPES = (
     "q8_0", "q6_k", "q5_k_m", "q5_1", "q5_0", "q4_k_m", "q4_1", "q4_0", "q3_k_m", "q2_k",
@@ -32,6 +32,14 @@ class Gguf(TechniqueDefaults):
     Source: llama.cpp, https://github.com/ggml-org/llama.cpp (ggml's quantised types;
     src/llama-quant.cpp for the mixes).
 
+    Library: llama.cpp's own quantising and computing kernels, in the library of xllamacpp
+    (``leanboard[llamacpp]``); gguf reads and writes the file. Which matrix gets which type is
+    leanboard's table of llama.cpp's rules, as that library does not export its quantiser.
+
+    Limits: On the CPU only and with AVX2 kernels, as the library's wheel is built. A model without
+    a GGUF file has to be a plain Llama of floats. The mixes are known for dense decoders, not for
+    experts.
+
     Args:
         type: type of the file: ``q8_0``, ``q6_k``, ``q5_k_m``, ``q5_1``, ``q5_0``, ``q4_k_m``,
             ``q4_1``, ``q4_0``, ``q3_k_m`` or ``q2_k``.
@@ -39,6 +47,7 @@ class Gguf(TechniqueDefaults):
 
     version: ClassVar[int] = 1
     backends: ClassVar[frozenset[str]] = frozenset({"llamacpp"})
+    exclusive: ClassVar[str | None] = FILE_TYPE
     quantises: ClassVar[bool] = True
 
     type: str

@@ -35,6 +35,12 @@ class Gptq(TechniqueDefaults):
     Source: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
     Transformers, arXiv:2210.17323.
 
+    Library: leanboard's own code on torch.
+
+    Limits: Every linear layer but the output head has to lie in the decoder layers. What a decoder
+    layer is fed for all pieces of text is in memory at once while it is made. As published here, a
+    token takes about twice as long as in float32.
+
     Args:
         bits: of a level, 2 to 8.
         group: weights of a row that share a scale; it must divide every row. ``None``: the row.

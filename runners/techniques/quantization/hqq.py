@@ -34,6 +34,11 @@ class Hqq(TechniqueDefaults):
     Source: Badri and Shaji, Half-Quadratic Quantization of Large Machine Learning Models, 2023,
     https://github.com/mobiusml/hqq.
 
+    Library: hqq's ``HQQLinear`` (``leanboard[quantization]``).
+
+    Limits: Embedding and, by default, output head stay floats. A matrix has to be whole groups. In
+    a float32 model scale and zero point take 64 bits a group: 3 bits by 64 come to 4.2 a weight.
+
     Args:
         bits: 8, 4, 3 or 2.
         group_size: weights that share a scale and a zero point, a multiple of 8; it need not

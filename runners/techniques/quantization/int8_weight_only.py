@@ -20,6 +20,11 @@ class Int8WeightOnly(TechniqueDefaults):
 
     Source: torchao, https://github.com/pytorch/ao; Dettmers et al., LLM.int8(), arXiv:2208.07339.
 
+    Library: torchao's ``Int8WeightOnlyConfig`` (``leanboard[transformers]``).
+
+    Limits: Embedding and, by default, output head stay floats. A row has one scale, however long it
+    is; torchao stores a zero point of one byte beside it, which is always 0.
+
     Args:
         lm_head: quantise the output projection too. Off, as in transformers' own torchao
             integration: where it is tied to the embedding the matrix would be stored twice.

@@ -26,6 +26,11 @@ class Rtn(TechniqueDefaults):
     Source: Nagel et al., A White Paper on Neural Network Quantization, arXiv:2106.08295 (section
     2); the baseline RTN of Frantar et al., GPTQ, arXiv:2210.17323.
 
+    Library: leanboard's own code on torch.
+
+    Limits: A group has to divide every row. One large weight coarsens its whole group: nothing is
+    clipped or kept apart. As published here, a token takes longer with 4 bits than in float32.
+
     Args:
         bits: of a level, 2 to 8.
         group: weights of a row that share a scale; it must divide every row. ``None``: the row.

@@ -38,6 +38,11 @@ class Heal(TechniqueDefaults):
     with low-rank adapters; here the weights themselves are trained. AdamW: Loshchilov and Hutter,
     arXiv:1711.05101.
 
+    Library: leanboard's own code on torch (``torch.optim.AdamW``).
+
+    Limits: While it trains, float32 weights, their gradients and AdamW's two moments are in memory
+    together. Of packed or rounded layers only norms and biases are left to train: that is refused.
+
     Args:
         steps: of the optimiser.
         batch: pieces of text a step.

@@ -43,6 +43,13 @@ class SoftPrompt(TechniqueDefaults):
     Source: Xu et al., Soft Prompt Recovers Compressed LLMs, Transferably (Compress, Then Prompt),
     arXiv:2305.11186.
 
+    Library: leanboard's own code on torch, put into attention by transformers'
+    ``AttentionInterface``.
+
+    Limits: Attention has to be sdpa or eager, one module a layer, and rotary embeddings must depend
+    on distances alone. Every forward copies keys and values behind those of the prompt. As
+    published here, it gives back a small part of what was lost; the source says most.
+
     Args:
         prompt_tokens: embeddings of the prompt, 1 or more. They start as those of real text.
         steps: of training, 1 or more.

@@ -36,6 +36,8 @@ class ContextualSparsity(TechniqueDefaults):
     Source: Zhou et al., Sirius: Contextual Sparsity with Correction for Efficient LLMs,
     arXiv:2409.03856; Lee et al., CATS, arXiv:2404.08763.
 
+    Library: leanboard's own forward of the layers, on torch.
+
     Limits: All weights stay in memory. Single rows of plain floats are read, so that it goes with
     nothing that packs or factorises the layers, before it or after. Of tokens that are decoded
     together in a batch, each has its own neurons: these are masked, and no time is saved. MFU and

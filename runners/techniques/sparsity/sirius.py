@@ -35,6 +35,8 @@ class Sirius(TechniqueDefaults):
     Source: Zhou et al., Sirius: Contextual Sparsity with Correction for Efficient LLMs,
     arXiv:2409.03856.
 
+    Library: leanboard's own decoding loop on torch, which transformers' ``generate`` calls.
+
     Limits: One request at a time. A period is one chain: the source's trees of several candidates
     are left out. Only generated answers can be scored: tasks of likelihoods, and perplexity, are
     unsupported. MFU and MBU are not given: how much is computed and read differs from forward to
