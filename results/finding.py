@@ -10,8 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from leanboard.metrics.metric import Verdict
 from leanboard.results.errors import RecordError
@@ -65,17 +66,26 @@ class Claim(Frozen):
 
 
 class PictureAxis(Frozen):
-    """What an axis of a picture shows.
+    """What an axis of a picture shows: a measurement, or a fact.
 
     Attributes:
         metric: name of the measurement (``weight_bytes``, ``wikitext.perplexity``).
+        fact: name of what the timed run noted (``simulated_weight_bits``), in place of a metric.
         ratio: whether it is the comparison with the baseline, candidate / baseline, that is drawn.
         log: whether the axis is logarithmic.
     """
 
-    metric: str
+    metric: str = ""
+    fact: str = ""
     ratio: bool = False
     log: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        """Check that it is one of both."""
+        if bool(self.metric) == bool(self.fact) or (self.fact and self.ratio):
+            raise ValueError("an axis shows a metric or a fact, and of a fact no ratio")
+        return self
 
 
 class PictureSeries(Frozen):
@@ -87,7 +97,7 @@ class PictureSeries(Frozen):
             for any characters.
         backend: the backend of its rows.
         knobs: settings that the rows must have, by the technique's name and the knob's
-            (``{"prune-width.criterion": "random"}``).
+            (``{"prune-width.criterion": "random"}``); in texts ``*`` stands for any characters.
     """
 
     name: str = Field(min_length=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from math import isfinite
 
 from leanboard.leaderboard.board import Board, BoardRow
 from leanboard.leaderboard.charts import (
@@ -53,16 +54,13 @@ class _Point:
 
 def finding_plot(picture: Picture, board: Board) -> Plot | None:
     """Return the picture that these records give; ``None`` where no row has both values."""
-    columns = _columns(picture, board)
-    if columns is None:
-        return None
-    x, y = columns
-    found = {series.name: _points(series, picture, board, columns) for series in picture.series}
+    found = {series.name: _points(series, picture, board) for series in picture.series}
     points = [point for series in found.values() for point in series]
     if not points:
         return None
-    across = _axis(x_axis, _title(x, picture.x), [point.x for point in points], picture.x)
-    down = _axis(y_axis, _title(y, picture.y), [point.y for point in points], picture.y)
+    x, y = (_title(axis, board) for axis in (picture.x, picture.y))
+    across = _axis(x_axis, x, [point.x for point in points], picture.x)
+    down = _axis(y_axis, y, [point.y for point in points], picture.y)
     marks: list[Mark] = []
     lines = list(_even(picture, across, down))
     for place, (name, series) in enumerate(found.items()):
@@ -71,39 +69,26 @@ def finding_plot(picture: Picture, board: Board) -> Plot | None:
             path = polyline([(mark.x, mark.y) for mark in drawn])
             lines.append(Line(path, f"series-line series-{place % STYLES}", name))
         marks += [*drawn[:-1], *(replace(last, label=name) for last in drawn[-1:])]
-    words = f"{_title(x, picture.x)} against {_title(y, picture.y)}: {', '.join(found)}"
+    words = f"{x} against {y}: {', '.join(found)}"
     return with_labels(Plot(across, down, words, tuple(marks), tuple(lines)))
 
 
 def series_without_points(picture: Picture, board: Board) -> tuple[str, ...]:
     """Return the names of the series that no row stands in."""
-    columns = _columns(picture, board)
-    return tuple(
-        series.name
-        for series in picture.series
-        if columns is None or not _points(series, picture, board, columns)
-    )
+    return tuple(series.name for series in picture.series if not _points(series, picture, board))
 
 
-def _columns(picture: Picture, board: Board) -> tuple[Column, Column] | None:
-    """Return the columns of both axes; ``None`` where no row has a value in one of them."""
-    columns = {column.name: column for column in board.columns}
-    x, y = columns.get(picture.x.metric), columns.get(picture.y.metric)
-    return None if x is None or y is None else (x, y)
+def _column(axis: PictureAxis, board: Board) -> Column | None:
+    return next((column for column in board.columns if column.name == axis.metric), None)
 
 
-def _points(
-    series: PictureSeries, picture: Picture, board: Board, columns: tuple[Column, Column]
-) -> list[_Point]:
+def _points(series: PictureSeries, picture: Picture, board: Board) -> list[_Point]:
     """Return what is drawn of a series, from left to right."""
     found = []
     for row in board.lines:
         if not _belongs(row, series, picture):
             continue
-        x, y = (
-            _value(row, column, axis)
-            for column, axis in zip(columns, (picture.x, picture.y), strict=True)
-        )
+        x, y = (_value(row, axis, board) for axis in (picture.x, picture.y))
         if x is not None and y is not None:
             found.append(_Point(row, x, y))
     return sorted(found, key=lambda point: (point.x.middle, point.y.middle))
@@ -120,10 +105,31 @@ def _belongs(row: BoardRow, series: PictureSeries, picture: Picture) -> bool:
         for technique in row.row.cell.techniques
         for name, value in technique.params.items()
     }
-    return all(knobs.get(name) == value for name, value in series.knobs.items())
+    return all(_fits(knobs.get(name), asked) for name, asked in series.knobs.items())
 
 
-def _value(row: BoardRow, column: Column, axis: PictureAxis) -> Value | None:
+def _fits(value: object, asked: object) -> bool:
+    if isinstance(value, str) and isinstance(asked, str):
+        return fnmatchcase(value, asked)
+    return value == asked
+
+
+def _value(row: BoardRow, axis: PictureAxis, board: Board) -> Value | None:
+    if axis.fact:
+        return _noted(row.row.record.facts.get(axis.fact), axis)
+    column = _column(axis, board)
+    return None if column is None else _measured(row, column, axis)
+
+
+def _noted(fact: object, axis: PictureAxis) -> Value | None:
+    """Return a fact that is a number; records may hold anything under its name."""
+    value = fact.get("value") if isinstance(fact, dict) else None
+    if type(value) not in {int, float} or not isfinite(value) or (axis.log and value <= 0):
+        return None
+    return Value(value, value, value)
+
+
+def _measured(row: BoardRow, column: Column, axis: PictureAxis) -> Value | None:
     found: Comparison | Measurement | None
     if axis.ratio:
         found, factor = row.row.comparison(axis.metric, "ratio"), 1.0
@@ -139,7 +145,10 @@ def _value(row: BoardRow, column: Column, axis: PictureAxis) -> Value | None:
     return Value(value, found.interval.low * factor, found.interval.high * factor)
 
 
-def _title(column: Column, axis: PictureAxis) -> str:
+def _title(axis: PictureAxis, board: Board) -> str:
+    column = _column(axis, board)
+    if column is None:
+        return (axis.fact or axis.metric).replace("_", " ")
     if axis.ratio:
         return f"{column.label}, candidate / baseline"
     suffix = f" ({column.scale.suffix})" if column.scale.suffix else ""

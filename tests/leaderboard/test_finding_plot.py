@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from demo_store import Demo
+from pydantic import ValidationError
 
 from leanboard.leaderboard.board import BoardRow
 from leanboard.leaderboard.charts import LogAxis, Plot
 from leanboard.leaderboard.finding_beside import UNPAIRED
 from leanboard.leaderboard.finding_lines import Judged, judged
-from leanboard.leaderboard.finding_plot import finding_plot, series_without_points
+from leanboard.leaderboard.finding_plot import _fits, _noted, finding_plot, series_without_points
 from leanboard.leaderboard.finding_standing import Standing
 from leanboard.leaderboard.findings_docs import check_pictures, page, pictures
 from leanboard.metrics.metric import Verdict
@@ -97,6 +99,40 @@ def test_knobs_choose_among_rows_of_one_name(demo: Demo) -> None:
         name="one", technique="bf16", backend="transformers", knobs={"bf16.no_such_knob": 1}
     )
     assert finding_plot(picture(demo, series=(series,)), demo.board) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "asked", "fits"),
+    [("int8", "int*", True), ("e4m3", "int*", False), (8, "*", False), (8, 8, True), (8, 4, False)],
+)
+def test_a_knob_that_is_a_text_may_be_asked_for_by_a_pattern(
+    value: object, asked: object, *, fits: bool
+) -> None:
+    assert _fits(value, asked) is fits
+
+
+def test_an_axis_may_show_a_fact(demo: Demo) -> None:
+    row = published(demo, "bf16")
+    name, fact = next((n, f) for n, f in row.row.record.facts.items() if isinstance(f, dict))
+    plot = drawn(demo, x=PictureAxis(fact=name))
+    assert plot.x.title == name.replace("_", " ")
+    (mark,) = [mark for mark in plot.marks if mark.title.startswith("bfloat16")]
+    value = fact["value"]
+    assert isinstance(value, int | float)
+    assert mark.x == plot.x.at(value)
+
+
+@pytest.mark.parametrize("fact", [None, "1", {"value": "1"}, {"value": True}, {"value": 1e999}, []])
+def test_a_fact_that_is_no_number_is_not_drawn(fact: object) -> None:
+    assert _noted(fact, PictureAxis(fact="any")) is None
+
+
+@pytest.mark.parametrize(
+    "axis", [{}, {"metric": "a", "fact": "b"}, {"fact": "b", "ratio": True}], ids=str
+)
+def test_an_axis_shows_one_thing(axis: Mapping[str, object]) -> None:
+    with pytest.raises(ValidationError, match="an axis shows a metric or a fact"):
+        PictureAxis.model_validate(axis)
 
 
 def test_a_metric_that_no_record_has_is_no_picture(demo: Demo) -> None:
