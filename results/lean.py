@@ -66,7 +66,7 @@ _LEFT_OUT = frozenset({"samples", "weights", "pairs"})
 _set = object.__setattr__
 
 
-class _Own:
+class _Own(BaseModel):
     """A part with a class of its own, whose values also travel between processes by themselves."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -188,7 +188,7 @@ class Lean:
         return {self._text(name): one for name, one in found.items()}
 
     def _copy(self, part: Part, **changes: Any) -> Part:
-        kind = _OWN.get(type(part), type(part))
+        kind: type[Part] = _OWN.get(type(part), type(part))
         return _made(kind, self._attributes(part, changes), self._given(kind, part))
 
     def _attributes(self, part: BaseModel, changes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -124,7 +124,9 @@ def _value(row: BoardRow, axis: PictureAxis, board: Board) -> Value | None:
 def _noted(fact: object, axis: PictureAxis) -> Value | None:
     """Return a fact that is a number; records may hold anything under its name."""
     value = fact.get("value") if isinstance(fact, dict) else None
-    if type(value) not in {int, float} or not isfinite(value) or (axis.log and value <= 0):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return None
+    if axis.log and value <= 0:
         return None
     return Value(value, value, value)
 
