@@ -127,14 +127,34 @@ def clustered_interval(
     members = grouped([float(value <= point) for value in values], groups)
     if len(members) < MIN_UNITS:
         return None
-    n, share = len(values), p / 100
     below = [sum(flags) for flags in members]
     sizes = [float(len(flags)) for flags in members]
     clustered = ratio_of_sums_error(below, sizes) or 0.0
-    error = max(clustered, math.sqrt(share * (1 - share) / n))
-    reach = t_quantile((1 + level) / 2, len(members) - 1) * error
-    low, high = math.floor(n * (share - reach)), math.ceil(n * (share + reach))
-    if low < 1 or high > n:
+    ranks = clustered_ranks(len(values), len(members), p, clustered, level)
+    if ranks is None:
         return None
     ordered = sorted(values)
+    low, high = ranks
     return Interval(ordered[low - 1], ordered[high - 1], f"Woodruff, by {grouped_by}", level)
+
+
+def clustered_ranks(
+    n: int, groups: int, p: int, error: float = 0.0, level: float = LEVEL
+) -> tuple[int, int] | None:
+    """Return ranks (1-based) of the order statistics that :func:`clustered_interval` takes.
+
+    ``None`` where one of them lies beyond the data.
+
+    Args:
+        n: samples.
+        groups: groups that they come from, ``MIN_UNITS`` or more.
+        p: the percentile.
+        error: of the share of samples at or below the percentile, by groups; with 0, that of
+            groups which do not differ, the ranks are as narrow as they can be.
+        level: share of such intervals that hold the true percentile.
+    """
+    share = p / 100
+    error = max(error, math.sqrt(share * (1 - share) / n))
+    reach = t_quantile((1 + level) / 2, groups - 1) * error
+    low, high = math.floor(n * (share - reach)), math.ceil(n * (share + reach))
+    return (low, high) if low >= 1 and high <= n else None

@@ -93,11 +93,11 @@ class PictureSeries(Frozen):
 
     Attributes:
         name: how the picture calls them.
-        technique: the arm's name as the board writes it, techniques joined by ``+``; ``*`` stands
-            for any characters.
+        technique: the arm's name as the board writes it, techniques joined by ``+``, or a pattern
+            of it: ``*`` stands for any characters, ``?`` for one, ``[2-6]`` for one of these.
         backend: the backend of its rows.
         knobs: settings that the rows must have, by the technique's name and the knob's
-            (``{"prune-width.criterion": "random"}``); in texts ``*`` stands for any characters.
+            (``{"prune-width.criterion": "random"}``); texts may be patterns too.
     """
 
     name: str = Field(min_length=1)

@@ -7,7 +7,8 @@ and texts that thousands of records have in common. A lean one is a ``Record`` l
   set one by one share their names with all objects of the class (PEP 412), which is a class of its
   own, as pydantic's objects do not;
 - equal texts are one object, and so are parts that many runs have in common: a technique, a
-  procedure, the environment of a block, the reason for a gap;
+  procedure, the environment of a block, the reason for a gap; of what another process has read
+  (:mod:`leanboard.results.loading`), within each batch that it sends;
 - ``samples``, ``weights`` and ``pairs`` are ``None``. They are in the record's file.
 """
 
@@ -139,11 +140,6 @@ def _fields(kind: type[BaseModel]) -> tuple[str, ...]:
     return tuple(kind.model_fields)
 
 
-@cache
-def _all_fields(kind: type[BaseModel]) -> set[str]:
-    return set(_fields(kind))
-
-
 @contextmanager
 def no_collections() -> Iterator[None]:
     """Put off the collection of garbage while many objects are made that stay."""
@@ -163,6 +159,7 @@ class Lean:
         """Begin with nothing in common."""
         self._texts: dict[str, str] = {}
         self._names: dict[frozenset[str], set[str]] = {}
+        self._whole: dict[type, set[str]] = {}
         self._tuples: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._parts: dict[tuple[type, str], Any] = {}
         self._gaps: dict[tuple[Any, ...], Measurement] = {}
@@ -210,7 +207,9 @@ class Lean:
         """Return the names of the fields that a part was given: one set for all alike."""
         given = part.__pydantic_fields_set__
         if len(given) == len(_fields(kind)):
-            return _all_fields(kind)
+            if kind not in self._whole:
+                self._whole[kind] = set(given)
+            return self._whole[kind]
         names = frozenset(given)
         return self._names.setdefault(names, set(names))
 

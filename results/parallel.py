@@ -44,7 +44,7 @@ def started(
 
     Args:
         tasks: functions without arguments, in the order of the results. Only results travel
-            between processes, so they should be small.
+            between processes, so they should be small beside the work.
         processes: how many work, this one included. With one, the tasks are done when their
             results are asked for.
     """

@@ -69,7 +69,7 @@ class ForkServer:
         try:
             socket.send_fds(self._ours, [b"f"], handed)
             pid = self._ask("fork")["pid"]
-        except (OSError, LeanboardError):
+        except BaseException:
             os.close(ours_in)
             os.close(ours_out)
             raise

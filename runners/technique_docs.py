@@ -12,9 +12,9 @@ from leanboard.results.technique_text import FAMILIES, TechniqueText, one_at_a_t
 _HEAD = """# Techniques
 
 Made from the docstrings of the classes by `python -m leanboard.runners.technique_docs`; a test
-holds the two equal. *Lossless* means that greedy output is the baseline's by construction, *as
-published here* what [findings.md](findings.md) shows. torch and transformers come with the extra
-`transformers`; what else a library needs is named with it. How to add a technique is in
+holds the two equal. *Lossless* means that greedy output is the baseline's by construction. torch
+and transformers come with the extra `transformers`; what else a library needs is named with it.
+What was measured is on the board and in [findings.md](findings.md). How to add a technique is in
 [adding.md](adding.md#a-technique).
 """
 

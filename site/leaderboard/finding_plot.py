@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import isfinite
@@ -22,12 +22,14 @@ from leanboard.leaderboard.charts import (
 from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.format import number
 from leanboard.leaderboard.labels import with_labels
+from leanboard.metrics.trace import Provenance
 from leanboard.results.finding import Picture, PictureAxis, PictureSeries
 from leanboard.results.schema import Comparison, Measurement, Status
 
 STYLES = 8
 """Colours that there are for series; the ninth has the first one's again."""
 _EVEN = 1.0
+_UNREAL = frozenset({Provenance.MODELLED, Provenance.SIMULATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def finding_plot(picture: Picture, board: Board) -> Plot | None:
     points = [point for series in found.values() for point in series]
     if not points:
         return None
-    x, y = (_title(axis, board) for axis in (picture.x, picture.y))
+    x, y = (_title(axis, points, board) for axis in (picture.x, picture.y))
     across = _axis(x_axis, x, [point.x for point in points], picture.x)
     down = _axis(y_axis, y, [point.y for point in points], picture.y)
     marks: list[Mark] = []
@@ -147,14 +149,25 @@ def _measured(row: BoardRow, column: Column, axis: PictureAxis) -> Value | None:
     return Value(value, found.interval.low * factor, found.interval.high * factor)
 
 
-def _title(axis: PictureAxis, board: Board) -> str:
+def _title(axis: PictureAxis, points: Sequence[_Point], board: Board) -> str:
     column = _column(axis, board)
     if column is None:
-        return (axis.fact or axis.metric).replace("_", " ")
+        return _title_of_fact(axis.fact, points[0].row.row.record.facts)
     if axis.ratio:
         return f"{column.label}, candidate / baseline"
     suffix = f" ({column.scale.suffix})" if column.scale.suffix else ""
     return f"{column.label}{suffix}"
+
+
+def _title_of_fact(name: str, facts: Mapping[str, object]) -> str:
+    """Return a fact's name with its unit, and how it was come by where it was not measured."""
+    fact = facts[name]
+    told = fact if isinstance(fact, dict) else {}
+    unit, source = (str(told.get(key, "")) for key in ("unit", "provenance"))
+    notes = [unit] if unit not in ("", "1") else []
+    notes += [source] if source in _UNREAL else []
+    words = name.replace("_", " ")
+    return f"{words} ({', '.join(notes)})" if notes else words
 
 
 def _axis(

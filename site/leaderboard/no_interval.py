@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from leanboard.metrics.intervals import MIN_UNITS
 from leanboard.metrics.metric import Summary
-from leanboard.metrics.percentile import order_statistic_ranks
+from leanboard.metrics.percentile import clustered_ranks
 from leanboard.results.schema import Measurement, Record
 
 ONE_VALUE = "one value"
@@ -33,16 +33,15 @@ def why_no_interval(measurement: Measurement, processes: int = 1) -> str:
         return measurement.reason
     if measurement.n == 1:
         return ONE_VALUE
-    if processes < MIN_UNITS:
-        return TOO_FEW
-    return APART if _enough(measurement.n, measurement.summary) else TOO_FEW
+    enough = processes >= MIN_UNITS and _enough(measurement.n, measurement.summary, processes)
+    return APART if enough else TOO_FEW
 
 
 @lru_cache(maxsize=1024)
-def _enough(n: int, summary: str) -> bool:
-    """Return whether so many samples hold an interval where none knows of the others."""
+def _enough(n: int, summary: str, processes: int) -> bool:
+    """Return whether so many samples would have an interval if their processes were alike."""
     p = _PERCENTILES.get(summary)
-    return p is not None and order_statistic_ranks(n, p) is not None
+    return p is not None and n > 0 and clustered_ranks(n, processes, p) is not None
 
 
 def processes_of(record: Record) -> int:

@@ -13,6 +13,7 @@ from leanboard.leaderboard.describe import Section, Term, settings, surroundings
 from leanboard.leaderboard.distribution import Distribution
 from leanboard.leaderboard.doubt import Unrest, doubts_about, launches_of, unrest_of
 from leanboard.leaderboard.format import moment, plural, rounded, rounded_ratio
+from leanboard.leaderboard.no_interval import processes_of, why_no_interval
 from leanboard.leaderboard.remembered import Remembered
 from leanboard.leaderboard.run_tables import NO_REASON
 from leanboard.leaderboard.runs import Neighbours, subtitle_of, title_of
@@ -113,26 +114,27 @@ def _measurements(record: Record, row: Row | None, unrest: Unrest) -> list[Json]
             found.append({"name": name, "unit": one.unit, "reason": one.reason or NO_REASON})
         else:
             against = _against(name, _comparison(record, row, name), unrest)
-            found.append(_measurement(name, one, rounded(one.value), against))
+            found.append(_measurement(name, one, processes_of(record), against))
     return found
 
 
-def _measurement(name: str, measurement: Measurement, value: float, against: Json | None) -> Json:
+def _measurement(name: str, measurement: Measurement, processes: int, against: Json | None) -> Json:
     """Return one measurement that has a value; what it does not have else is left out."""
     meaning, interval = meaning_of(name), measurement.interval
+    bare = None if interval is not None else why_no_interval(measurement, processes)
     direction = Direction.NEUTRAL if meaning is None else meaning.direction
     alone = interval is not None and interval.method.endswith("one process")
     found: Json = {
         "name": name,
         "unit": measurement.unit,
         "direction": None if direction is Direction.NEUTRAL else direction.value,
-        "value": value,
+        "value": None if measurement.value is None else rounded(measurement.value),
         **_ends(interval),
         "n": measurement.n,
         "summary": measurement.summary,
         "provenance": None if measurement.provenance is None else measurement.provenance.value,
         "oneProcess": 1 if alone else None,
-        "reason": measurement.reason,
+        "reason": measurement.reason or bare,
         "barred": _barred(name, measurement),
         "against": against,
     }

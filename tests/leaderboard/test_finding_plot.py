@@ -15,7 +15,13 @@ from leanboard.leaderboard.board import BoardRow
 from leanboard.leaderboard.charts import LogAxis, Plot
 from leanboard.leaderboard.finding_beside import UNPAIRED
 from leanboard.leaderboard.finding_lines import Judged, judged
-from leanboard.leaderboard.finding_plot import _fits, _noted, finding_plot, series_without_points
+from leanboard.leaderboard.finding_plot import (
+    _fits,
+    _noted,
+    _title_of_fact,
+    finding_plot,
+    series_without_points,
+)
 from leanboard.leaderboard.finding_standing import Standing
 from leanboard.leaderboard.findings_docs import check_pictures, page, pictures
 from leanboard.metrics.metric import Verdict
@@ -115,11 +121,26 @@ def test_an_axis_may_show_a_fact(demo: Demo) -> None:
     row = published(demo, "bf16")
     name, fact = next((n, f) for n, f in row.row.record.facts.items() if isinstance(f, dict))
     plot = drawn(demo, x=PictureAxis(fact=name))
-    assert plot.x.title == name.replace("_", " ")
+    assert plot.x.title.startswith(name.replace("_", " "))
     (mark,) = [mark for mark in plot.marks if mark.title.startswith("bfloat16")]
     value = fact["value"]
     assert isinstance(value, int | float)
     assert mark.x == plot.x.at(value)
+
+
+@pytest.mark.parametrize(
+    ("fact", "title"),
+    [
+        ({"value": 4.1, "unit": "bit", "provenance": "simulated"}, "weight bits (bit, simulated)"),
+        ({"value": 4.1, "unit": "bit", "provenance": "counted"}, "weight bits (bit)"),
+        ({"value": 4.1, "unit": "1", "provenance": "modelled"}, "weight bits (modelled)"),
+        ({"value": 4.1}, "weight bits"),
+    ],
+)
+def test_the_title_of_a_fact_says_its_unit_and_what_was_not_measured(
+    fact: Mapping[str, object], title: str
+) -> None:
+    assert _title_of_fact("weight_bits", {"weight_bits": fact}) == title
 
 
 @pytest.mark.parametrize("fact", [None, "1", {"value": "1"}, {"value": True}, {"value": 1e999}, []])

@@ -24,7 +24,7 @@ from leanboard.leaderboard.roofline import phase_lines
 from leanboard.leaderboard.run_tables import measured_groups
 from leanboard.leaderboard.samples import MOST_REQUESTS, plots_of
 from leanboard.leaderboard.sampling import _STOPPED, _WARMED, OLD, sampled, steadiness
-from leanboard.metrics.percentile import clustered_interval
+from leanboard.metrics.percentile import clustered_interval, clustered_ranks
 from leanboard.metrics.registry import METRICS
 from leanboard.metrics.roofline import LEAST_SHARE
 from leanboard.results.identity import sealed
@@ -253,16 +253,32 @@ def test_a_missing_interval_is_one_value_only_where_there_is_one() -> None:
     assert methods == {"peak_memory_bytes": ONE_VALUE, "tpot_s": TOO_FEW}
 
 
-@pytest.mark.parametrize(("processes", "reason"), [(1, TOO_FEW), (4, TOO_FEW), (6, APART)])
-def test_enough_samples_without_an_interval_come_from_processes_that_differ(
-    processes: int, reason: str
+@pytest.mark.parametrize(
+    ("n", "summary", "processes", "reason"),
+    [
+        (18, "median", 1, TOO_FEW),
+        (16, "median", 4, TOO_FEW),
+        (18, "median", 6, APART),
+        (10, "median", 5, TOO_FEW),
+        (558, "p99", 6, TOO_FEW),
+        (558, "p95", 6, APART),
+        (18, "mean", 6, TOO_FEW),
+    ],
+)
+def test_processes_differ_too_much_only_where_alike_ones_would_have_an_interval(
+    n: int, summary: str, processes: int, reason: str
 ) -> None:
-    record = make_record()
-    tpot = record.measurements["tpot_s"].model_copy(update={"interval": None, "n": 18})
+    changes = {"interval": None, "n": n, "summary": summary}
+    tpot = make_record().measurements["tpot_s"].model_copy(update=changes)
     assert why_no_interval(tpot, processes) == reason
-    values = [0.01 * (1 + launch) for launch in range(processes) for _ in range(18 // processes)]
-    groups = [launch for launch in range(processes) for _ in range(18 // processes)]
-    assert clustered_interval(values, groups, 50) is None
+
+
+@pytest.mark.parametrize(("n", "p"), [(18, 50), (10, 50), (558, 99), (558, 95)])
+def test_processes_that_are_alike_have_an_interval_where_it_is_said_so(n: int, p: int) -> None:
+    # Of every process the same share at or below the percentile, as nearly as whole samples allow.
+    groups = [place % 6 for place in range(n)]
+    alike = clustered_interval([float(place) for place in range(n)], groups, p)
+    assert (alike is not None) == (clustered_ranks(n, 6, p) is not None)
 
 
 def test_the_methodology_says_whose_limits_it_prints(demo: Demo) -> None:

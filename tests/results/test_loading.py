@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from record_factory import make_run
 
+from leanboard.results import loading
 from leanboard.results.document import json_text
 from leanboard.results.identity import content_hash
 from leanboard.results.lean import Lean
@@ -58,7 +62,12 @@ def told(loaded: Loaded) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_the_records_and_problems_are_those_of_the_stores(stores: Stores, processes: int) -> None:
+@pytest.mark.parametrize("batch", [2, 200])
+def test_the_records_and_problems_are_those_of_the_stores(
+    stores: Stores, batch: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_LEAST", batch)
+    monkeypatch.setattr(loading, "_PARTS", 1)
     expected, found = read_stores(stores), load_lean(stores, processes)
     assert told(found) == told(expected)
     assert len(told(found)) == len(DAMAGE) + 6
@@ -68,6 +77,30 @@ def test_the_records_and_problems_are_those_of_the_stores(stores: Stores, proces
     lean = Lean()
     for one, other in zip(found.entries, expected.entries, strict=True):
         assert one.record == lean.record(other.record)
+
+
+def test_records_that_other_processes_have_read_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path, "local")
+    for number in range(7):
+        run = make_run(number=number)
+        store.write(run.record, run.traces)
+    tasks: list[int] = []
+
+    @contextmanager
+    def elsewhere(work: Sequence[Callable[[], object]], processes: int) -> Iterator[object]:
+        tasks.append(processes)
+        yield lambda: [pickle.loads(pickle.dumps(task())) for task in work]
+
+    monkeypatch.setattr(loading, "_LEAST", 2)
+    monkeypatch.setattr(loading, "started", elsewhere)
+    found = load_lean([(store.root, "local")], 3)
+    assert tasks == [3]
+    lean = Lean()
+    assert [entry.record for entry in found.entries] == [
+        lean.record(entry.record) for entry in store.entries()
+    ]
 
 
 def test_a_changed_number_is_found_though_it_fits_the_schema(stores: Stores) -> None:

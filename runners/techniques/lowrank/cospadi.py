@@ -74,7 +74,6 @@ class CoSpaDi(TechniqueDefaults):
     version: ClassVar[int] = 1
     calibrated: ClassVar[bool] = True
     exclusive: ClassVar[str | None] = FACTORS
-    expanded_by: ClassVar[str] = "leanboard"
 
     kept: float = 0.8
     atoms_per_nonzero: float = 2.0

@@ -42,9 +42,8 @@ class RandomSharing(TechniqueDefaults):
 
     Library: leanboard's own layer on torch.
 
-    Limits: As published here, a token takes about three times as long: that is this layer, in
-    Python, and no measure of the method. No quantiser goes with it, before or after: what is stored
-    is no linear layer any more.
+    Limits: How long this layer takes is no measure of the method. No quantiser goes with it, before
+    or after: what is stored is no linear layer any more.
 
     Args:
         kept: size of the pool as a share of the matrix, above 0 and at most 1.

@@ -45,8 +45,7 @@ class MixedHessian(TechniqueDefaults):
     Library: leanboard's own code on torch, whose autograd gives the Hessian-vector products.
 
     Limits: The floor is kept on the calibration text alone. While it searches, memory holds every
-    layer twice, and the probabilities of all calibration tokens. As published here, no order ended
-    nearer to the float model than 3 even bits, which take three per cent more.
+    layer twice, and the probabilities of all calibration tokens.
 
     Args:
         max_kl: the floor: mean KL divergence from the float model on the calibration text, in

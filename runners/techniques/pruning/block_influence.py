@@ -36,8 +36,7 @@ class BlockInfluence(TechniqueDefaults):
 
     Limits: The decoder layers have to be a list that transformers calls ``layers``, none of them
     reading another's keys and values. Name it before what packs or shares weights, and before
-    soft-prompt. As published here, layers cost more than as many bytes of neurons, until ``heal``
-    follows.
+    soft-prompt.
 
     Args:
         layers: how many are left out.

@@ -57,8 +57,7 @@ class PruneWidth(TechniqueDefaults):
     Library: leanboard's own code on torch; OptiPFair's criterion, not its package.
 
     Limits: Needs gated MLPs (``gate_proj``, ``up_proj`` and ``down_proj``) of plain floats: name it
-    before what packs, shares or factorises them. As published here, ``maw`` is not told from
-    neurons drawn at random.
+    before what packs, shares or factorises them.
 
     Args:
         ratio: share of the neurons that is removed.

@@ -46,8 +46,7 @@ class BnbNf4(TechniqueDefaults):
     Library: bitsandbytes' ``Linear4bit`` (``leanboard[quantization]``).
 
     Limits: Embedding and, by default, output head stay floats. Without the fused kernel its times
-    are those of expanding. As published here, beside bf16 the fused kernel shows no difference in
-    the time per token, and the first token comes later.
+    are those of expanding.
 
     Args:
         block_size: weights that share a scale: 32, 64, 128, 256, 512 or 1024.

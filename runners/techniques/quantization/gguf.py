@@ -20,11 +20,12 @@ class Gguf(TechniqueDefaults):
 
     ``q8_0`` to ``q4_0`` have blocks of 32 weights with a float16 scale each, for ``_1`` a minimum
     too. The K types have blocks of 256 in which 6-bit or 4-bit numbers scale groups of 16 or 32
-    weights, and their mixes store some matrices finer than the name says: the output matrix (or
-    the embedding that is tied to it) in 6 bits, values and the last matrix of the MLP in some
-    layers. A matrix whose rows are no multiple of 256 gets a type with blocks of 32 instead, often
-    a larger one: a warning of the record counts them, and its facts ``weight_bits`` and
-    ``tensor_type_...`` say what was really written. No importance matrix is used.
+    weights, and their mixes store some matrices finer than the name says: values and the last
+    matrix of the MLP in some layers. Every type but ``q8_0`` stores the output matrix (or the
+    embedding that is tied to it) in the blocks of ``q6_k``. A matrix whose rows are no multiple of
+    256 gets a type with blocks of 32 instead, often a larger one: a warning of the record counts
+    them, and its facts ``weight_bits`` and ``tensor_type_...`` say what was really written. No
+    importance matrix is used.
 
     The file is the change: the backend makes it once and loads it. A model that was published in
     the type that is asked for is loaded as it was published.

@@ -38,8 +38,7 @@ class Gptq(TechniqueDefaults):
     Library: leanboard's own code on torch.
 
     Limits: Every linear layer but the output head has to lie in the decoder layers. What a decoder
-    layer is fed for all pieces of text is in memory at once while it is made. As published here, a
-    token takes about twice as long as in float32.
+    layer is fed for all pieces of text is in memory at once while it is made.
 
     Args:
         bits: of a level, 2 to 8.

@@ -25,8 +25,7 @@ class Int8Dynamic(TechniqueDefaults):
     Library: torchao's ``Int8DynamicActivationInt8WeightConfig`` (``leanboard[transformers]``).
 
     Limits: Embedding and, by default, output head stay floats. No feature is kept apart, so that
-    one large activation coarsens all of its token. As published here, the first token comes sooner
-    than in float32, and the later ones take longer.
+    one large activation coarsens all of its token.
 
     Args:
         lm_head: quantise the output projection too. Off, as in transformers' own torchao

@@ -37,7 +37,7 @@ class Quanto(TechniqueDefaults):
     leanboard's.
 
     Limits: Embedding and, by default, output head stay floats. The size of the groups cannot be
-    chosen. As published here, a token takes longer with 4 bits than in float32.
+    chosen.
 
     Args:
         bits: 8, 4 or 2.

@@ -29,7 +29,7 @@ class Rtn(TechniqueDefaults):
     Library: leanboard's own code on torch.
 
     Limits: A group has to divide every row. One large weight coarsens its whole group: nothing is
-    clipped or kept apart. As published here, a token takes longer with 4 bits than in float32.
+    clipped or kept apart.
 
     Args:
         bits: of a level, 2 to 8.

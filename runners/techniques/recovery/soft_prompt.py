@@ -47,8 +47,7 @@ class SoftPrompt(TechniqueDefaults):
     ``AttentionInterface``.
 
     Limits: Attention has to be sdpa or eager, one module a layer, and rotary embeddings must depend
-    on distances alone. Every forward copies keys and values behind those of the prompt. As
-    published here, it gives back a small part of what was lost; the source says most.
+    on distances alone. Every forward copies keys and values behind those of the prompt.
 
     Args:
         prompt_tokens: embeddings of the prompt, 1 or more. They start as those of real text.

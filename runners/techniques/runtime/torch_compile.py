@@ -43,8 +43,7 @@ class TorchCompile(TechniqueDefaults):
     Library: ``torch.compile`` (TorchDynamo and inductor).
 
     Limits: On a CPU it needs a C++ compiler. Every process traces anew, and compiles what
-    inductor's cache on disk lacks: about a minute for 135 million parameters. As published here, it
-    takes a little off a token, and the process is larger.
+    inductor's cache on disk lacks: about a minute for 135 million parameters.
 
     Args:
         backend: ``inductor``; ``aot_eager`` and ``eager`` only trace, for comparison.
