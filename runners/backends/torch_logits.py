@@ -103,11 +103,16 @@ def _are_greedy(part: torch.Tensor, at: torch.Tensor, tokens: torch.Tensor) -> l
 
 
 def log_softmax_rows(logits: torch.Tensor) -> NDArray[np.float32]:
-    """Return the log-probabilities (nats) of all tokens: (positions, vocabulary), float32."""
+    """Return the log-probabilities (nats) of all tokens: (positions, vocabulary), float32.
+
+    Not by ``log_softmax``, which on a CPU adds up the probabilities of a row one after the other:
+    of a vocabulary of 262,144 they sum to 1 within 1e-4 only. ``logsumexp`` adds them by pairs.
+    """
     import numpy as np
 
     table = np.empty(tuple(logits.shape), dtype=np.float32)
     for start in range(0, logits.shape[0], _ROWS_AT_ONCE):
-        part = logits[start : start + _ROWS_AT_ONCE].float().log_softmax(dim=-1)
-        table[start : start + _ROWS_AT_ONCE] = part.cpu().numpy()
+        part = logits[start : start + _ROWS_AT_ONCE].float()
+        nats = part - part.logsumexp(dim=-1, keepdim=True)
+        table[start : start + _ROWS_AT_ONCE] = nats.cpu().numpy()
     return table
