@@ -6,10 +6,12 @@ kept far from where a float, an integer of 64 bits or a date ends.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -23,6 +25,7 @@ from typing_extensions import TypeAliasType
 
 LARGEST = 1e100
 """The largest size of a number: its square is still a float."""
+_KNOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,63}")
 _MOST = 2**53 - 1
 _INT64 = 2**63 - 1
 
@@ -72,6 +75,28 @@ else:
     )
 Open = dict[str, Json]
 """A mapping of any names to any JSON."""
+
+
+def _named_plainly(knobs: dict[str, Json]) -> dict[str, Json]:
+    """Refuse names that are more than names, however deep.
+
+    Knobs come back as overrides of a command that people copy. There a dot would reach into
+    another config, and a mapping with a ``_target_`` would be called.
+    """
+    waiting: list[Json] = [knobs]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            odd = next((name for name in value if not _KNOB.fullmatch(name)), None)
+            if odd is not None:
+                raise ValueError(f"{odd[:60]!r} is no name of a knob (letters, digits, _)")
+        if isinstance(value, dict | list):
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return knobs
+
+
+Knobs = Annotated[Open, AfterValidator(_named_plainly)]
+"""Knobs by name: identifiers, which begin with a letter or digit, at every depth."""
 
 
 class Frozen(BaseModel):

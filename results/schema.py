@@ -15,7 +15,7 @@ from leanboard.metrics.metric import Verdict
 from leanboard.metrics.roofline import Bound
 from leanboard.metrics.trace import Provenance
 from leanboard.results import environment as environment_schema
-from leanboard.results.frozen import Bytes, Moment, Open, Positive, Real, Seed, Whole
+from leanboard.results.frozen import Bytes, Knobs, Moment, Open, Positive, Real, Seed, Whole
 from leanboard.results.frozen import Frozen as _Frozen
 
 SCHEMA_VERSION = 1
@@ -43,7 +43,7 @@ class Component(_Frozen):
 
     name: Name
     version: Positive
-    params: Open = Field(default_factory=dict)
+    params: Knobs = Field(default_factory=dict)
     calibration: Sha256 | None = None
 
 

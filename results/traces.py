@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
+from functools import partial
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ from leanboard.metrics.trace import (
 )
 from leanboard.results.errors import RecordError
 from leanboard.results.frozen import LARGEST
+from leanboard.results.unpacking import columns_in, opened
 
 FORMAT_VERSION = 1
 _T = TypeVar("_T", RequestTrace, StepTrace, ItemTrace)
@@ -175,19 +177,32 @@ def from_parquet(data: bytes) -> Observation:
         RecordError: if the bytes are not a trace file, or are of a newer format.
     """
     try:
-        # With threads, or through a Python file, arrow may abort when the process ends.
-        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
-        table = file.read(use_threads=False)
-        raw = table.schema.metadata or {}
-        metadata = {key.decode(): value.decode() for key, value in raw.items()}
+        schema = opened(data).schema_arrow
+        metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
         if int(metadata["leanboard.format"]) > FORMAT_VERSION:
             message = "the trace file has a newer format than this leanboard: upgrade leanboard"
             raise RecordError(message)
-        _check_columns(table, metadata["leanboard.kind"])
+        kind = metadata["leanboard.kind"]
+        _check_types(schema, kind)
+        table = columns_in(data, [name for name in schema.names if is_known(name, kind)])
+        _check_columns(table, kind)
         return _observation(table, metadata)
     except CORRUPT as error:
         message = f"not a trace file ({type(error).__name__}: {error}); fetch the record again"
         raise RecordError(message) from error
+
+
+def is_known(column: str, kind: str) -> bool:
+    """Return whether a kind of samples has a column."""
+    return column in TYPES[kind] or (kind == "answers" and column.startswith(SCORE))
+
+
+def _check_types(schema: pa.Schema, kind: str) -> None:
+    for name in filter(partial(is_known, kind=kind), schema.names):
+        expected, found = TYPES[kind].get(name, pa.float64()), schema.field(name).type
+        if found != expected:
+            message = f"column {name} holds {found}, not {expected}"
+            raise ValueError(message)
 
 
 def _check_columns(table: pa.Table, kind: str) -> None:
@@ -195,9 +210,6 @@ def _check_columns(table: pa.Table, kind: str) -> None:
         if name in _OPTIONAL and name not in table.column_names:
             continue
         column = table.column(name)
-        if column.type != expected:
-            message = f"column {name} holds {column.type}, not {expected}"
-            raise ValueError(message)
         if column.null_count and name not in _OPTIONAL:
             message = f"column {name} has nulls"
             raise ValueError(message)

@@ -103,6 +103,7 @@ def _instantiate(target: Mapping[str, Any], where: str) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
+    _refuse_targets(target, where)
     try:
         # Found and not called yet, so that values are checked before anything reads them.
         found = instantiate({**target, "_partial_": True})
@@ -110,6 +111,21 @@ def _instantiate(target: Mapping[str, Any], where: str) -> Any:
         raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
     _check_sizes(found.func, found.keywords, where)
     return config.typed(found.func, found.keywords, where)
+
+
+def _refuse_targets(target: Mapping[str, Any], where: str) -> None:
+    """Refuse a knob that Hydra would call: a mapping or list with a ``_target_`` inside."""
+    waiting = [(f"{where}.{name}", value) for name, value in target.items()]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, Mapping):
+            if "_target_" in value:
+                raise ConfigError(
+                    f"{place} has a _target_; a knob is a value, not something to call."
+                )
+            waiting += [(f"{place}.{name}", inner) for name, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(f"{place}.{i}", inner) for i, inner in enumerate(value)]
 
 
 def _check_sizes(kind: type, knobs: Mapping[str, Any], where: str) -> None:

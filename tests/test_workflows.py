@@ -165,6 +165,16 @@ def test_the_gate_of_a_pull_request_is_that_of_its_base() -> None:
     assert last["run"] == 'bash ../gate/.ci/submission.sh "$BASE"'
 
 
+def test_records_that_were_pushed_pass_the_gate_before_they_are_published() -> None:
+    every = jobs(read(FOLDER / "site.yml"))["build"]["steps"]
+    scripts_in_order = [step.get("run", "") for step in every]
+    place = scripts_in_order.index('bash .ci/submission.sh "$BASE"')
+    assert place < scripts_in_order.index("leanboard site --strict")
+    assert every[place]["env"] == {"BASE": "${{ github.event.before }}"}
+    assert every[place]["if"] == "github.event_name == 'push' && !github.event.created"
+    assert every[0]["with"]["fetch-depth"] == 0
+
+
 def test_what_is_deployed_is_what_the_command_builds() -> None:
     uploaded = [s["with"]["path"] for s in steps(read(FOLDER / "site.yml")) if "upload" in str(s)]
     site = cli.cli.get_command(click.Context(cli.cli), "site")

@@ -8,14 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leanboard.results.submission.files import MIB
 from leanboard.results.submission.finding import Finding
 from leanboard.results.submission.personal import texts_of
-from leanboard.results.traces import CORRUPT, SCORE, TYPES
-
-MOST_ROWS = 1_000_000
-MOST_VALUES = 20_000_000
-MOST_UNPACKED_BYTES = 256 * MIB
+from leanboard.results.traces import CORRUPT, is_known
+from leanboard.results.unpacking import columns_in, opened, oversizes
 
 _PREFIX = "leanboard."
 _NOTES = frozenset({"facts", "format", "kind", "rounds", "series", "windows"})
@@ -31,8 +27,8 @@ def raw_findings(data: bytes) -> Iterator[Finding]:
     would be published without anyone having looked at them.
     """
     try:
-        file = _opened(data)
-        yield from _size_findings(file.metadata)
+        file = opened(data)
+        yield from (Finding(problem, _SMALLER) for problem in oversizes(file.metadata))
         notes = _notes(file)
         foreign = [*_foreign_columns(file, notes), *_foreign_notes(notes)]
     except CORRUPT as error:
@@ -48,8 +44,9 @@ def raw_texts(data: bytes) -> Iterator[tuple[str, str]]:
     What cannot be read has none: the check of the statistics says why.
     """
     try:
-        file = _opened(data)
-        found = [*_noted(_notes(file)), *_words(file.read(use_threads=False))]
+        file = opened(data)
+        texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+        found = [*_noted(_notes(file)), *_words(columns_in(data, texts))]
     except CORRUPT:
         return
     yield from ((f"traces.{field}", text) for field, text in found)
@@ -65,30 +62,8 @@ def _noted(notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _words(table: pa.Table) -> Iterator[tuple[str, str]]:
     """Yield the texts of each column, each once."""
     for name in table.column_names:
-        column = table.column(name)
-        if pa.types.is_string(column.type):
-            texts = column.unique().to_pylist()
-            yield from ((name, text) for text in texts if text is not None)
-
-
-def _opened(data: bytes) -> pq.ParquetFile:
-    # As in results/traces.py: not through a Python file.
-    return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
-
-
-def _size_findings(footer: pq.FileMetaData) -> Iterator[Finding]:
-    groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
-    values = sum(
-        group.column(place).num_values for group in groups for place in range(group.num_columns)
-    )
-    sizes = {
-        "rows": (footer.num_rows, MOST_ROWS),
-        "values": (values, MOST_VALUES),
-        "bytes, unpacked": (sum(group.total_byte_size for group in groups), MOST_UNPACKED_BYTES),
-    }
-    for what, (size, most) in sizes.items():
-        if size > most:
-            yield Finding(f"raw samples of {size} {what}; at most {most} are accepted", _SMALLER)
+        texts = table.column(name).unique().to_pylist()
+        yield from ((name, text) for text in texts if text is not None)
 
 
 def _notes(file: pq.ParquetFile) -> dict[str, str]:
@@ -101,7 +76,7 @@ def _notes(file: pq.ParquetFile) -> dict[str, str]:
 def _foreign_columns(file: pq.ParquetFile, notes: Mapping[str, str]) -> Iterable[str]:
     kind = notes[f"{_PREFIX}kind"]
     for name in file.schema_arrow.names:
-        if name not in TYPES[kind] and not (kind == "answers" and name.startswith(SCORE)):
+        if not is_known(name, kind):
             yield f"its column '{name}'"
 
 

@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 from record_factory import make_device, make_model, make_record, make_task, make_workload
 
 from leanboard.results.command import hydra_value, reproduce_command, run_command
@@ -190,6 +191,22 @@ def test_an_untrusted_string_stays_one_word_for_the_shell(evil: str) -> None:
     assert words[-1] == f"++technique.t.knob={hydra_value(evil)}"
     assert len(words) == len(shlex.split(run_command(make_record()))) + 1
     assert read_back(evil) == evil
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"x._target_": "os.system", "x.command": "reboot"},
+        {"_target_": "os.system"},
+        {"bits": {"_target_": "os.system", "command": "reboot"}},
+        {"bits": [1, {"_target_": "os.system"}]},
+        {"bits=1 ++technique.t.x": 1},
+        {"": 1},
+    ],
+)
+def test_a_record_whose_knob_would_be_called_is_none(params: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="is no name of a knob"):
+        Component(name="bf16", version=1, params=params)
 
 
 @pytest.mark.parametrize("evil", ["; rm -rf ~", "tpot_s], +x=[y", "${oc.env:HOME}"])

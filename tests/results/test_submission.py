@@ -30,8 +30,9 @@ from leanboard.results.submission.gate import MOST_TOLD, Outcome, check_submissi
 from leanboard.results.submission.origin import Circumstances
 from leanboard.results.submission.personal import personal_data, texts_of
 from leanboard.results.submission.plausible import NOT_CALIBRATED, record_findings
-from leanboard.results.submission.raw_samples import MOST_ROWS, raw_findings
+from leanboard.results.submission.raw_samples import raw_findings
 from leanboard.results.traces import to_parquet
+from leanboard.results.unpacking import MOST_ROWS
 
 Fields = dict[str, Any]
 Change = Callable[[Fields], None]

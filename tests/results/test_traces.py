@@ -32,6 +32,7 @@ from leanboard.metrics.trace import (
 from leanboard.results.errors import RecordError
 from leanboard.results.frozen import LARGEST
 from leanboard.results.traces import from_parquet, kind_of, to_parquet, trace_rows
+from leanboard.results.unpacking import MOST_ROWS
 
 REAL = st.floats(allow_nan=False)
 TIME = st.floats(min_value=-LARGEST, max_value=LARGEST)
@@ -216,6 +217,29 @@ def test_a_required_column_may_not_be_absent() -> None:
     table = pq.read_table(BytesIO(to_parquet(request_observation())))
     with pytest.raises(RecordError, match="sent_s"):
         from_parquet(rewritten(table.drop_columns(["sent_s"])))
+
+
+def test_a_small_file_of_more_rows_than_anyone_measures_is_refused_unread() -> None:
+    notes = pq.read_schema(pa.BufferReader(to_parquet(request_observation()))).metadata
+    table = pa.table({"round": pa.repeat(0, MOST_ROWS + 1)}).replace_schema_metadata(notes)
+    data = rewritten(table)
+    assert len(data) < 2**20
+    with pytest.raises(RecordError, match=f"{MOST_ROWS + 1} rows; at most {MOST_ROWS}"):
+        from_parquet(data)
+
+
+def test_a_long_text_that_is_stored_once_may_not_stand_in_every_row() -> None:
+    once = pa.array(["x" * 2**20])
+    everywhere = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), 1000), once)
+    notes = pq.read_schema(pa.BufferReader(to_parquet(request_observation()))).metadata
+    notes = {name: text for name, text in notes.items() if name != b"ARROW:schema"}
+    sink = BytesIO()
+    with pq.ParquetWriter(sink, pa.schema([("prompt_id", pa.string())], notes)) as writer:
+        writer.write_table(pa.table({"prompt_id": everywhere}).cast(writer.schema))
+    data = sink.getvalue()
+    assert len(data) < 2**20
+    with pytest.raises(RecordError, match=f"{1000 * 2**20} bytes of text"):
+        from_parquet(data)
 
 
 @pytest.mark.parametrize("observation", [request_observation(), answer_observation()])

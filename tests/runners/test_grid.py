@@ -142,6 +142,19 @@ def test_a_knob_that_does_not_exist_is_refused():
         blocks(["technique=rtn", "+technique.rtn.bit=3", "hardware=cpu-1t"])
 
 
+@pytest.mark.parametrize(
+    ("knob", "given"),
+    [
+        ("++technique.bf16.x", "{_target_: os.getcwd}"),
+        ("++technique.bf16.x._target_", "os.getcwd"),
+        ("++technique.bf16.x", "[{_target_: os.getcwd}]"),
+    ],
+)
+def test_a_knob_is_a_value_and_nothing_to_call(knob: str, given: str):
+    with pytest.raises(ConfigError, match=r"technique\.bf16\.x.* has a _target_"):
+        blocks(["technique=bf16", f"{knob}={given}"])
+
+
 def test_a_setting_of_the_backend_is_checked_as_a_knob_is():
     with pytest.raises(ConfigError, match=r"backend\.attention is 3; it can be: text\."):
         blocks(["backend.attention=3", "hardware=cpu-1t"])
