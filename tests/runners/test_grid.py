@@ -239,10 +239,9 @@ def test_a_model_id_alone_replaces_the_default_model() -> None:
 
 
 def test_arms_that_are_only_scored_need_no_workload() -> None:
-    scored = blocks(["suite=instructions", "hardware=cpu-1t"])
-    assert [block.workloads for block in scored] == [(), ()]
-    for block in scored:
-        assert {size.task for size in block.accuracy.sizes()} == {"ifeval", "truthfulqa_mc2"}
+    (scored,) = blocks(["suite=instructions", "hardware=cpu-1t"])
+    assert scored.workloads == ()
+    assert {size.task for size in scored.accuracy.sizes()} == {"ifeval", "truthfulqa_mc2"}
 
 
 def test_a_block_with_nothing_to_time_and_nothing_to_score_is_refused() -> None:
