@@ -53,6 +53,7 @@ class TechniqueText:
         lossless: whether greedy output is the baseline's by construction, ties apart.
         simulates: metrics whose gain it only simulates, sorted.
         calibrated: whether it reads calibration text.
+        trained: whether it takes gradient steps on that text.
         expanded_by: whose code expands the weights at every forward; empty where none does.
         conflicts: names of techniques that it cannot be combined with, sorted.
         exclusive: what it alone may decide (``weight-format``); empty where there is no such thing.
@@ -71,6 +72,7 @@ class TechniqueText:
     lossless: bool
     simulates: tuple[str, ...]
     calibrated: bool
+    trained: bool
     expanded_by: str
     conflicts: tuple[str, ...]
     exclusive: str

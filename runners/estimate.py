@@ -44,12 +44,23 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Median seconds seen in earlier records: of a load, a batch, an item, and of making."""
+    """What earlier records tell of the time that work takes.
+
+    Args:
+        load_s: median seconds of a load.
+        batch_s: of a batch.
+        item_s: of an item that was scored.
+        making_s: of making once all that an arm reads.
+        weights: content hash of each model, by name, in its newest record.
+        text: hash of the calibration text in the newest record of what is calibrated.
+    """
 
     load_s: Mapping[Key, float] = field(default_factory=dict)
     batch_s: Mapping[Key, float] = field(default_factory=dict)
     item_s: Mapping[Key, float] = field(default_factory=dict)
     making_s: Mapping[Key, float] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
 
     @classmethod
     def of(cls, entries: Iterable[Entry], machine: str) -> History:
@@ -58,9 +69,12 @@ class History:
         batches: dict[Key, list[float]] = defaultdict(list)
         items: dict[Key, list[float]] = defaultdict(list)
         makings: dict[Key, list[float]] = defaultdict(list)
-        for record in (entry.record for entry in entries):
-            if record.status is not Status.OK or record.machine_id != machine:
-                continue
+        weights: dict[str, str] = {}
+        text = None
+        for record in _finished(entries, machine):
+            weights[record.cell.model.name] = record.cell.model.content_hash
+            texts = (component.calibration for component in record.cell.techniques)
+            text = next(filter(None, texts), text)
             key, parts = _key_and_parts(record)
             if (making_s := _making_s(record)) is not None:
                 makings[replace(key, work="")].append(making_s)
@@ -69,7 +83,21 @@ class History:
             if record.times.measure_s is not None and parts > 0 and not _served(record):
                 timed = isinstance(record.cell, PerformanceCell)
                 (batches if timed else items)[key].append(record.times.measure_s / parts)
-        return cls(*(_medians(seen) for seen in (loads, batches, items, makings)))
+        return cls(
+            load_s=_medians(loads),
+            batch_s=_medians(batches),
+            item_s=_medians(items),
+            making_s=_medians(makings),
+            weights=weights,
+            text=text,
+        )
+
+
+def _finished(entries: Iterable[Entry], machine: str) -> list[Record]:
+    """Return the finished runs of a machine, the newest last."""
+    records = (entry.record for entry in entries)
+    found = [r for r in records if r.status is Status.OK and r.machine_id == machine]
+    return sorted(found, key=lambda record: record.times.started_at)
 
 
 def _making_s(record: Record) -> float | None:

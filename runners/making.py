@@ -143,13 +143,19 @@ def _path(technique: Technique) -> str:
     return f"{type(technique).__module__}.{type(technique).__qualname__}"
 
 
+def made_folders(
+    model: ModelFiles, techniques: Sequence[Technique], dtype: str, device: Device
+) -> Iterator[Path]:
+    """Yield the folders that techniques fill, each with those before it applied; see above."""
+    for place, technique in enumerate(techniques):
+        if isinstance(technique, MadeTechnique):
+            yield made_folder(model, techniques[: place + 1], dtype, device)
+
+
 def unmade(model: ModelFiles, techniques: Sequence[Technique], dtype: str, device: Device) -> bool:
     """Return whether a technique makes something that is not there yet."""
-    return any(
-        isinstance(technique, MadeTechnique)
-        and not made_folder(model, techniques[: place + 1], dtype, device).exists()
-        for place, technique in enumerate(techniques)
-    )
+    folders = made_folders(model, techniques, dtype, device)
+    return not all(folder.exists() for folder in folders)
 
 
 def made(technique: MadeTechnique, target: Target, folder: Path) -> Iterator[str]:
@@ -198,11 +204,19 @@ def require_made(
 
 def making_facts(folders: Sequence[Path | None]) -> dict[str, Quantity]:
     """Return how long it took to make what is in these folders; empty where one does not say."""
-    notes = [folder / _TOOK for folder in folders if folder is not None]
-    if not notes or not all(note.exists() for note in notes):
+    taken = [making_s(folder) for folder in folders if folder is not None]
+    told = [seconds for seconds in taken if seconds is not None]
+    if not told or len(told) < len(taken):
         return {}
-    seconds = sum(json.loads(note.read_text(encoding="utf-8"))[MAKING_S] for note in notes)
-    return {MAKING_S: Quantity(seconds, "s", Provenance.MEASURED)}
+    return {MAKING_S: Quantity(sum(told), "s", Provenance.MEASURED)}
+
+
+def making_s(folder: Path) -> float | None:
+    """Return the seconds that it took to fill a folder; ``None`` where it does not say."""
+    note = folder / _TOOK
+    if not note.exists():
+        return None
+    return float(json.loads(note.read_text(encoding="utf-8"))[MAKING_S])
 
 
 def _refusal(folder: Path) -> Path:

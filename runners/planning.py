@@ -11,10 +11,10 @@ import click
 from leanboard.results.errors import ConfigError
 from leanboard.runners import config
 from leanboard.runners.estimate import Estimate
-from leanboard.runners.grid import ArmSpec, BlockSpec, blocks
+from leanboard.runners.grid import BlockSpec, blocks
+from leanboard.runners.making_time import ArmMaking, Makings, in_words, makings
 from leanboard.runners.progress import clock_text
 from leanboard.runners.run import history
-from leanboard.runners.techniques.base import MadeTechnique
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,11 @@ def show_plan(overrides: Sequence[str], console: Console) -> None:
 def print_plan(specs: Sequence[BlockSpec], console: Console) -> None:
     """Print each block with a row an arm, and the estimate."""
     known = history(specs[0].store)
-    total_s = sum(_print_block(spec, Estimate.of(spec, known), console) for spec in specs)
+    made = makings(specs, known)
+    total_s = sum(
+        _print_block(number, spec, Estimate.of(spec, known), made, console)
+        for number, spec in enumerate(specs)
+    )
     arms = sum(len(spec.arms) for spec in specs)
     procedure = specs[0].procedure
     adaptive = procedure.max_rounds is not None
@@ -48,17 +52,14 @@ def print_plan(specs: Sequence[BlockSpec], console: Console) -> None:
     basis = "from earlier runs here" if known.batch_s else "a rough rule: no earlier run here"
     console.print(
         f"{arms} arms, {work}: {'at most' if timed and adaptive else 'about'} "
-        f"{clock_text(total_s)} ({basis}); "
+        f"{clock_text(total_s)} ({basis}){in_words(made.values())}; "
         "fetching and converting apart."
     )
-    if any(_makes(arm) for spec in specs for arm in spec.arms):
-        console.print(
-            "What is calibrated or trained is made once and kept; how long that took when it was "
-            "made is beside its arm."
-        )
 
 
-def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float:
+def _print_block(
+    number: int, spec: BlockSpec, estimate: Estimate, made: Makings, console: Console
+) -> float:
     from rich.table import Table
 
     workloads = ", ".join(workload.name for workload in spec.workloads) or "none"
@@ -68,24 +69,18 @@ def _print_block(spec: BlockSpec, estimate: Estimate, console: Console) -> float
         f"{spec.profile.threads} threads\n  workloads: {workloads}"
         f"\n  accuracy: {tasks}"
     )
-    making = any(map(_makes, spec.arms))
+    texts = {arm.label: _making_text(made.get((number, arm.label))) for arm in spec.arms}
+    making = any(texts.values())
     table = Table("arm", "about", *(["made once"] if making else []), box=None, padding=(0, 2))
     for arm in spec.arms:
-        made = [_making_text(spec, arm, estimate)] if making else []
-        table.add_row(arm.label, clock_text(estimate.arm_s(spec, arm)), *made)
+        last = [texts[arm.label]] if making else []
+        table.add_row(arm.label, clock_text(estimate.arm_s(spec, arm)), *last)
     console.print(table)
     return estimate.block_s(spec)
 
 
-def _makes(arm: ArmSpec) -> bool:
-    return any(isinstance(technique.build(), MadeTechnique) for technique in arm.techniques)
-
-
-def _making_text(spec: BlockSpec, arm: ArmSpec, estimate: Estimate) -> str:
-    if not _makes(arm):
-        return ""
-    seconds = estimate.making_s(spec, arm)
-    return "not known yet" if seconds is None else clock_text(seconds)
+def _making_text(making: ArmMaking | None) -> str:
+    return "" if making is None else making.text()
 
 
 def show_findings(console: Console, *, as_json: bool = False) -> None:

@@ -14,8 +14,8 @@ _HEAD = """# Techniques
 Made from the docstrings of the classes by `python -m leanboard.runners.technique_docs`; a test
 holds the two equal. *Lossless* means that greedy output is the baseline's by construction. torch
 and transformers come with the extra `transformers`; what else a library needs is named with it.
-What was measured is on the board and in [findings.md](findings.md). How to add a technique is in
-[adding.md](adding.md#a-technique).
+What was measured is on the board and in [findings.md](findings.md), what tests check of each in
+[contract.md](contract.md). How to add a technique is in [adding.md](adding.md#a-technique).
 """
 
 
@@ -57,8 +57,9 @@ def _marks(text: TechniqueText) -> Iterator[str]:
     if text.quantises:
         yield "- Rounds the weights."
     if text.calibrated:
+        how = "Trained: it takes gradient steps on" if text.trained else "Calibrated: it reads"
         yield (
-            "- Calibrated: it reads text, whose hash is part of its identity: paragraphs of the "
+            f"- {how} text, whose hash is part of its identity: paragraphs of the "
             "same source as those that perplexity is taken on, of other articles."
         )
     if text.expanded_by:

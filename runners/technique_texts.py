@@ -40,6 +40,7 @@ def _text(name: str, plain: Mapping[str, Any]) -> TechniqueText:
         lossless=technique.lossless,
         simulates=tuple(sorted(technique.simulates)),
         calibrated=technique.calibrated,
+        trained=technique.trained,
         expanded_by=technique.expanded_by,
         conflicts=tuple(sorted(technique.conflicts)),
         exclusive=technique.exclusive or "",

@@ -13,6 +13,11 @@ from benchmarks.replay import drawn, replay
 from benchmarks.twice import Pair, pairs
 from leanboard.results.schema import Procedure
 from leanboard.results.store import Store
+from leanboard.runners import config
+from leanboard.runners.grid import TechniqueSpec
+from leanboard.runners.techniques.lowrank.cospadi import CoSpaDi
+from leanboard.runners.techniques.lowrank.maestro import Maestro
+from leanboard.runners.techniques.quantization.gptq import Gptq
 
 
 def procedure() -> Procedure:
@@ -105,12 +110,38 @@ def test_cells_agree_where_the_interval_holds_1(
 def test_a_technique_that_takes_too_long_to_be_made_does_not_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    took_s = {"gptq": 299.0, "cospadi": 301.0}
+    took_s = {Gptq(): 299.0, CoSpaDi(): 301.0, Maestro(): 540.0}
     monkeypatch.setattr(making, "seconds", took_s.__getitem__)
-    assert [making.line(name)[0].held for name in took_s] == [True, False]
+    lines = [making.line(making.Variant("it", technique))[0] for technique in took_s]
+    assert [each.held for each in lines] == [True, False, None], "what is trained has no bound"
+    assert lines[-1].claim == "it: trained"
 
 
 def test_what_is_calibrated_and_makes_something_is_timed() -> None:
-    found = set(making.calibrated())
+    found = {variant.label for variant in making.variants()}
     assert {"cfsp", "cospadi", "gptq", "maestro", "mixed-ilp", "wanda", "whitened-svd"} <= found
     assert found.isdisjoint({"none", "rtn", "svd", "prune-width"})
+
+
+def test_what_suites_ask_for_is_timed_once_unless_it_is_the_menus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cospadi, maestro = (config.named("technique", name) for name in ("cospadi", "maestro"))
+    asked = [
+        TechniqueSpec("maestro", {**maestro, "kept": 0.6}),
+        TechniqueSpec("cospadi", cospadi),
+        TechniqueSpec("cospadi", {**cospadi, "places": "mask"}),
+        TechniqueSpec("cospadi", {**cospadi, "places": "mask"}),
+    ]
+    monkeypatch.setattr(making, "_of_suites", lambda: iter(asked))
+    menu = [variant.label for variant in making.variants()]
+    found = [variant.label for variant in making.variants(suites=True)]
+    assert found == [*menu, "cospadi places=mask"]
+
+
+def test_a_benchmark_of_no_calibrated_technique_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        making.main(["rtn"])
+    assert "of rtn nothing is calibrated" in capsys.readouterr().err

@@ -70,7 +70,7 @@ class TransformersBackend:
         say: Callable[[str], None],
     ) -> None:
         """Make what techniques read and the cache lacks, in a process of its own."""
-        if unmade(model, techniques, _dtype(techniques, device), device):
+        if unmade(model, techniques, asked_dtype(techniques, device), device):
             make_apart(self, model, techniques, device, say)
 
     def make(
@@ -84,7 +84,7 @@ class TransformersBackend:
         """
         with ExitStack() as stack:
             target, _ = self._loaded(stack, model, techniques, device)
-            dtype = _dtype(techniques, device)
+            dtype = asked_dtype(techniques, device)
             for place, technique in enumerate(techniques):
                 target.made = None
                 if isinstance(technique, MadeTechnique):
@@ -112,7 +112,7 @@ class TransformersBackend:
             OutOfMemoryError: if it does not fit into memory.
             MissingDependencyError: if torch or transformers is not installed.
         """
-        dtype = _dtype(techniques, device)
+        dtype = asked_dtype(techniques, device)
         with ExitStack() as stack:
             target, tokenizer = self._loaded(stack, model, techniques, device)
             folders = []
@@ -134,7 +134,7 @@ class TransformersBackend:
         """Load model and tokenizer, no technique applied."""
         for technique in techniques:
             self._check_supported(technique)
-        dtype = _dtype(techniques, device)
+        dtype = asked_dtype(techniques, device)
 
         def read() -> torch.nn.Module:
             return load_model(model, dtype=dtype, device=device.kind, attention=self.attention)
@@ -154,8 +154,12 @@ class TransformersBackend:
             )
 
 
-def _dtype(techniques: Sequence[Technique], device: Device) -> str:
-    """Return the dtype that the techniques ask for, else the reference of the device."""
+def asked_dtype(techniques: Sequence[Technique], device: Device) -> str:
+    """Return the dtype that the techniques ask for, else the reference of the device.
+
+    Raises:
+        ConfigError: if they ask for different ones.
+    """
     options = [technique.load_options() for technique in techniques]
     asked = {option.dtype for option in options if option.dtype is not None}
     if len(asked) > 1:

@@ -94,6 +94,8 @@ class Technique(Protocol):
             computed once; no, where they depend on what follows, or on how many were fed at once.
         lossless: whether greedy output is the baseline's by construction, ties apart.
         calibrated: whether it reads calibration text, whose hash is then part of its identity.
+        trained: whether it takes gradient steps on that text, which last as long as its knobs say;
+            what is calibrated and not trained reads statistics of it.
         applied_knobs: knobs that only ``apply`` reads; what is made serves all their values.
         later_knobs: knobs that records older than they are lack: at its default such a knob is in
             no identity, so that what was measured before it came is what is measured without it.
@@ -114,6 +116,7 @@ class Technique(Protocol):
     shares_prefixes: ClassVar[bool]
     lossless: ClassVar[bool]
     calibrated: ClassVar[bool]
+    trained: ClassVar[bool]
     applied_knobs: ClassVar[frozenset[str]]
     later_knobs: ClassVar[frozenset[str]]
     timed_knobs: ClassVar[frozenset[str]]
@@ -171,6 +174,7 @@ class TechniqueDefaults:
     shares_prefixes: ClassVar[bool] = True
     lossless: ClassVar[bool] = False
     calibrated: ClassVar[bool] = False
+    trained: ClassVar[bool] = False
     applied_knobs: ClassVar[frozenset[str]] = frozenset()
     later_knobs: ClassVar[frozenset[str]] = frozenset()
     timed_knobs: ClassVar[frozenset[str]] = frozenset()

@@ -187,7 +187,8 @@ def _text_terms(known: TechniqueText) -> Iterator[Term]:
     if known.simulates:
         yield Term("only simulates", ", ".join(known.simulates))
     if known.calibrated:
-        yield Term("calibrated", "yes: on text whose hash is part of its identity")
+        how = "trained" if known.trained else "calibrated"
+        yield Term(how, "yes: on text whose hash is part of its identity")
     if known.expanded_by:
         text = f"at every forward, by {known.expanded_by}: its times are no measure of the format"
         yield Term("expands its weights", text)

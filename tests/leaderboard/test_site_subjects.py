@@ -51,6 +51,7 @@ TEXT = TechniqueText(
     lossless=False,
     simulates=("weight_bytes",),
     calibrated=True,
+    trained=False,
     expanded_by="leanboard",
     conflicts=("fp16", "fp8"),
     exclusive="weight-format",
@@ -136,7 +137,11 @@ def test_lists_say_what_a_technique_does_where_that_is_known(demo: Demo) -> None
 
 
 def test_a_technique_page_has_the_registrys_text_or_says_that_there_is_none(demo: Demo) -> None:
-    texts = {"bf16": TEXT, "rtn": replace(TEXT, name="rtn")}
+    texts = {
+        "bf16": TEXT,
+        "rtn": replace(TEXT, name="rtn"),
+        "static-cache": replace(TEXT, name="static-cache", exclusive="", trained=True),
+    }
     found = pages(Site(demo.board, (), Texts(texts)))
     known, unknown = found["techniques/bf16.html"], found["techniques/nf4.html"]
     assert (known.lede, known.paragraphs) == (TEXT.does[0], TEXT.does[1:])
@@ -145,7 +150,10 @@ def test_a_technique_page_has_the_registrys_text_or_says_that_there_is_none(demo
     assert terms["rounds the weights"] == "no"
     assert terms["lossless by construction"] == "no"
     assert terms["only simulates"] == "weight_bytes"
-    assert terms["calibrated"].startswith("yes")
+    assert terms["calibrated"].startswith("yes: on text")
+    taught = {term.name: term.text for term in found["techniques/static-cache.html"].terms}
+    assert taught["trained"].startswith("yes: on text")
+    assert ("trained" in terms, "calibrated" in taught) == (False, False)
     assert terms["expands its weights"].startswith("at every forward, by leanboard")
     assert terms["limits"] == "Not on Mondays."
     assert terms["library"] == "A package."

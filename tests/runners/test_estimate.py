@@ -128,6 +128,26 @@ def test_a_plan_knows_how_long_making_took_on_this_machine(tmp_path: Path) -> No
     assert known.making_s[key] == 42
 
 
+def test_the_newest_record_names_the_weights_and_the_text_of_the_calibration(
+    tmp_path: Path,
+) -> None:
+    record = make_run(techniques=["cfsp"]).record
+    cell = record.cell
+    (component,) = cell.techniques
+
+    def at(day: int, weights: str, text: str | None) -> Entry:
+        model = cell.model.model_copy(update={"content_hash": weights})
+        made = (component.model_copy(update={"calibration": text}),)
+        times = record.times.model_copy(update={"started_at": f"2026-11-0{day}T00:00:00Z"})
+        changed = cell.model_copy(update={"model": model, "techniques": made})
+        newer = record.model_copy(update={"cell": changed, "times": times})
+        return Entry(newer, "local", tmp_path)
+
+    entries = [at(2, "b" * 64, "2" * 64), at(1, "a" * 64, "1" * 64), at(3, "c" * 64, None)]
+    known = History.of(entries, record.machine_id)
+    assert (known.weights, known.text) == ({cell.model.name: "c" * 64}, "2" * 64)
+
+
 def test_answers_that_are_written_out_are_expected_to_take_longer_than_choices() -> None:
     written, chosen = (
         _spec("accuracy=instructions", f"accuracy.tasks=[{task}]", "accuracy.num_fewshot=0")

@@ -8,17 +8,29 @@ import importlib
 import inspect
 import itertools
 import math
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from changed_models import changed
-from hydra.utils import instantiate
+from contract import (
+    BACKENDS,
+    CHECKS,
+    CLAIMS,
+    CURVES,
+    ELSEWHERE,
+    NAMES,
+    NO_CURVE,
+    TECHNIQUES,
+    YAMLS,
+    page,
+    technique,
+)
 from omegaconf import OmegaConf
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-import leanboard.suites
 from leanboard.metrics.registry import METRICS
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, in_order
@@ -41,66 +53,14 @@ from leanboard.runners.techniques.quantization.gguf import Gguf
 from leanboard.runners.techniques.quantization.int8_dynamic import Int8Dynamic
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
 
-MENU = Path(inspect.getfile(leanboard.suites)).parent
-SMALL: dict[str, dict[str, object]] = {
-    "gptq": {"samples": 4, "tokens": 64},
-    "mixed-hessian": {"max_kl": 0.5, "samples": 2, "tokens": 64},
-    # Traced and not compiled to C++, which takes its time.
-    "torch-compile": {"backend": "eager"},
-    "block-influence": {"layers": 1, "samples": 8, "tokens": 32},
-    "cfsp": {"samples": 8, "tokens": 32},
-    "drop-layers": {"layers": 1},
-    "heal": {"steps": 3, "batch": 2, "tokens": 32},
-    "wanda": {"samples": 8, "tokens": 32},
-    "cospadi": {"rounds": 2, "samples": 8, "tokens": 32},
-    "maestro": {"steps": 2, "samples": 4, "tokens": 32},
-    "soft-prompt": {"prompt_tokens": 4, "steps": 2, "batch": 1, "tokens": 16},
-    "whitened-svd": {"samples": 8, "tokens": 32},
-}
-"""Knobs for the random Llama, whose rows are 64 and 128 wide, where the menu's do not fit it."""
-CURVES: dict[str, tuple[str, tuple[object, ...], str]] = {
-    "block-influence": ("layers", (3, 2, 1), "weight_bytes"),
-    "cfsp": ("ratio", (0.75, 0.5, 0.25), "weight_bytes"),
-    "contextual": ("density", (0.2, 0.5, 1.0), "active_ffn_share"),
-    "cospadi": ("kept", (0.3, 0.5, 0.8), "weight_bytes"),
-    "drop-layers": ("layers", (3, 2, 1), "weight_bytes"),
-    "fp8": ("group", (64, 32, 16), "weight_bytes"),
-    "gptq": ("bits", (2, 3, 4, 8), "weight_bits"),
-    "maestro": ("kept", (0.4, 0.6, 0.9), "weight_bytes"),
-    "mask-weights": ("sparsity", (0.75, 0.5, 0.25), "kept_share"),
-    "minifloat": ("format", ("e2m1", "int6", "e4m3"), "simulated_weight_bits"),
-    "mixed-hessian": ("max_kl", (2.0, 0.5, 0.1), "weight_bits"),
-    "mixed-ilp": ("average_bits", (2.5, 3.0, 5.5), "weight_bits"),
-    "prune-width": ("ratio", (0.75, 0.5, 0.25), "weight_bytes"),
-    "random-sharing": ("kept", (0.3, 0.5, 0.8), "weight_bytes"),
-    "rtn": ("bits", (2, 3, 5, 8), "weight_bits"),
-    "sirius": ("density", (0.2, 0.5, 1.0), "active_ffn_share"),
-    "soft-prompt": ("prompt_tokens", (2, 4, 8), "prompt_bytes"),
-    "svd": ("kept", (0.3, 0.5, 0.8), "weight_bytes"),
-    "wanda": ("sparsity", (0.75, 0.5, 0.25), "kept_share"),
-    "whitened-svd": ("kept", (0.3, 0.5, 0.8), "weight_bytes"),
-    "bnb-nf4": ("block_size", (64, 32), "weight_bits"),
-    "hqq": ("bits", (2, 3, 4, 8), "weight_bits"),
-    "quanto": ("bits", (2, 4, 8), "weight_bits"),
-}
-"""Techniques with a knob, its values, and the fact that rises with each of them."""
-YAMLS = {path.stem: path for path in sorted((MENU / "technique").glob("*.yaml"))}
-NAMES = [name for name in YAMLS if name != "none"]
-BACKENDS = {path.stem for path in (MENU / "backend").glob("*.yaml")} | {"llamacpp"}
+PAIRS = Path(__file__).with_name("test_technique_pairs.py")
 CPU = Device(kind="cpu", threads=1, reference_dtype="float32")
 TEXT = "the rain in the main in the rain in the main"
 
 
-def technique(name: str):
-    return instantiate(OmegaConf.load(YAMLS[name]), **SMALL.get(name, {}))
-
-
-def on_torch() -> list[str]:
-    return [name for name in NAMES if "transformers" in technique(name).backends]
-
-
-def not_on_torch() -> list[str]:
-    return [name for name in NAMES if "transformers" not in technique(name).backends]
+def checked(check: str) -> pytest.MarkDecorator:
+    """Run a test on every technique that the table of docs/contract.md names for a check."""
+    return pytest.mark.parametrize("name", CHECKS[check].names)
 
 
 def target_for(model: ModelFiles, made: Technique | None) -> TorchTarget:
@@ -135,15 +95,24 @@ def logits(target: TorchTarget) -> torch.Tensor:
         return target.model(torch.arange(3, 40)[None]).logits
 
 
-def answers(model: ModelFiles, techniques: list, tokens: int = 24):
-    prepare(model, techniques)
-    with TransformersBackend().load(model, techniques, CPU) as engine:
+def answers(model: ModelFiles, techniques: list, tokens: int = 24, backend: str = "transformers"):
+    """Return the trace of an answer, scores unless they are refused, and facts by name."""
+    if backend == "transformers":
+        prepare(model, techniques)
+    with BACKENDS[backend].load(model, techniques, CPU) as engine:
         (trace,) = engine.generate([Request("a", TEXT, tokens)])
         ids = engine.encode(TEXT)
-        refused = engine._target.no_likelihoods is not None
+        target = getattr(engine, "_target", None)
+        refused = target is not None and target.no_likelihoods is not None
         spans = [Span(ids[:5], ids[5:]), Span(ids[:2], ids[2:4])]
         scores = [] if refused else in_order(engine.loglikelihood(spans))
         return trace, scores, {name: fact.value for name, fact in engine.facts().items()}
+
+
+@cache
+def answered(model: ModelFiles, name: str | None, backend: str):
+    """Return the answer of a technique of the menu, or of the baseline; nobody changes it."""
+    return answers(model, [] if name is None else [TECHNIQUES[name]], backend=backend)
 
 
 @pytest.mark.parametrize("name", list(YAMLS))
@@ -170,7 +139,7 @@ def test_a_yaml_gives_every_knob_the_default_of_its_dataclass(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_technique_is_a_frozen_dataclass_that_names_its_source(name: str):
-    made = technique(name)
+    made = TECHNIQUES[name]
     assert dataclasses.is_dataclass(made)
     assert made.__dataclass_params__.frozen
     assert "Source: " in inspect.getdoc(type(made))
@@ -180,15 +149,16 @@ def test_a_technique_is_a_frozen_dataclass_that_names_its_source(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_technique_declares_what_it_can_do(name: str):
-    made = technique(name)
+    made = TECHNIQUES[name]
     assert isinstance(made.version, int)
     assert made.version >= 1
     assert made.backends
-    assert made.backends <= BACKENDS
+    assert made.backends <= set(BACKENDS)
     assert made.exclusive in (None, FACTORS, FILE_TYPE, WEIGHT_FORMAT)
     assert isinstance(made.quantises, bool)
     assert isinstance(made.lossless, bool)
     assert isinstance(made.calibrated, bool)
+    assert isinstance(made.trained, bool)
     for declared in (made.backends, made.conflicts, made.simulates):
         assert isinstance(declared, frozenset)
     assert made.simulates <= {metric.name for metric in METRICS}
@@ -197,13 +167,13 @@ def test_a_technique_declares_what_it_can_do(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_conflicts_are_known_techniques_and_mutual(name: str):
-    for other in technique(name).conflicts:
+    for other in TECHNIQUES[name].conflicts:
         assert other in NAMES
-        assert name in technique(other).conflicts
+        assert name in TECHNIQUES[other].conflicts
 
 
 def test_of_techniques_that_decide_the_same_one_is_applied():
-    made = {name: technique(name) for name in NAMES}
+    made = TECHNIQUES
     for name, other in itertools.combinations(NAMES, 2):
         two = {name: made[name], other: made[other]}
         same = made[name].exclusive is not None and made[name].exclusive == made[other].exclusive
@@ -214,18 +184,41 @@ def test_of_techniques_that_decide_the_same_one_is_applied():
             check_together(two)
 
 
-@pytest.mark.parametrize("name", on_torch())
-def test_a_technique_gives_the_asked_length_and_finite_scores(name: str, tiny_llama: ModelFiles):
-    trace, scores, facts = answers(tiny_llama, [technique(name)])
+@checked("answers")
+def test_a_technique_gives_the_asked_length_and_finite_scores(name: str, tiny: ModelFiles):
+    (backend,) = TECHNIQUES[name].backends
+    trace, scores, facts = answered(tiny, name, backend)
     assert trace.output_tokens == len(trace.token_s) == 24
     assert all(math.isfinite(score.loglikelihood) for score in scores)
     assert facts["weight_bytes"] > 0
     assert facts["kv_bytes"] > 0
 
 
-@pytest.mark.parametrize("name", on_torch())
+@checked("bytes")
+def test_a_technique_stores_the_bytes_that_it_claims(name: str, tiny: ModelFiles):
+    (backend,) = TECHNIQUES[name].backends
+    plain = answered(tiny, None, backend)[2]["weight_bytes"]
+    facts = answered(tiny, name, backend)[2]
+    assert facts["weight_bytes"] == pytest.approx(CLAIMS[name].of(plain, facts), abs=1e-6)
+
+
+@checked("trained")
+def test_what_takes_gradient_steps_says_that_it_trains(
+    name: str, tiny_llama: ModelFiles, tmp_path: Path
+):
+    steps: list[object] = []
+    hook = register_optimizer_step_post_hook(lambda optimiser, *_: steps.append(optimiser))
+    try:
+        prepare(dataclasses.replace(tiny_llama, made=tmp_path), [TECHNIQUES[name]])
+    finally:
+        hook.remove()
+    assert bool(steps) == TECHNIQUES[name].trained
+    assert TECHNIQUES[name].calibrated or not steps
+
+
+@checked("restored")
 def test_a_technique_puts_everything_back(name: str, tiny_llama: ModelFiles):
-    made = technique(name)
+    made = TECHNIQUES[name]
     target = target_for(tiny_llama, made)
     target.generation["use_cache"] = True
     state = {key: value.clone() for key, value in target.model.state_dict().items()}
@@ -244,9 +237,9 @@ def test_a_technique_puts_everything_back(name: str, tiny_llama: ModelFiles):
     assert all(torch.equal(after[key], value) for key, value in state.items())
 
 
-@pytest.mark.parametrize("name", on_torch())
+@checked("restored")
 def test_a_technique_puts_everything_back_after_a_failure(name: str, tiny_llama: ModelFiles):
-    made = technique(name)
+    made = TECHNIQUES[name]
     target = target_for(tiny_llama, made)
     before = logits(target)
     with pytest.raises(ZeroDivisionError), made.apply(target):
@@ -256,9 +249,9 @@ def test_a_technique_puts_everything_back_after_a_failure(name: str, tiny_llama:
     assert (target.new_cache, target.notes, target.facts) == (None, [], {})
 
 
-@pytest.mark.parametrize("name", on_torch())
+@checked("changes")
 def test_a_technique_changes_what_the_backend_runs(name: str, tiny_llama: ModelFiles):
-    made = technique(name)
+    made = TECHNIQUES[name]
     target = target_for(tiny_llama, made)
     plain = target_for(tiny_llama, None)
     with made.apply(target):
@@ -268,11 +261,18 @@ def test_a_technique_changes_what_the_backend_runs(name: str, tiny_llama: ModelF
         assert decodes or compiled or not torch.equal(logits(target), logits(plain))
 
 
-@pytest.mark.parametrize("name", not_on_torch())
-def test_a_technique_of_another_backend_is_unsupported_on_torch(name: str, tiny_llama: ModelFiles):
+@pytest.mark.parametrize(("name", "backend"), ELSEWHERE)
+def test_a_backend_that_cannot_do_a_technique_says_so_before_it_reads_a_model(
+    name: str, backend: str, tiny: ModelFiles, tmp_path: Path
+):
+    made = TECHNIQUES[name]
+    nowhere = dataclasses.replace(
+        tiny, folder=tmp_path / "no", gguf=tmp_path / "no.gguf", made=None, calibration=None
+    )
+    said = rf"Technique {type(made).__name__} cannot be done on backend {backend}; it runs on \w"
     with (
-        pytest.raises(UnsupportedError, match=type(technique(name)).__name__),
-        TransformersBackend().load(tiny_llama, [technique(name)], CPU),
+        pytest.raises(UnsupportedError, match=said),
+        BACKENDS[backend].load(nowhere, [made], CPU),
     ):
         pytest.fail("it loaded")
 
@@ -327,16 +327,15 @@ def test_int8_weights_are_the_nearest_of_255_levels_a_row(tiny_llama: ModelFiles
     assert ((stored - weight).abs() <= step * 0.51).all()
 
 
-@pytest.mark.parametrize("name", CURVES)
-def test_a_knob_moves_what_it_should(name: str, tiny_llama: ModelFiles, tmp_path: Path):
+@checked("knob")
+def test_a_knob_moves_what_it_should(name: str, tiny: ModelFiles, tmp_path: Path):
     knob, values, fact = CURVES[name]
-    knobs = SMALL.get(name, {})
-    model = tiny_llama
+    (backend,) = TECHNIQUES[name].backends
+    model = tiny
     if knob == "layers":
-        model = changed(tiny_llama, tmp_path, lambda _: None, layers=4)
+        model = changed(tiny, tmp_path, lambda _: None, layers=4)
     found = [
-        answers(model, [instantiate(OmegaConf.load(YAMLS[name]), **knobs | {knob: value})])[2]
-        for value in values
+        answers(model, [technique(name, **{knob: value})], backend=backend)[2] for value in values
     ]
     assert [facts[fact] for facts in found] == sorted({facts[fact] for facts in found})
 
@@ -365,3 +364,26 @@ def test_a_knob_out_of_range_names_what_is_allowed(make, allowed: str):
 
 def test_every_gguf_type_is_asked_of_the_backend():
     assert Gguf(type="q4_1").load_options() == LoadOptions(gguf_type="q4_1")
+
+
+def test_the_page_of_the_contract_is_what_the_tests_run_on():
+    written = Path("docs/contract.md").read_text(encoding="utf-8")
+    command = "python tests/support/contract.py > docs/contract.md"
+    assert written == page(), f"write it again: {command}"
+
+
+def test_every_technique_claims_its_bytes_and_has_a_curve_or_says_why_not():
+    assert set(CLAIMS) == set(NAMES)
+    assert set(CURVES) | set(NO_CURVE) == set(NAMES)
+    assert not set(CURVES) & set(NO_CURVE)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_of_the_page_is_a_test_that_runs_on_the_techniques_that_it_names(check: str):
+    for name in CHECKS[check].tests:
+        if name not in globals():
+            assert f"def {name}(" in PAIRS.read_text(encoding="utf-8")
+            continue
+        for mark in getattr(globals()[name], "pytestmark", ()):
+            values = [value if isinstance(value, str) else value[0] for value in mark.args[1]]
+            assert tuple(dict.fromkeys(values)) == CHECKS[check].names

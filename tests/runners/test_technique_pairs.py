@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from contract import CHECKS, partners
 from hydra.utils import instantiate
 
 from leanboard.results.errors import ConfigError, UnsupportedError
@@ -41,8 +42,6 @@ SMALL: Mapping[str, Mapping[str, object]] = {
     "whitened-svd": TEXT,
 }
 """Knobs for a model whose rows are 32 and 64 wide."""
-SLOW = ("torch-compile",)
-"""Traced for seconds in every pair: its own tests combine it with packed weights."""
 IDS = torch.arange(3, 15)[None]
 
 
@@ -50,17 +49,7 @@ def technique(name: str) -> Technique:
     return instantiate({**config.named("technique", name), **SMALL.get(name, {})})
 
 
-MENU = {
-    name: technique(name) for name in config.options("technique") if name not in ("none", *SLOW)
-}
-ON_TORCH = {name: made for name, made in MENU.items() if "transformers" in made.backends}
-
-
-def allowed(first: str, second: str) -> bool:
-    """Return whether a run would start these two: they declare nothing against each other."""
-    one, other = ON_TORCH[first], ON_TORCH[second]
-    same = one.exclusive is not None and one.exclusive == other.exclusive
-    return not same and second not in one.conflicts
+ON_TORCH = {name: technique(name) for name in CHECKS["pairs"].names}
 
 
 @cache
@@ -204,6 +193,5 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pairs]:
 def test_every_pair_that_is_allowed_answers_or_is_refused_and_leaves_nothing_behind(
     first: str, pairs: Pairs
 ):
-    others = [other for other in ON_TORCH if other != first and allowed(first, other)]
-    found = {f"[{first},{other}]": pairs.problem((first, other)) for other in others}
+    found = {f"[{first},{other}]": pairs.problem((first, other)) for other in partners(first)}
     assert {pair: said for pair, said in found.items() if said is not None} == {}

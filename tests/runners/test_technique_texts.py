@@ -46,6 +46,14 @@ def test_the_catalogue_prints_the_conflicts_that_are_declared() -> None:
         assert set(line[1].split(", ") if line else ()) == declared(name).conflicts
 
 
+def test_the_catalogue_tells_what_is_trained_from_what_is_calibrated() -> None:
+    taught, read = printed("Trained: .+"), printed("Calibrated: .+")
+    assert {name for name, line in taught.items() if line} == {"heal", "maestro", "soft-prompt"}
+    for name in taught:
+        assert (taught[name] is not None) == declared(name).trained
+        assert (read[name] is not None) == (declared(name).calibrated and not taught[name])
+
+
 def test_the_catalogue_prints_who_decides_the_same_and_what_that_is() -> None:
     lines = printed(r"One of these at a time: (.+) \(each decides (.+)\)\.")
     slots = {name: declared(name).exclusive for name in lines}

@@ -56,6 +56,7 @@ class Maestro(TechniqueDefaults):
 
     version: ClassVar[int] = 1
     calibrated: ClassVar[bool] = True
+    trained: ClassVar[bool] = True
     exclusive: ClassVar[str | None] = FACTORS
     applied_knobs: ClassVar[frozenset[str]] = frozenset({"kept"})
 

@@ -53,6 +53,7 @@ class Heal(TechniqueDefaults):
 
     version: ClassVar[int] = 1
     calibrated: ClassVar[bool] = True
+    trained: ClassVar[bool] = True
 
     steps: int = 60
     batch: int = 4

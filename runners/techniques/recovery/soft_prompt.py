@@ -61,6 +61,7 @@ class SoftPrompt(TechniqueDefaults):
 
     version: ClassVar[int] = 1
     calibrated: ClassVar[bool] = True
+    trained: ClassVar[bool] = True
 
     prompt_tokens: int = 16
     steps: int = 60
