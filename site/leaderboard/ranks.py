@@ -196,11 +196,11 @@ def winner_of(peers: Sequence[Peer], direction: Direction) -> Winner | None:
     if best is None:
         return None
     sure = _best([peer for peer in held if not _barred(peer)], direction)
-    if sure is not None and not _beats(best, sure, direction):
+    if sure is not None and not _better_value(best, sure, direction):
         best = sure
     rivals = tuple(peer[0] for peer in solid if peer[0] is not best[0] and not _apart(best, peer))
     shown = best is sure or not rivals
-    outside = sum(_comparable(peer[1]) and _beats(peer, best, direction) for peer in peers)
+    outside = sum(_comparable(peer[1]) and _better_value(peer, best, direction) for peer in peers)
     return Winner(*best, rivals, shown, None if shown else sure, outside)
 
 
@@ -209,7 +209,7 @@ def _best(peers: Sequence[Peer], direction: Direction) -> Peer | None:
     return peers[order[0]] if order else None
 
 
-def _beats(one: Peer, other: Peer, direction: Direction) -> bool:
+def _better_value(one: Peer, other: Peer, direction: Direction) -> bool:
     """Return whether the value of one is better than that of another, by however little."""
     sign = -1 if direction is Direction.HIGHER else 1
     return sign * (one[1].value or 0.0) < sign * (other[1].value or 0.0)

@@ -145,7 +145,7 @@ function solid(place, row) {
 }
 
 // Whether the value of a row is better than that of another, by however little.
-function beats(place, row, other) {
+function betterValue(place, row, other) {
   const { value } = LEANBOARD.cells[place];
   const sign = LEANBOARD.metrics[place].direction === "higher" ? -1 : 1;
   return sign * value[row] < sign * value[other];
@@ -161,11 +161,11 @@ function winnerOf(rows, place, gated = true) {
   const [sure] = bestFirst(held.filter((row) => !isUntold(place, row)), place);
   let [best] = bestFirst(held, place);
   if (best === undefined) return null;
-  if (sure !== undefined && !beats(place, best, sure)) best = sure;
+  if (sure !== undefined && !betterValue(place, best, sure)) best = sure;
   const ends = standingOf(place, best);
   const rivals = among.filter((row) => row !== best && meets(ends, standingOf(place, row)));
   const shown = best === sure || rivals.length === 0;
-  const outside = rows.filter((row) => solid(place, row) && beats(place, row, best)).length;
+  const outside = rows.filter((row) => solid(place, row) && betterValue(place, row, best)).length;
   return { row: best, rivals, shown, sure: shown ? null : sure ?? null, outside };
 }
 
