@@ -92,7 +92,9 @@ def shown(page: Page, table: str = "#board") -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("choice", ["q=small", "technique=c", "model=small", "technique=d&origin=local"])
+@pytest.mark.parametrize(
+    "choice", ["q=small", "technique=c", "model=small", "technique=d&origin=local"]
+)
 def test_a_filter_hides_rows_and_leaves_the_others_their_rank(
     built: Built, page: Page, choice: str
 ) -> None:
