@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from leanboard.leaderboard.board import MOST_ROWS, Board, BoardRow
 from leanboard.leaderboard.choices import choices_of, place_of
 from leanboard.leaderboard.columns import ARROWS, Column, first_axis
+from leanboard.leaderboard.format import plural
 from leanboard.leaderboard.groups import groups_of, heading_of, most_rows, ran
 from leanboard.leaderboard.paging import Paged
 from leanboard.leaderboard.parts import Context, Part
-from leanboard.leaderboard.ranks import Winner, winner_of
+from leanboard.leaderboard.ranks import NOT_SHOWN, SURE_BEST, Winner, winner_of
 from leanboard.metrics.metric import Direction, Role
 from leanboard.metrics.trace import Provenance
 from leanboard.results.derived_columns import ACCURACY
@@ -34,6 +35,7 @@ Request-level p95 needs 100 requests, which few runs have; the gaps' p95 and the
 """
 NOBODY = "no run that did not fail the gate has a value that can be compared"
 NO_RIVAL = "none"
+OUTSIDE = "with a better value cannot be ranked: unstable by an unknown amount, or failed the gate"
 _NAMED = 4
 
 
@@ -65,6 +67,12 @@ class Best:
         if len(found) > _NAMED:
             names.append(f"{len(found) - _NAMED:,} more")
         return ", ".join(names) or NO_RIVAL
+
+    @property
+    def outside(self) -> str:
+        """How many rows with a better value cannot be ranked, and why; empty for none."""
+        count = 0 if self.winner is None else self.winner.outside
+        return f"{plural(count, 'row')} {OUTSIDE}" if count else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +132,8 @@ def best_pages(lines: Sequence[BoardRow], axes: Sequence[Column]) -> Iterator[Co
             "axes": axes,
             "arrows": ARROWS,
             "nobody": NOBODY,
+            "not_shown": NOT_SHOWN,
+            "sure_best": SURE_BEST,
             "bests": tuple(_best_group(place, columns) for place in places[paged.rows(number)]),
             "leaf": paged.leaf(number),
         }

@@ -15,6 +15,7 @@ from leanboard.leaderboard.columns import ARROWS, BETTER, Column
 from leanboard.leaderboard.families import family_of
 from leanboard.leaderboard.gate_marks import CLASSES as GATE_CLASSES
 from leanboard.leaderboard.gate_marks import FAILED_GATE, SIGNS
+from leanboard.leaderboard.ranks import NOT_SHOWN, SURE_BEST
 from leanboard.leaderboard.shapes import SHAPES
 from leanboard.leaderboard.siblings import baselines_of, curves_of
 from leanboard.leaderboard.sizes import SIZES
@@ -109,6 +110,8 @@ def _rows(board: Board) -> Json:
         "filters": list(FILTERS),
         "choices": keyed(lines),
         "unranked": UNRANKED,
+        "notShown": NOT_SHOWN,
+        "sureBest": SURE_BEST,
         "unstableRun": UNSTABLE,
         "estimate": ESTIMATE,
         "doubt": DOUBT,

@@ -184,7 +184,7 @@ def reading_group(
 
 
 def first_everywhere(lines: Sequence[BoardRow], ranks: Sequence[Sequence[Rank | None]]) -> str:
-    """Say which rows are first in every column that has ranks.
+    """Say which rows nobody is shown to be better than, in every column that has ranks.
 
     Args:
         lines: the rows.
@@ -196,10 +196,10 @@ def first_everywhere(lines: Sequence[BoardRow], ranks: Sequence[Sequence[Rank | 
     first = [
         line.name
         for line, *found in zip(lines, *ranked, strict=True)
-        if all(rank is not None and rank.number == 1 for rank in found)
+        if all(rank is not None and rank.first == 1 for rank in found)
     ]
-    columns = f"first in every ranked column ({len(ranked)})"
-    return f"{columns}: {', '.join(first)}" if first else f"no row is {columns}"
+    columns = f"rank 1 or a band from 1 in every ranked column ({len(ranked)})"
+    return f"{columns}: {', '.join(first)}" if first else f"no row has {columns}"
 
 
 def _head(reading: Reading, columns: Mapping[str, Column], lines: Sequence[BoardRow]) -> Head:

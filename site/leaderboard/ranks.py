@@ -1,19 +1,21 @@
-"""Ranks by intervals: one more than the number of rows that are shown to be better.
+"""Ranks by intervals: the places that a row can have among all on its hardware and workload.
 
-A row is shown to be better than another where its interval lies wholly on the better side (the
-"rank (UB)" of LMArena). So the rows of rank 1 are the best and those that neither it nor any other
-is shown to beat, and no rank depends on where a band of others happens to begin.
+A row is shown to be better than another where its interval lies wholly on the better side. The
+first of its places is one more than the number of rows that are shown to be better (the
+"rank (UB)" of LMArena); the last is further by the number of those that it cannot be told from.
+So a row with one place is told from every other, and only such a row takes a medal.
 
-A row that failed the gate is out of the competition: it has no rank, is never the best, and takes
-no medal from another. ``static/ranks.js`` gives the same ranks in the browser; a browser test holds
-the two together.
+What was measured and has no interval cannot be told from anything: it has no rank, and no row
+beside it has a medal. A row that failed the gate is out of the competition: it has no rank, is
+never the best, and takes no medal from another. ``static/ranks.js`` gives the same ranks in the
+browser; browser tests hold the two together.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leanboard.leaderboard.board import BoardRow
@@ -24,6 +26,8 @@ from leanboard.metrics.metric import Direction
 from leanboard.metrics.trace import Provenance
 
 MEDALS = ("gold", "silver", "bronze")
+NOT_SHOWN = "no interval: not shown to be the best"
+SURE_BEST = "The best of those with an interval"
 
 Peer = tuple[BoardRow, BoardCell]
 """A row and its value on the metric that it is compared by."""
@@ -34,14 +38,14 @@ Costs = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A value that can be ranked, with the interval that it is judged by.
+    """A value that competes, with the interval that it is judged by.
 
     Args:
         value: what was measured.
-        low: lower end of its interval.
-        high: upper end.
-        barred: whether its run is unstable by an unknown amount: it then has no rank, but
-            keeps a medal from others.
+        low: lower end of its interval; minus infinity where it has none.
+        high: upper end; infinity where it has none.
+        barred: whether its run is unstable by an unknown amount or it has no interval: it then
+            has no rank, but keeps a medal from those whose interval meets its own.
     """
 
     value: float
@@ -52,29 +56,28 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """A place in the order of a metric.
+    """The places that a row can have in the order of a metric.
 
     Args:
-        number: one more than the number of rows that are shown to be better.
-        shared: whether another row has the same one; their intervals meet then.
-        medal: ``gold``, ``silver`` or ``bronze`` of a row whose interval meets no other, or empty.
+        first: one more than the number of rows that are shown to be better.
+        last: ``first`` and the number of rows that it cannot be told from.
+        medal: ``gold``, ``silver`` or ``bronze`` of a row that has one place, or empty.
     """
 
-    number: int
-    shared: bool = False
+    first: int
+    last: int
     medal: str = ""
 
     @property
     def text(self) -> str:
-        """The number, with ``=`` where it is shared."""
-        return f"{self.number}{'=' if self.shared else ''}"
+        """The place, or both ends of the band of places."""
+        return f"{self.first}" if self.first == self.last else f"{self.first}\u2013{self.last}"
 
     @property
     def title(self) -> str:
-        """The rank in words, for a pointer or a screen reader."""
-        shared = ", shared: the intervals meet" if self.shared else ""
-        medal = f", {self.medal}" if self.medal else ""
-        return f"rank {self.number}{shared}{medal}"
+        """The rank in words, for a pointer and a screen reader."""
+        places = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+        return f"rank {places}{', ' if self.medal else ''}{self.medal}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +88,23 @@ class Winner:
         line: its row.
         cell: its value.
         rivals: the rows that it cannot be told from: the intervals meet, or one has none.
+        shown: whether it is shown to be the best or one of them; false where it has rivals and no
+            interval to compare it with theirs.
+        sure: the best of the rows with an interval, where it is not shown; ``None`` without any.
+        outside: how many rows with a better value cannot be ranked: those that are unstable by an
+            unknown amount, and those that failed the gate.
     """
 
     line: BoardRow
     cell: BoardCell
     rivals: tuple[BoardRow, ...]
+    shown: bool
+    sure: Peer | None
+    outside: int
 
 
 def standing_of(line: BoardRow, cell: BoardCell) -> Standing | None:
-    """Return the interval of a row that ran; ``None`` where its value cannot be ranked.
+    """Return the interval of a row that ran; ``None`` where its value does not compete.
 
     What was counted is exact; what was measured and has no interval cannot be told from anything.
     """
@@ -105,7 +116,7 @@ def standing_of(line: BoardRow, cell: BoardCell) -> Standing | None:
         return Standing(cell.value, known.low, known.high, barred=found is None)
     if cell.provenance == Provenance.COUNTED.value:
         return Standing(cell.value, cell.value, cell.value, barred=found is None)
-    return None
+    return Standing(cell.value, -math.inf, math.inf, barred=True)
 
 
 def meets(one: Standing, other: Standing) -> bool:
@@ -118,45 +129,36 @@ def ranks_among(
 ) -> tuple[Rank | None, ...]:
     """Return the rank of each row, ``None`` for one that has none.
 
-    A rank is one more than the number of ranked rows whose interval lies wholly on the better side.
-    A medal goes only to a row whose interval meets no other, not that of a barred one either.
-    Without a better direction nobody has a rank.
+    The first place is one more than the number of ranked rows whose interval lies wholly on the
+    better side; the last counts the rows whose interval meets its own too, barred ones as well.
+    Without a better direction nobody has a rank, and one ranked row alone has no medal.
 
     Args:
-        standings: one a row; ``None`` for a value that cannot be ranked.
+        standings: one a row; ``None`` for a value that does not compete.
         direction: which way is better.
     """
     if direction is Direction.NEUTRAL:
         return (None,) * len(standings)
-    known = {place: found for place, found in enumerate(standings) if found is not None}
-    costs = {place: _costs(found, direction) for place, found in known.items()}
-    ranked = [place for place, found in known.items() if not found.barred]
-    worst = sorted(costs[place][1] for place in ranked)
-    numbers = {place: 1 + bisect_left(worst, costs[place][0]) for place in ranked}
-    holders = Counter(numbers.values())
-    medals = dict(enumerate(MEDALS, start=1)) if len(ranked) > 1 else {}
-    apart = _met_by_none(costs)
-    ranks = {
-        place: Rank(number, holders[number] > 1, medals.get(number, "") if place in apart else "")
-        for place, number in numbers.items()
-    }
-    return tuple(ranks.get(place) for place in range(len(standings)))
+    costs = [None if found is None else _costs(found, direction) for found in standings]
+    bests = sorted(best for best, _ in filter(None, costs))
+    worsts = sorted(worst for _, worst in filter(None, costs))
+    ranked = [found is not None and not found.barred for found in standings]
+    ahead = sorted(cost[1] for cost, can in zip(costs, ranked, strict=True) if cost and can)
+    medals = dict(enumerate(MEDALS, start=1)) if len(ahead) > 1 else {}
+
+    def rank(best: float, worst: float) -> Rank:
+        first = 1 + bisect_left(ahead, best)
+        met = bisect_right(bests, worst) - bisect_left(worsts, best) - 1
+        return Rank(first, first + met, "" if met else medals.get(first, ""))
+
+    return tuple(
+        rank(*cost) if cost and can else None for cost, can in zip(costs, ranked, strict=True)
+    )
 
 
 def _costs(found: Standing, direction: Direction) -> Costs:
     lower = direction is Direction.LOWER
     return (found.low, found.high) if lower else (-found.high, -found.low)
-
-
-def _met_by_none(costs: Mapping[int, Costs]) -> set[int]:
-    """Return the places of the rows whose interval meets no other."""
-    best = sorted(low for low, _ in costs.values())
-    worst = sorted(high for _, high in costs.values())
-    return {
-        place
-        for place, (low, high) in costs.items()
-        if bisect_right(best, high) - bisect_left(worst, low) == 1
-    }
 
 
 def ranks_of(peers: Sequence[Peer], direction: Direction) -> tuple[Rank | None, ...]:
@@ -185,26 +187,49 @@ def winner_of(peers: Sequence[Peer], direction: Direction) -> Winner | None:
     """Return the best of the rows and those that it cannot be told from; ``None`` if none can be.
 
     Runs that are unstable by an unknown amount, those that failed the gate, estimates and
-    qualities that are not ranked are never the best. One that has an interval goes before one that
-    has none, however good its value: nobody knows how good it is.
+    qualities that are not ranked are never the best. One without an interval is where its value is
+    the best, but is not shown to be; then the best of those with an interval stands beside it.
     """
     solid = [peer for peer in peers if _competes(*peer)]
     held = [peer for peer in solid if competing(*peer) is not None]
-    ranked = [peer for peer in held if standing_of(*peer) is not None] or held
-    if not ranked:
+    best = _best(held, direction)
+    if best is None:
         return None
-    best = ranked[best_first([cell for _, cell in ranked], direction)[0]]
-    others = (peer for peer in solid if peer[0] is not best[0])
-    return Winner(*best, rivals=tuple(peer[0] for peer in others if not _apart(best, peer)))
+    sure = _best([peer for peer in held if not _barred(peer)], direction)
+    if sure is not None and not _better_value(best, sure, direction):
+        best = sure
+    rivals = tuple(peer[0] for peer in solid if peer[0] is not best[0] and not _apart(best, peer))
+    shown = best is sure or not rivals
+    outside = sum(_comparable(peer[1]) and _better_value(peer, best, direction) for peer in peers)
+    return Winner(*best, rivals, shown, None if shown else sure, outside)
+
+
+def _best(peers: Sequence[Peer], direction: Direction) -> Peer | None:
+    order = best_first([cell for _, cell in peers], direction)
+    return peers[order[0]] if order else None
+
+
+def _better_value(one: Peer, other: Peer, direction: Direction) -> bool:
+    """Return whether the value of one is better than that of another, by however little."""
+    sign = -1 if direction is Direction.HIGHER else 1
+    return sign * (one[1].value or 0.0) < sign * (other[1].value or 0.0)
 
 
 def _competes(line: BoardRow, cell: BoardCell) -> bool:
     """Return whether a value may be compared and its row did not fail the gate."""
-    known = cell.value is not None and not cell.estimate
-    return known and not cell.unranked and not line.failed_gate
+    return _comparable(cell) and not line.failed_gate
+
+
+def _comparable(cell: BoardCell) -> bool:
+    return cell.value is not None and not cell.estimate and not cell.unranked
+
+
+def _barred(peer: Peer) -> bool:
+    found = standing_of(*peer)
+    return found is None or found.barred
 
 
 def _apart(one: Peer, other: Peer) -> bool:
-    """Return whether two rows can be told apart: both have an interval, and these do not meet."""
+    """Return whether two rows can be told apart: their intervals do not meet."""
     first, second = standing_of(*one), standing_of(*other)
     return first is not None and second is not None and not meets(first, second)

@@ -20,7 +20,7 @@ from leanboard.leaderboard.columns import Column
 from leanboard.leaderboard.costs import COSTS, FACTORS, cost_group, costs
 from leanboard.leaderboard.format import number
 from leanboard.leaderboard.groups import groups_of, ran
-from leanboard.leaderboard.ranks import best_first, ranks_of, winner_of
+from leanboard.leaderboard.ranks import NOT_SHOWN, best_first, ranks_of, winner_of
 from leanboard.metrics.trace import Provenance
 from leanboard.results.store import Store
 
@@ -63,9 +63,9 @@ TWINS = """async () => {
       order: bestFirst(rows, place),
       ranks: rows.map((row) => {
         const found = ranks.get(row);
-        return found ? [found.rank, found.shared, found.medal] : null;
+        return found ? [found.first, found.last, found.medal] : null;
       }),
-      winner: winner && [winner.row, winner.rivals],
+      winner: winner && [winner.row, winner.rivals, winner.shown, winner.sure, winner.outside],
     };
   }));
 }"""
@@ -79,8 +79,11 @@ def test_the_browser_ranks_orders_and_chooses_as_python_does(demo: Demo, page: P
     ]
     found = opened(page, demo, "budget.html").evaluate(TWINS)
     assert found == expected
-    assert any(rank and rank[1] for group in expected for by in group for rank in by["ranks"])
-    assert any(rank and rank[2] for group in expected for by in group for rank in by["ranks"])
+    ranks = [rank for group in expected for by in group for rank in by["ranks"] if rank]
+    assert any(first < last for first, last, _ in ranks)
+    assert any(medal for *_, medal in ranks)
+    shown = [by["winner"][2] for group in expected for by in group if by["winner"]]
+    assert set(shown) == {True, False}
 
 
 def _standings(group: tuple[BoardRow, ...], by: Column, numbers: dict[str, int]) -> dict[str, Any]:
@@ -90,9 +93,15 @@ def _standings(group: tuple[BoardRow, ...], by: Column, numbers: dict[str, int])
     ranks = ranks_of(peers, by.direction)
     return {
         "order": [numbers[group[place].href] for place in order],
-        "ranks": [[rank.number, rank.shared, rank.medal] if rank else None for rank in ranks],
+        "ranks": [[rank.first, rank.last, rank.medal] if rank else None for rank in ranks],
         "winner": winner
-        and [numbers[winner.line.href], [numbers[line.href] for line in winner.rivals]],
+        and [
+            numbers[winner.line.href],
+            [numbers[line.href] for line in winner.rivals],
+            winner.shown,
+            winner.sure and numbers[winner.sure[0].href],
+            winner.outside,
+        ],
     }
 
 
@@ -145,8 +154,8 @@ def test_the_best_of_what_remains_is_named_with_a_link_and_its_rivals(
     assert answer.inner_text().startswith(f"No limit is set: {len(group)} rows remain.")
     assert answer.locator("a").get_attribute("href") == winner.line.href
     assert (
-        "1 row with a better value cannot be ranked: unstable by an unknown amount, failed"
-        " the gate" in answer.inner_text()
+        "1 row with a better value cannot be ranked: unstable by an unknown amount, or failed"
+        " the gate." in answer.inner_text()
     )
     # Unstable runs stay in the list, where their values put them, and are never the best.
     order = best_first([line.cell(by) for line in group], by.direction)
@@ -154,6 +163,8 @@ def test_the_best_of_what_remains_is_named_with_a_link_and_its_rivals(
     assert page.locator("#kept .mark").count() == 1
     page.locator("select[name=best]").select_option("peak_memory_bytes")
     settled(page)
+    assert "Best value by Peak memory" in answer.inner_text()
+    assert NOT_SHOWN in answer.inner_text()
     rivals = sum(not line.failed_gate for line in group) - 1
     assert f"cannot be told apart from {rivals} others" in answer.inner_text()
     assert page.locator("#kept .rank").count() == 0
@@ -304,7 +315,7 @@ def test_without_javascript_the_answer_without_limits_is_there(
     texts = [p.locator("#bests").inner_text() for p in (page, plain)]
     assert texts[0] == texts[1]
     assert page.locator(note).is_hidden()
-    winners = plain.locator("#bests td a").count()
+    winners = plain.locator("#bests td > a").count()
     assert winners == sum(best.winner is not None for group in _bests(demo) for best in group.bests)
 
 
@@ -319,9 +330,9 @@ def cell_texts(page: Page, table: str) -> list[list[str]]:
     """Of each row every cell: value and interval, or what stands for them."""
     script = """table => [...document.querySelectorAll(`${table} tbody tr:not(.group)`)].map(row =>
       [...row.cells].slice(1).map((cell) => [
-        cell.title, cell.querySelector(".value, span[aria-hidden]").textContent,
+        cell.title, cell.querySelector(".value, td > span[aria-hidden]").textContent,
         cell.querySelector(".span")?.textContent ?? "",
-        cell.querySelector(".rank")?.textContent ?? "",
+        cell.querySelector(".rank [aria-hidden]")?.textContent ?? "",
       ].join("|")))"""
     found: list[list[str]] = page.evaluate(script, table)
     return found

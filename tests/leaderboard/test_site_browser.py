@@ -107,14 +107,18 @@ RANKS = """([direction, ends]) => {
   LEANBOARD.texts.status = texts("ok");
   LEANBOARD.metrics[place].direction = direction;
   LEANBOARD.cells[place] = {
-    value: ends.map((e) => e && (e[0] + e[1]) / 2), low: ends.map((e) => e && e[0]),
-    high: ends.map((e) => e && e[1]), estimate: texts(""), provenance: texts("measured"),
+    value: ends.map((e) => e && (e[0] + (e[1] ?? e[0])) / 2),
+    low: ends.map((e) => (e && e.length > 1 ? e[0] : null)),
+    high: ends.map((e) => (e && e.length > 1 ? e[1] : null)),
+    estimate: texts(""), provenance: texts("measured"),
     unranked: ends.map(() => 0),
   };
   const ranks = ranksAmong(ends.map((_, row) => row), place);
   return ends.map((_, row) => {
     const found = ranks.get(row);
-    return found ? `${found.rank}${found.shared ? "=" : ""} ${found.medal}`.trim() : "";
+    if (!found) return "";
+    const { first, last, medal } = found;
+    return `${first === last ? first : `${first}-${last}`} ${medal}`.trim();
   });
 }"""
 
@@ -125,22 +129,26 @@ RANKS = """([direction, ends]) => {
         ("lower", [[3, 4], [1, 2], [5, 6]], ["2 silver", "1 gold", "3 bronze"]),
         ("higher", [[3, 4], [1, 2], [5, 6]], ["2 silver", "3 bronze", "1 gold"]),
         # The third meets the second: only the first is shown to be better.
-        ("lower", [[1, 3], [2, 5], [4, 6], [7, 8]], ["1=", "1=", "2", "4"]),
+        ("lower", [[1, 3], [2, 5], [4, 6], [7, 8]], ["1-2", "1-3", "2-3", "4"]),
         # The last has the worst value but one, and nobody is shown to be better.
-        ("lower", [[1, 2], [2.5, 3.5], [1.5, 5]], ["1=", "2", "1="]),
-        ("higher", [[4, 5], [2.5, 3.5], [1, 4.5]], ["1=", "2", "1="]),
-        ("lower", [[1, 2], [3, 5], [4, 6]], ["1 gold", "2=", "2="]),
+        ("lower", [[1, 2], [2.5, 3.5], [1.5, 5]], ["1-2", "2-3", "1-3"]),
+        ("higher", [[4, 5], [2.5, 3.5], [1, 4.5]], ["1-2", "2-3", "1-3"]),
+        ("lower", [[1, 2], [3, 5], [4, 6]], ["1 gold", "2-3", "2-3"]),
         ("lower", [[1, 2], None, [3, 4]], ["1 gold", "", "2 silver"]),
+        # What has no interval may be anywhere, whatever its value: nobody's place is sure.
+        ("lower", [[1, 2], [0.5], [3, 4]], ["1-2", "", "2-3"]),
+        ("lower", [[1, 2], [9], [3, 4]], ["1-2", "", "2-3"]),
+        ("higher", [[9], [3, 4], [1, 2]], ["", "1-2", "2-3"]),
         ("lower", [None, [1, 2]], ["", "1"]),
         # A run unstable by an unknown amount has no rank, and keeps the medal from those whose
         # interval meets its own.
-        ("lower", [[1, 2, "unstable"], [1.5, 3], [4, 5]], ["", "1", "2 silver"]),
+        ("lower", [[1, 2, "unstable"], [1.5, 3], [4, 5]], ["", "1-2", "2 silver"]),
         # A row that failed the gate has none either, and keeps nothing from others.
         ("lower", [[1, 2, "failed"], [1.5, 3], [4, 5]], ["", "1 gold", "2 silver"]),
         ("neutral", [[1, 2], [3, 4]], ["", ""]),
     ],
 )
-def test_a_rank_is_one_more_than_the_number_of_rows_that_are_shown_to_be_better(
+def test_a_rank_is_the_places_that_a_row_can_have_by_its_interval(
     demo: Demo,
     page: Page,
     direction: str,
@@ -159,7 +167,7 @@ def test_ranks_of_random_intervals_are_pythons(demo: Demo, page: Page) -> None:
         ends = [(low, low + chance.randrange(9)) for low in lows]
         standings = [Standing((low + high) / 2, low, high) for low, high in ends]
         ranks = [rank for rank in ranks_among(standings, direction) if rank is not None]
-        expected = [f"{rank.text} {rank.medal}".strip() for rank in ranks]
+        expected = [f"{rank.text} {rank.medal}".strip().replace("\u2013", "-") for rank in ranks]
         assert page.evaluate(RANKS, [direction.value, ends]) == expected
 
 

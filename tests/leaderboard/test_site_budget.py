@@ -74,6 +74,11 @@ def test_without_limits_each_headline_metric_has_its_best_in_every_place(demo: D
     winner = by_name["tpot_s"].winner
     assert winner is not None
     assert winner.line.backend == "llamacpp"
+    chat = {best.column.name: best for group in found for best in group.bests if best.outside}
+    assert chat["tpot_s"].outside == (
+        "1 row with a better value cannot be ranked: unstable by an unknown amount, or failed the "
+        "gate"
+    )
     local = next(group for group in found if "another-cpu" in group.heading)
     accuracy = next(best for best in local.bests if best.column.name == "accuracy")
     assert accuracy.winner is None

@@ -65,7 +65,7 @@ def test_rows_on_other_hardware_are_other_groups_with_ranks_of_their_own(demo: D
     assert sum(len(group.lines) for group in shown) == 20
     for group in shown:
         ranks = [cell.rank for cell in cells(group, COST["time"]).values() if cell.rank]
-        assert ranks[0].number == 1
+        assert ranks[0].first == 1
 
 
 def test_the_cheapest_comes_first_and_is_what_its_definition_says(demo: Demo) -> None:
@@ -130,7 +130,7 @@ def test_measured_joules_are_ranked_before_the_modelled_ones_beside_them() -> No
     ]
     (group,) = groups(board_from(*(run.record for run in runs)))
     found = cells(group, COST["carbon"])
-    ranks = {arm[0]: cell.rank.number if cell.rank else None for arm, cell in found.items()}
+    ranks = {arm[0]: cell.rank.first if cell.rank else None for arm, cell in found.items()}
     assert ranks == {"a": None, "b": 2, "c": 1}
     estimates = {arm[0]: cell.estimate for arm, cell in found.items()}
     assert estimates == {"a": "modelled", "b": "", "c": ""}

@@ -105,17 +105,17 @@ def test_rows_of_two_models_are_not_ranked_beside_one_another(demo: Demo) -> Non
 def test_who_is_first_everywhere_is_said_and_so_is_that_nobody_is(demo: Demo) -> None:
     lines = demo.board.lines[:2]
     first, second = (f"{line.label_text} \u00b7 {line.backend_text}" for line in lines)
-    one, two = Rank(1), Rank(2)
+    one, two = Rank(1, 3), Rank(2, 2)
     alone = first_everywhere(lines, [(one, two), (one, two)])
-    assert alone == f"first in every ranked column (2): {first}"
+    assert alone == f"rank 1 or a band from 1 in every ranked column (2): {first}"
     assert first_everywhere(lines, [(one, two), (two, one)]) == (
-        "no row is first in every ranked column (2)"
+        "no row has rank 1 or a band from 1 in every ranked column (2)"
     )
     shared = first_everywhere(lines, [(one, one), (None, None)])
-    assert shared == f"first in every ranked column (1): {first}, {second}"
+    assert shared == f"rank 1 or a band from 1 in every ranked column (1): {first}, {second}"
     assert first_everywhere(lines, [(None, None)]) == "no column has ranks"
     assert first_everywhere(lines, [(one, None), (None, one)]) == (
-        "no row is first in every ranked column (2)"
+        "no row has rank 1 or a band from 1 in every ranked column (2)"
     )
 
 

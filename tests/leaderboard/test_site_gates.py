@@ -167,10 +167,10 @@ def test_a_row_that_failed_the_gate_has_no_rank_and_takes_no_medal() -> None:
     peers = [(lines[arm], lines[arm].cell(by)) for arm in ("lossy", "fair", "slow")]
     assert standing_of(*peers[0]) is None
     ranks = ranks_of(peers, by.direction)
-    assert [rank and (rank.number, rank.medal) for rank in ranks] == [
+    assert [rank and (rank.text, rank.medal) for rank in ranks] == [
         None,
-        (1, "gold"),
-        (2, "silver"),
+        ("1", "gold"),
+        ("2", "silver"),
     ]
     winner = winner_of(peers, by.direction)
     assert winner is not None

@@ -128,7 +128,7 @@ def test_a_group_goes_on_on_the_next_page_with_the_ranks_of_the_whole(long: Demo
     assert len({group.heading.removesuffix(", continued") for group in found}) == 2 + WORKLOADS
     place = [cost.name for cost in COSTS].index("time")
     ranks = [peer.cells[place].rank for group in found[:2] for peer in group.lines]
-    numbers = [rank.number for rank in ranks if rank]
+    numbers = [rank.first for rank in ranks if rank]
     assert len(numbers) == CHAT
     assert numbers == sorted(numbers)
 

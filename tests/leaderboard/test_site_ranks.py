@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -25,6 +26,7 @@ from leanboard.leaderboard.ranks import (
 )
 from leanboard.metrics.metric import Direction
 from leanboard.metrics.trace import Provenance
+from leanboard.results.schema import Record
 
 LOWER, HIGHER, NEUTRAL = Direction.LOWER, Direction.HIGHER, Direction.NEUTRAL
 
@@ -34,8 +36,11 @@ def peers(lines: tuple[BoardRow, ...], by: Column) -> list[Peer]:
 
 
 def standing(ends: tuple[float, ...] | None) -> Standing | None:
+    """A value with its interval; one end alone is a value without, which is told from nothing."""
     if ends is None:
         return None
+    if len(ends) == 1:
+        return Standing(ends[0], -math.inf, math.inf, barred=True)
     low, high = ends[:2]
     return Standing((low + high) / 2, low, high, barred=len(ends) == 3)
 
@@ -46,25 +51,32 @@ def standing(ends: tuple[float, ...] | None) -> Standing | None:
         (LOWER, [(3, 4), (1, 2), (5, 6)], ["2 silver", "1 gold", "3 bronze"]),
         (HIGHER, [(3, 4), (1, 2), (5, 6)], ["2 silver", "3 bronze", "1 gold"]),
         # The third meets the second: only the first is shown to be better.
-        (LOWER, [(1, 3), (2, 5), (4, 6), (7, 8)], ["1=", "1=", "2", "4"]),
+        (LOWER, [(1, 3), (2, 5), (4, 6), (7, 8)], ["1-2", "1-3", "2-3", "4"]),
         # The last has the worst value but one, and nobody is shown to be better.
-        (LOWER, [(1, 2), (2.5, 3.5), (1.5, 5)], ["1=", "2", "1="]),
-        (HIGHER, [(4, 5), (2.5, 3.5), (1, 4.5)], ["1=", "2", "1="]),
-        (LOWER, [(1, 2), (3, 5), (4, 6)], ["1 gold", "2=", "2="]),
+        (LOWER, [(1, 2), (2.5, 3.5), (1.5, 5)], ["1-2", "2-3", "1-3"]),
+        (HIGHER, [(4, 5), (2.5, 3.5), (1, 4.5)], ["1-2", "2-3", "1-3"]),
+        (LOWER, [(1, 2), (3, 5), (4, 6)], ["1 gold", "2-3", "2-3"]),
+        # What does not compete takes nothing from those that do.
         (LOWER, [(1, 2), None, (3, 4)], ["1 gold", "", "2 silver"]),
+        # What has no interval may be anywhere, whatever its value: nobody's place is sure.
+        (LOWER, [(1, 2), (0.5,), (3, 4)], ["1-2", "", "2-3"]),
+        (LOWER, [(1, 2), (9,), (3, 4)], ["1-2", "", "2-3"]),
+        (LOWER, [(9,), (1, 2), (8,)], ["", "1-3", ""]),
+        (HIGHER, [(9,), (3, 4), (1, 2)], ["", "1-2", "2-3"]),
         (LOWER, [None, (1, 2)], ["", "1"]),
-        (LOWER, [(1, 1), (1, 1)], ["1=", "1="]),
+        (LOWER, [(1, 1), (1, 1)], ["1-2", "1-2"]),
         # A barred run has no rank, and keeps the medal from whom it cannot be told apart.
-        (LOWER, [(1, 2, 1), (1.5, 3), (4, 5)], ["", "1", "2 silver"]),
+        (LOWER, [(1, 2, 1), (1.5, 3), (4, 5)], ["", "1-2", "2 silver"]),
         (NEUTRAL, [(1, 2), (3, 4)], ["", ""]),
         (LOWER, [], []),
     ],
 )
-def test_a_rank_is_one_more_than_the_number_of_rows_that_are_shown_to_be_better(
+def test_a_rank_is_the_places_that_a_row_can_have_by_its_interval(
     direction: Direction, ends: list[tuple[float, ...] | None], expected: list[str]
 ) -> None:
     ranks = ranks_among([standing(each) for each in ends], direction)
-    assert [f"{r.text} {r.medal}".strip() if r else "" for r in ranks] == expected
+    texts = [f"{r.text} {r.medal}".strip() if r else "" for r in ranks]
+    assert [text.replace("\u2013", "-") for text in texts] == expected
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -78,14 +90,16 @@ def test_ranks_are_those_of_comparing_every_row_with_every_other(seed: int) -> N
             assert rank is None
             continue
         assert rank is not None
-        assert rank.number == 1 + sum(other.high < each.low for other in competing)
-        alone = sum(meets(each, other) for other in found) == 1
-        assert bool(rank.medal) == (alone and rank.number <= 3 and len(competing) > 1)
+        assert rank.first == 1 + sum(other.high < each.low for other in competing)
+        met = sum(meets(each, other) for other in found) - 1
+        assert rank.last == rank.first + met
+        assert bool(rank.medal) == (met == 0 and rank.first <= 3 and len(competing) > 1)
 
 
 def test_a_rank_says_in_words_what_it_is() -> None:
-    assert Rank(2, shared=True).title == "rank 2, shared: the intervals meet"
-    assert Rank(1, medal="gold").title == "rank 1, gold"
+    assert Rank(2, 3).title == "rank 2 to 3"
+    assert Rank(4, 4).title == "rank 4"
+    assert Rank(1, 1, medal="gold").title == "rank 1, gold"
 
 
 def standings(demo: Demo, name: str) -> dict[str, Standing | None]:
@@ -107,7 +121,8 @@ def test_estimates_gaps_failed_gates_and_unranked_qualities_have_no_standing(dem
 def test_one_measured_value_cannot_be_told_from_anything_and_a_counted_one_is_exact(
     demo: Demo,
 ) -> None:
-    assert set(standings(demo, "peak_memory_bytes").values()) == {None}
+    for found in standings(demo, "peak_memory_bytes").values():
+        assert found is None or (found.barred and found.low == -math.inf and found.high == math.inf)
     counted = standings(demo, "weight_bytes")["bf16"]
     assert counted is not None
     assert counted.low == counted.value == counted.high
@@ -150,10 +165,51 @@ def test_the_best_is_stable_and_names_those_it_cannot_be_told_from(demo: Demo) -
     assert {line.label for line in found.rivals} == meeting
     ranks = ranks_of(group, by.direction)
     labels = [line.label for line, _ in group]
-    numbers = {name: rank.number for name, rank in zip(labels, ranks, strict=True) if rank}
+    numbers = {name: rank.first for name, rank in zip(labels, ranks, strict=True) if rank}
     assert numbers["gguf-q8_0"] == 1
     assert {name for name, place in numbers.items() if place == 1} <= {"gguf-q8_0", *meeting}
     assert "gguf-q4_1" not in numbers
+    assert (found.shown, found.sure, found.outside) == (True, None, 1)
+
+
+def once(arm: str, speed: float) -> Record:
+    """A run of five rounds, which have a median without an interval."""
+    seen = request_observation(arm=arm, speed=speed, rounds=5)
+    return make_run(techniques=[arm], observation=seen).record
+
+
+def often(arm: str, speed: float) -> Record:
+    seen = request_observation(arm=arm, speed=speed, rounds=16)
+    return make_run(techniques=[arm], observation=seen).record
+
+
+@pytest.mark.parametrize(("speed", "shown"), [(4.0, False), (0.5, True)])
+def test_a_value_without_an_interval_is_never_beaten_by_one_that_has_one(
+    speed: float, *, shown: bool
+) -> None:
+    board = board_from(often("fast", 2.0), often("slow", 1.0), once("once", speed))
+    by = column(board, "tpot_s")
+    group = peers(board.lines, by)
+    ranks = {row[0].label: rank for row, rank in zip(group, ranks_of(group, LOWER), strict=True)}
+    assert ranks == {"fast": Rank(1, 2), "slow": Rank(2, 3), "once": None}
+    found = winner_of(group, by.direction)
+    assert found is not None
+    assert found.shown is shown
+    if shown:
+        assert (found.line.label, [row.label for row in found.rivals]) == ("fast", ["once"])
+        assert found.sure is None
+    else:
+        assert (found.line.label, len(found.rivals)) == ("once", 2)
+        assert found.sure is not None
+        assert found.sure[0].label == "fast"
+
+
+def test_a_row_that_has_nobody_beside_it_is_the_best_without_an_interval() -> None:
+    board = board_from(once("once", 1.0))
+    by = column(board, "tpot_s")
+    found = winner_of(peers(board.lines, by), by.direction)
+    assert found is not None
+    assert (found.shown, found.rivals, found.sure) == (True, (), None)
 
 
 def test_without_intervals_nobody_can_be_told_from_the_best(demo: Demo) -> None:
@@ -164,6 +220,7 @@ def test_without_intervals_nobody_can_be_told_from_the_best(demo: Demo) -> None:
     assert found.cell.span == ""
     competing = [line for line, _ in group if not line.failed_gate]
     assert len(found.rivals) == len(competing) - 1 == len(group) - 2
+    assert (found.shown, found.sure) == (False, None)
 
 
 def test_there_is_no_best_of_estimates(demo: Demo) -> None:

@@ -81,7 +81,7 @@ function drawNow() {
   const metrics = shownMetrics(state);
   const sorted = metricPlace(state.sort);
   const ranked = sorted >= 0 && rows.length > 0 && comparableRows(rows);
-  const ranks = ranked ? ranksAmong(rows, sorted) : new Map();
+  const { ranks, untold } = ranked ? ranksBeside(rows[0], sorted) : { ranks: new Map(), untold: 0 };
   const widths = columnWidths(view.table);
   // Set before anything changes: the frame after shows the first rows.
   view.table.closest(".scroller").scrollTop = 0;
@@ -90,8 +90,16 @@ function drawNow() {
   const page = rows.slice(view.page * pageRows, (view.page + 1) * pageRows);
   view.fill(page, (row) => drawRow(row, metrics, ranks), widths);
   if (!rows.length) view.table.tBodies[0].append(emptyRow(metrics.length + TEXT_COLUMNS.length + 1));
-  document.getElementById("no-ranks").textContent = sorted >= 0 && rows.length && !ranks.size
-    ? (ranked ? whyNoRanks(rows, sorted) : NO_RANKS) : "";
+  const note = ranked ? rankNote(rows, sorted, ranks, untold) : NO_RANKS;
+  document.getElementById("no-ranks").textContent = sorted >= 0 && rows.length ? note : "";
+}
+
+// Why the rows shown have no ranks on a metric, or no medals; empty where they can have both.
+function rankNote(rows, place, ranks, untold) {
+  if (!rows.some((row) => ranks.has(row))) return whyNoRanks(rows, place);
+  const { label } = LEANBOARD.metrics[place];
+  const where = "on this hardware and workload without an interval: no other is told from them";
+  return untold ? `No medals by ${label}: ${formatCount(untold, "row")} ${where}.` : "";
 }
 
 // Draws all but the rows: heads that sort, how many rows fit, which are hidden, and the pager.

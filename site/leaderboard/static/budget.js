@@ -63,18 +63,27 @@ function drawFinderNow(state, best) {
   const kept = new Map(stays.map(({ row, verdicts }) => [row, new Set(crossed(verdicts))]));
   // A limit on the accuracy is the reader's own, and takes the place of the gate.
   const gated = !limits.some(({ place }) => LEANBOARD.metrics[place].gated);
-  drawKept(kept, limits, best, gated);
+  drawKept(kept, limits, best);
   drawOut(out);
   const parts = [tallyOf(rows.length, kept, limits.length), " ", ...answerOf([...kept.keys()], best, gated)];
   document.getElementById("answer").replaceChildren(...parts);
 }
 
+// The ranks of all rows on the hardware and workload, whichever the limits leave. Only a limit that takes
+// the place of the gate says who competes.
+function ranksOf(row, best, limits) {
+  const insteadOfGate = limits.filter(({ place }) => LEANBOARD.metrics[place].gated);
+  if (!insteadOfGate.length) return ranksBeside(row, best).ranks;
+  const keeps = (other) => insteadOfGate.every((limit) => !judge(other, limit).why);
+  return ranksAmong(rowsBeside(row).filter(keeps), best, false);
+}
+
 // `kept` maps a row to the places of the limits that its intervals cross.
-function drawKept(kept, limits, best, gated) {
+function drawKept(kept, limits, best) {
   const table = document.getElementById("kept");
   const places = [...new Set([best, ...limits.map((limit) => limit.place)])];
   const rows = bestFirst([...kept.keys()], best);
-  const ranks = ranksAmong(rows, best, gated);
+  const ranks = rows.length && comparableRows(rows) ? ranksOf(rows[0], best, limits) : new Map();
   const shown = rows.slice(0, LEANBOARD.pageRows);
   const first = make("th", { scope: "col" }, "Technique");
   table.tHead.rows[0].replaceChildren(first, ...places.map((place) => limitHead(place, limits)));
@@ -141,26 +150,29 @@ function answerOf(rows, place, gated) {
     const which = gated ? " that did not fail the gate" : "";
     return [`By ${metric.label} there is no best: no run${which} has a value that can be compared.`];
   }
-  const link = make("a", { href: LEANBOARD.href[winner.row] }, nameOf(winner.row));
-  const { value, low, high } = LEANBOARD.cells[place];
-  const [from, to] = [low[winner.row], high[winner.row]];
-  const span = from !== null && to !== null ? ` [${formatSpan(from, to, metric.factor)}]` : "";
-  const model = textOf(LEANBOARD.texts.model, winner.row);
-  const figure = withUnit(metric, value[winner.row]);
-  return [`Best by ${metric.label}: `, link, ` (${model}), ${figure}${span}. ${rivalsText(rows, winner)}`
-    + betterText(rows, winner.row, place, gated)];
+  const { row, shown, sure, outside } = winner;
+  const [kind, doubt] = shown ? ["Best", ""] : ["Best value", `, ${LEANBOARD.notShown}`];
+  const parts = [`${kind} by ${metric.label}: `, ...figureOf(row, place), `${doubt}. `,
+    rivalsText(rows, winner), outsideText(outside, gated)];
+  return sure === null ? parts : [...parts, ` ${LEANBOARD.sureBest}: `, ...figureOf(sure, place), "."];
 }
 
-// Says how many rows have a better value than the best, but none that can be ranked.
-function betterText(rows, best, place, gated) {
-  const { value } = LEANBOARD.cells[place];
-  const sign = LEANBOARD.metrics[place].direction === "lower" ? 1 : -1;
-  const better = rows.filter((row) => solid(place, row) && sign * (value[row] - value[best]) < 0);
-  if (!better.length) return "";
-  const failed = gated ? "failed the gate, " : "";
-  const count = formatCount(better.length, "row");
-  const why = `unstable by an unknown amount, ${failed}or without an interval`;
-  return ` ${count} with a better value cannot be ranked: ${why}.`;
+// A row with its value on a metric and the interval.
+function figureOf(row, place) {
+  const metric = LEANBOARD.metrics[place];
+  const { value, low, high } = LEANBOARD.cells[place];
+  const [from, to] = [low[row], high[row]];
+  const span = from !== null && to !== null ? ` [${formatSpan(from, to, metric.factor)}]` : "";
+  const link = make("a", { href: LEANBOARD.href[row] }, nameOf(row));
+  const model = textOf(LEANBOARD.texts.model, row);
+  return [link, ` (${model}), ${withUnit(metric, value[row])}${span}`];
+}
+
+// Says how many rows have a better value than the best, but cannot be ranked.
+function outsideText(count, gated) {
+  if (!count) return "";
+  const why = `unstable by an unknown amount${gated ? ", or failed the gate" : ""}`;
+  return ` ${formatCount(count, "row")} with a better value cannot be ranked: ${why}.`;
 }
 
 function rivalsText(rows, { row, rivals }) {

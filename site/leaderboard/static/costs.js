@@ -41,7 +41,7 @@ function drawCostsNow(state) {
   const order = pricing.heads.find((head) => head.cost === state.order);
   const describe = (rows) => {
     const ranks = pricing.heads.map(({ place, factor }) =>
-      (place < 0 || Number(state[factor]) === 0 ? new Map() : ranksAmong(rows, place)));
+      (place < 0 || Number(state[factor]) === 0 ? new Map() : ranksBeside(rows[0], place).ranks));
     return {
       heading: headingOf(rows[0], false),
       rows: order.place < 0 ? rows : bestFirst(rows, order.place),

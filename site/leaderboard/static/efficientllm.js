@@ -8,13 +8,13 @@ function tellShown(text) {
   document.getElementById("shown").textContent = text;
 }
 
-// Says which rows are first in every column that has ranks.
+// Says which rows nobody is shown to be better than, in every column that has ranks.
 function firstEverywhere(rows, ranks) {
   const ranked = ranks.filter((column) => column.size > 0);
   if (!ranked.length) return "no column has ranks";
-  const first = rows.filter((row) => ranked.every((column) => column.get(row)?.rank === 1));
-  const columns = `first in every ranked column (${ranked.length})`;
-  return first.length ? `${columns}: ${first.map(nameOf).join(", ")}` : `no row is ${columns}`;
+  const first = rows.filter((row) => ranked.every((column) => column.get(row)?.first === 1));
+  const columns = `rank 1 or a band from 1 in every ranked column (${ranked.length})`;
+  return first.length ? `${columns}: ${first.map(nameOf).join(", ")}` : `no row has ${columns}`;
 }
 
 function drawReadings(state) {

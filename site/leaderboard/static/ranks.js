@@ -1,32 +1,60 @@
-// Ranks by intervals: one more than the number of rows that are shown to be better. A run that is unstable
-// by an unknown amount has none, and keeps a medal from those whose interval meets its own. A row
+// Ranks by intervals: the places that a row can have among all on its hardware and workload. The first is
+// one more than the number of rows that are shown to be better, the last is further by the number of
+// those that it cannot be told from. A run that is unstable by an unknown amount, and what was measured
+// and has no interval, have none, and keep a medal from those whose interval meets their own. A row
 // that failed the gate is out of the competition, unless a page puts another limit in its place.
 // The same rules as ranks.py.
 "use strict";
 
 const MEDALS = ["gold", "silver", "bronze"];
+// By metric, hardware and workload: the ranks of all rows there, which no filter changes.
+const ranksFound = new Map();
 
-// The interval of a row on a metric; null where its value cannot be compared. What was counted is
-// exact; what was measured and has no interval cannot be told from anything.
-function intervalOf(place, row) {
+// The interval of a row on a metric; null where its value does not compete. What was counted is exact;
+// what was measured and has no interval cannot be told from anything.
+function standingOf(place, row) {
   const cells = LEANBOARD.cells[place];
+  if (!solid(place, row) || textOf(LEANBOARD.texts.status, row) !== "ok") return null;
   const value = cells.value[row];
-  const absent = value === null || textOf(cells.estimate, row) || cells.unranked[row]
-    || textOf(LEANBOARD.texts.status, row) !== "ok";
-  if (absent) return null;
   const found = competingOf(place, row);
   const barred = found === null;
   const { low, high } = found ?? { low: cells.low[row], high: cells.high[row] };
-  if (low !== null && high !== null) return { row, value, low, high, barred };
+  if (low !== null && high !== null) return { row, low, high, barred };
   const counted = textOf(cells.provenance, row) === "counted";
-  return counted ? { row, value, low: value, high: value, barred } : null;
+  return counted ? { row, low: value, high: value, barred }
+    : { row, low: -Infinity, high: Infinity, barred: true };
 }
 
-// Whether ranks can be given at all: only rows on one hardware and workload can be compared.
+// Whether a row competes, but has no interval by which it could be told from others.
+function isUntold(place, row) {
+  return standingOf(place, row)?.low === -Infinity;
+}
+
+// Whether ranks can be shown at all: only rows on one hardware and workload can be compared.
 function comparableRows(rows) {
   const { hardware, workloadChoice } = LEANBOARD.texts;
   return [hardware, workloadChoice].every((column) =>
     rows.every((row) => column.rows[row] === column.rows[rows[0]]));
+}
+
+// All rows on the hardware and workload of a row.
+function rowsBeside(row) {
+  const { hardware, workloadChoice } = LEANBOARD.texts;
+  return [...Array(LEANBOARD.rows).keys()].filter((other) =>
+    [hardware, workloadChoice].every(({ rows }) => rows[other] === rows[row]));
+}
+
+// The ranks of all rows on the hardware and workload of a row, whichever of them a reader's filters
+// leave, and how many there have no interval. They are found once.
+function ranksBeside(row, place) {
+  const { hardware, workloadChoice } = LEANBOARD.texts;
+  const name = `${place} ${hardware.rows[row]} ${workloadChoice.rows[row]}`;
+  if (!ranksFound.has(name)) {
+    const rows = competing(rowsBeside(row), true);
+    const untold = rows.filter((other) => isUntold(place, other)).length;
+    ranksFound.set(name, { ranks: ranksAmong(rows, place), untold });
+  }
+  return ranksFound.get(name);
 }
 
 function meets(a, b) {
@@ -38,37 +66,29 @@ function competing(rows, gated) {
   return gated ? rows.filter((row) => !failedGate(row)) : rows;
 }
 
-// Row to { rank, shared, medal } for the rows of a metric that can be ranked: one more than the number of
-// ranked rows whose interval lies wholly on the better side. A medal needs an interval that meets no other.
+// Row to { first, last, medal } for the rows of a metric that can be ranked: the first place is one more
+// than the number of ranked rows whose interval lies wholly on the better side, the last counts those
+// whose interval meets its own too. A row with one place has a medal, unless it is ranked alone.
 function ranksAmong(rows, place, gated = true) {
   const { direction } = LEANBOARD.metrics[place];
   if (direction === "neutral") return new Map();
-  const known = competing(rows, gated).map((row) => intervalOf(place, row)).filter(Boolean)
+  const known = competing(rows, gated).map((row) => standingOf(place, row)).filter(Boolean)
     .map((entry) => ({ ...entry, ...costsOf(entry, direction) }));
   const ranked = known.filter((entry) => !entry.barred);
-  const worsts = sortedNumbers(ranked.map(({ worst }) => worst));
-  const numbers = ranked.map(({ best }) => countBelow(worsts, best) + 1);
-  const holders = new Map();
-  for (const number of numbers) holders.set(number, (holders.get(number) ?? 0) + 1);
+  const bests = sortedNumbers(known.map(({ best }) => best));
+  const worsts = sortedNumbers(known.map(({ worst }) => worst));
+  const ahead = sortedNumbers(ranked.map(({ worst }) => worst));
   const medals = ranked.length > 1 ? MEDALS : [];
-  const apart = metByNone(known);
-  return new Map(ranked.map((entry, i) => {
-    const medal = (apart.has(entry.row) && medals[numbers[i] - 1]) || "";
-    return [entry.row, { rank: numbers[i], shared: holders.get(numbers[i]) > 1, medal }];
+  return new Map(ranked.map(({ row, best, worst }) => {
+    const first = countBelow(ahead, best) + 1;
+    const met = countBelow(bests, worst, true) - countBelow(worsts, best) - 1;
+    return [row, { first, last: first + met, medal: met ? "" : medals[first - 1] ?? "" }];
   }));
 }
 
 // The ends of an interval so that less is better.
 function costsOf({ low, high }, direction) {
   return direction === "lower" ? { best: low, worst: high } : { best: -high, worst: -low };
-}
-
-// The rows whose interval meets no other.
-function metByNone(known) {
-  const bests = sortedNumbers(known.map(({ best }) => best));
-  const worsts = sortedNumbers(known.map(({ worst }) => worst));
-  const metBy = ({ best, worst }) => countBelow(bests, worst, true) - countBelow(worsts, best);
-  return new Set(known.filter((entry) => metBy(entry) === 1).map(({ row }) => row));
 }
 
 function sortedNumbers(values) {
@@ -105,7 +125,7 @@ function whyUnranked(place, row) {
   if (value[row] === null) return "without a value";
   if (textOf(estimate, row)) return "with an estimate";
   if (unranked[row]) return "with a quality that is not ranked";
-  return intervalOf(place, row) ? "unstable by an unknown amount" : "without an interval";
+  return isUntold(place, row) ? "without an interval" : "unstable by an unknown amount";
 }
 
 // Rows from the best value of a metric to the worst. Estimates come after what was measured and are
@@ -124,25 +144,36 @@ function solid(place, row) {
   return cells.value[row] !== null && !textOf(cells.estimate, row) && !cells.unranked[row];
 }
 
+// Whether the value of a row is better than that of another, by however little.
+function betterValue(place, row, other) {
+  const { value } = LEANBOARD.cells[place];
+  const sign = LEANBOARD.metrics[place].direction === "higher" ? -1 : 1;
+  return sign * value[row] < sign * value[other];
+}
+
 // The best of the rows on a metric, and the rivals that it cannot be told from: the intervals meet, or
-// one has none. One with an interval goes before one without: nobody knows how good that is.
+// one has none. One without an interval is where its value is the best, but with rivals it is not shown
+// to be; then the best of those with an interval is `sure`. `outside`: how many with a better value
+// cannot be ranked.
 function winnerOf(rows, place, gated = true) {
   const among = competing(rows, gated).filter((row) => solid(place, row));
   const held = among.filter((row) => competingOf(place, row));
-  const ranked = held.filter((row) => intervalOf(place, row));
-  const [best] = bestFirst(ranked.length ? ranked : held, place);
+  const [sure] = bestFirst(held.filter((row) => !isUntold(place, row)), place);
+  let [best] = bestFirst(held, place);
   if (best === undefined) return null;
-  const ends = intervalOf(place, best);
-  const apart = (row) => {
-    const others = intervalOf(place, row);
-    return ends !== null && others !== null && !meets(ends, others);
-  };
-  return { row: best, rivals: among.filter((row) => row !== best && !apart(row)) };
+  if (sure !== undefined && !betterValue(place, best, sure)) best = sure;
+  const ends = standingOf(place, best);
+  const rivals = among.filter((row) => row !== best && meets(ends, standingOf(place, row)));
+  const shown = best === sure || rivals.length === 0;
+  const outside = rows.filter((row) => solid(place, row) && betterValue(place, row, best)).length;
+  return { row: best, rivals, shown, sure: shown ? null : sure ?? null, outside };
 }
 
-// The mark of a rank; shared where intervals meet.
-function drawRank({ rank, shared, medal }) {
-  const text = `${rank}${shared ? "=" : ""}`;
-  const title = `rank ${rank}${shared ? ", shared: the intervals meet" : ""}${medal ? `, ${medal}` : ""}`;
-  return make("span", { class: `rank ${medal}`.trimEnd(), title }, text);
+// The mark of a rank: its place, or both ends of the band of places, and the same in words.
+function drawRank({ first, last, medal }) {
+  const alone = first === last;
+  const title = `rank ${alone ? first : `${first} to ${last}`}${medal && ", "}${medal}`;
+  const text = make("span", { "aria-hidden": "true" }, alone ? `${first}` : `${first}\u2013${last}`);
+  const words = make("span", { class: "hidden" }, title);
+  return make("span", { class: `rank ${medal}`.trimEnd(), title }, text, words);
 }
