@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from accessibility import violations
 from demo_store import Demo
+from page_elements import globals_of
 
 from leanboard.leaderboard.board import board_of, run_place
 from leanboard.leaderboard.build import build_site
@@ -96,6 +97,11 @@ def test_it_fits_a_phone_and_axe_finds_nothing_wrong(large: Demo, page: Page) ->
     opened(page, large, large.board.lines[0].row.record)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert violations(page) == []
+
+
+def test_no_two_of_its_scripts_declare_the_same_name(large: Demo) -> None:
+    names = globals_of(large.folder / "run.html")
+    assert len(names) == len(set(names)) > 50
 
 
 def test_without_javascript_it_leads_to_the_downloads(large: Demo, browser: Browser) -> None:
