@@ -28,7 +28,8 @@ PICTURES = """() => [...document.querySelectorAll("main table, main svg.plot")]
   .map((one) => one.checkVisibility() && one.getBoundingClientRect().height > 0)"""
 
 CLOSED = """() => [...document.querySelectorAll("main details:not(.controls *) > :not(summary)")]
-  .filter((one) => one.textContent.trim() && !(one.checkVisibility() && one.getBoundingClientRect().height))
+  .filter((one) => one.textContent.trim())
+  .filter((one) => !one.checkVisibility() || one.getBoundingClientRect().height === 0)
   .map((one) => one.outerHTML.slice(0, 200))"""
 
 CUT_OFF = """() => {
