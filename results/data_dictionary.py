@@ -29,11 +29,16 @@ def data_dictionary(rows: Sequence[Row]) -> list[Cells]:
             "doc": column.doc,
             "source": column.source,
         }
-    columns = {name: m.unit for row in rows for name, m in row.measurements.items()}
-    for name in columns.keys() - described.keys():
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        for name, measurement in row.measurements.items():
+            found.setdefault(name, set()).add(measurement.unit)
+    for name in found.keys() - described.keys():
         task, _, metric = name.rpartition(".")
         base = described.get(metric, {"direction": "", "doc": "", "source": ""})
-        described[name] = {**base, "unit": columns[name], "doc": f"On {task}: {base['doc']}"}
+        # Of a metric that is not known every record may use another unit.
+        unit = " or ".join(sorted(found[name]))
+        described[name] = {**base, "unit": unit, "doc": f"On {task}: {base['doc']}"}
     units = {**UNITS, **COLUMN_UNITS}
     for name, doc in {**DOCS, **GATE_DOCS, **COMPARISON_DOCS, **COLUMN_DOCS}.items():
         plain = {"unit": units.get(name, ""), "direction": "", "doc": doc, "source": "leanboard"}

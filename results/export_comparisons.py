@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-from leanboard.metrics.registry import METRICS
-from leanboard.results.derived_columns import DERIVED
 from leanboard.results.export_cells import (
     IDENTITY,
     NUMBER,
@@ -23,6 +21,7 @@ from leanboard.results.export_cells import (
     table_of,
 )
 from leanboard.results.store import Entry
+from leanboard.results.units import unit_of
 
 COMPARISONS = {
     **IDENTITY,
@@ -60,7 +59,6 @@ COMPARISON_DOCS = {
     "pair_launches": "Processes of both arms that the pairs come from; 0 for scores.",
     "method_version": "Version of the methods that the numbers were made with.",
 }
-_UNITS = {m.name: m.unit for m in METRICS} | {name: c.unit for name, c in DERIVED.items()}
 
 
 def comparison_table(entries: Iterable[Entry]) -> pa.Table:
@@ -82,7 +80,7 @@ def _block_of(entry: Entry) -> Block:
         "baseline_run": [one.baseline_run for one in found],
         "metric": [one.metric for one in found],
         "statistic": [one.statistic for one in found],
-        "unit": [_UNITS.get(o.metric) if o.statistic == "difference" else "1" for o in found],
+        "unit": [unit_of(o.metric) if o.statistic == "difference" else "1" for o in found],
         "p_value": [one.p_value for one in found],
         "verdict": [one.verdict.value for one in found],
         "pair_launches": [one.launches for one in found],

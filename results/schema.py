@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from leanboard.metrics.metric import Verdict
 from leanboard.metrics.roofline import Bound
@@ -17,6 +17,7 @@ from leanboard.metrics.trace import Provenance
 from leanboard.results import environment as environment_schema
 from leanboard.results.frozen import Bytes, Knobs, Moment, Open, Positive, Real, Seed, Whole
 from leanboard.results.frozen import Frozen as _Frozen
+from leanboard.results.units import unit_of
 
 SCHEMA_VERSION = 1
 IDENTITY_VERSION = 1
@@ -393,3 +394,13 @@ class Record(_Frozen):
     traces: TraceFile | None = None
     licence: Literal["CC-BY-4.0"] = "CC-BY-4.0"
     content_hash: Sha256
+
+    @field_validator("measurements")
+    @classmethod
+    def _in_their_units(cls, found: dict[str, Measurement]) -> dict[str, Measurement]:
+        """Refuse bytes in a column of seconds."""
+        for name, measurement in found.items():
+            unit = unit_of(name)
+            if unit not in {None, measurement.unit}:
+                raise ValueError(f"{name} is in {measurement.unit!r}, but its unit is {unit!r}")
+        return found

@@ -144,15 +144,14 @@ def meaning_of(name: str) -> Metric | DerivedColumn | None:
 
 def _column(name: str, meaning: Metric | DerivedColumn, measured: Sequence[Measurement]) -> Column:
     values = [m.value for m in measured if m.value is not None]
-    unit = measured[0].unit
     axis = meaning.direction is not Direction.NEUTRAL
     return Column(
         name=name,
         label=label_of(name),
         short=_SHORT.get(name, label_of(name)),
         doc=meaning.doc,
-        unit=unit,
-        scale=scale_of(name, unit, values),
+        unit=meaning.unit,
+        scale=scale_of(name, meaning.unit, values),
         direction=meaning.direction,
         role=meaning.role,
         quality=of_quality(meaning),

@@ -54,7 +54,12 @@ class Section:
 
 def configuration(record: Record) -> tuple[Section, ...]:
     """Return what was run: the parts of the cell, and the block that it was part of."""
-    return (*settings(record), Section("Block", _terms(record.block)))
+    return (*settings(record), block_of(record))
+
+
+def block_of(record: Record) -> Section:
+    """Return the block that a run was part of."""
+    return Section("Block", _terms(record.block))
 
 
 def settings(record: Record) -> tuple[Section, ...]:

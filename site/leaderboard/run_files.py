@@ -19,7 +19,7 @@ from leanboard.leaderboard.one_run import told_alone
 from leanboard.leaderboard.parts import Part, write_below, write_part
 from leanboard.leaderboard.run_data import run_data
 from leanboard.leaderboard.runs import Link, Neighbours, run_page
-from leanboard.leaderboard.samples import Plots, observation_in, plots_of
+from leanboard.leaderboard.samples import FEW, Plots, observation_in, plots_of
 from leanboard.leaderboard.shards import shard_of, write_shard
 from leanboard.metrics.trace import Observation
 from leanboard.results.errors import RecordError
@@ -91,7 +91,8 @@ class RunFiles:
         latencies = () if seen is None else distributions_of(seen)
         run = run_data(entry, self.neighbours, latencies)
         if self.one_page:
-            run |= told_alone(entry, links, self.neighbours)
+            few = () if seen is None else plots_of(seen, (), FEW)
+            run |= told_alone(entry, links, self.neighbours, few)
         else:
             plots = () if seen is None else plots_of(seen, latencies)
             self._write_page(entry, plots, links)

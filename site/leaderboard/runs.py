@@ -138,7 +138,7 @@ def run_page(
         kind="timed run" if timed else "scoring run",
         baseline=record.block.baseline,
         started=moment(record.times.started_at.astimezone(UTC)),
-        took=_took(record),
+        took=took_of(record),
         identity=identity(record),
         sampled=sampled(record) if timed else None,
         steadiness=steadiness(record) if timed else None,
@@ -149,9 +149,9 @@ def run_page(
         quality=quality_of(record, neighbours),
         roofline=phase_lines(record),
         roofline_plot=roofline_plot(record),
-        baseline_link=_baseline(record, neighbours),
-        baseline_note=_unjudged(baseline) if timed else "",
-        related=_related(record, neighbours),
+        baseline_link=baseline_link_of(record, neighbours),
+        baseline_note=unjudged(baseline) if timed else "",
+        related=related_to(record, neighbours),
         plots=plots,
         configuration=configuration(record),
         environment=surroundings(record.environment),
@@ -206,7 +206,8 @@ def _compare(record: Record, baseline: Record | None) -> tuple[Link, ...]:
     return alone, Link("Compare with its baseline", compare_href([baseline, record]))
 
 
-def _took(record: Record) -> tuple[Term, ...]:
+def took_of(record: Record) -> tuple[Term, ...]:
+    """Return how long a run and its parts took."""
     times = record.times
     whole = (times.finished_at - times.started_at).total_seconds()
     parts = (("whole run", whole), ("load", times.load_s), ("measuring", times.measure_s))
@@ -221,14 +222,15 @@ def quality_of(record: Record, neighbours: Neighbours) -> Quality | None:
     return scored_quality(record, neighbours.scores)
 
 
-def _baseline(record: Record, neighbours: Neighbours) -> Link | None:
+def baseline_link_of(record: Record, neighbours: Neighbours) -> Link | None:
+    """Return the run that a record was compared with; ``None`` where nothing was compared."""
     if not record.comparisons:
         return None
     run_id = record.comparisons[0].baseline_run
     return Link(run_id, neighbours.hrefs.get((record.machine_id, run_id), ""))
 
 
-def _unjudged(baseline: Record | None) -> str:
+def unjudged(baseline: Record | None) -> str:
     """Say where nothing is known of the baseline's stability; empty where it was judged."""
     if baseline is None:
         return "its record is not here, nor is its stability known"
@@ -236,10 +238,15 @@ def _unjudged(baseline: Record | None) -> str:
     return "its stability was not judged" if unknown else ""
 
 
-def _related(record: Record, neighbours: Neighbours) -> tuple[Link, ...]:
+def related_to(record: Record, neighbours: Neighbours) -> tuple[Link, ...]:
+    """Return the runs of the same arm: the scores of a timed run, the timed runs of scores."""
     place = run_place(record)
     if place in neighbours.rows:
-        scored = neighbours.rows[place].accuracy_records
-        return tuple(Link(f"scores: {title_of(other)}", run_href(other)) for other in scored)
-    timed = neighbours.scored.get(place, ())
-    return tuple(Link(f"timed: {title_of(row.record)}", run_href(row.record)) for row in timed)
+        what, others = "scores", neighbours.rows[place].accuracy_records
+    else:
+        what, others = "timed", tuple(row.record for row in neighbours.scored.get(place, ()))
+    hrefs = neighbours.hrefs
+    return tuple(
+        Link(f"{what}: {title_of(other)}", hrefs[other.machine_id, other.run_id])
+        for other in others
+    )

@@ -330,9 +330,8 @@ def poisoned(number_: int) -> tuple[Any, bytes | None]:
         fields["measurements"][name]["summary"] = PAYLOAD
         fields["measurements"][name]["interval"]["method"] = PAYLOAD
     fields["measurements"]["mfu_decode"]["reason"] = PAYLOAD
-    fields["measurements"]["load_s"]["unit"] = PAYLOAD
     fields["measurements"]["__proto__"] = fields["measurements"]["tpot_s"]
-    fields["measurements"][PAYLOAD] = fields["measurements"]["tpot_s"]
+    fields["measurements"][PAYLOAD] = {**fields["measurements"]["tpot_s"], "unit": PAYLOAD}
     return sealed(fields), run.traces
 
 

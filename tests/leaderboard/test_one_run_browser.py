@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from accessibility import violations
 from demo_store import Demo
+from page_elements import globals_of
+from record_factory import make_run
 
 from leanboard.leaderboard.board import board_of, run_place
 from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.quality import timed_quality
+from leanboard.leaderboard.roofline_plot import roofline_plot
 from leanboard.leaderboard.runs import neighbours_of
 from leanboard.results.command import run_command
+from leanboard.results.identity import sealed
 from leanboard.results.schema import Record
+from leanboard.results.store import Store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -23,6 +28,39 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 MOST = 10
+
+SHOWN = """() => {
+  document.querySelectorAll("main details").forEach((one) => { one.open = true; });
+  const all = (selector, root = document.querySelector("main")) =>
+    [...root.querySelectorAll(selector)].filter((one) => one.checkVisibility());
+  const texts = (found) => found.map((one) => one.textContent.replace(/\\s+/g, " ").trim());
+  const table = (one) => ({
+    heads: texts(all("thead th", one)),
+    rows: all("tbody tr:not(.group)", one).map((row) => texts([...row.cells])),
+  });
+  const place = ({ cx, cy }) => [cx, cy].map((one) => one.baseVal.value).join();
+  const picture = (one) => ({
+    told: texts(all("figcaption", one))[0],
+    texts: texts(all("svg text", one)),
+    circles: all("circle", one).map(place),
+    lines: all("polyline", one).length,
+  });
+  const named = (one) => texts(all("h2", one.closest("section")))[0];
+  const byName = (selector, name, of) =>
+    Object.fromEntries(all(selector).map((one) => [name(one), of(one)]));
+  return {
+    headings: texts(all("h2, h3, summary")).map((text) => text.replace(/ [(][0-9,]+[)]$/, "")),
+    tables: byName(".scroller", (one) => one.getAttribute("aria-label"), table),
+    pictures: byName("figure", named, picture),
+  };
+}"""
+"""Headings, tables by their name and pictures by the heading of their section."""
+SPREAD = {"Distribution of inter-token latency": "How latencies are spread"}
+"""What the page of one run calls otherwise."""
+LABELLED = {"Nearness to the baseline", "Derived from scores and times"}
+"""Tables that have the name of a metric below its label on the page of a run of its own."""
+AS_NUMBERS = {"Measurements", "Scores"}
+"""Tables whose numbers are written in the units of the board's columns, or that join two cells."""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +85,92 @@ def opened(page: Page, large: Demo, record: Record) -> None:
     page.locator("#run:visible").wait_for()
 
 
+def both(page: Page, demo: Demo, large: Demo, record: Record) -> tuple[Any, Any]:
+    """What the page of a run of its own shows, and what the one page of all runs does."""
+    page.goto(demo.address(f"runs/{run_place(record)}.html"))
+    own = page.evaluate(SHOWN)
+    opened(page, large, record)
+    return own, page.evaluate(SHOWN)
+
+
+def example(demo: Demo, kind: str) -> Record:
+    """A run of a kind that has something which others lack."""
+    lines, records = demo.board.lines, [entry.record for entry in demo.loaded.entries]
+    compared = [record for record in records if record.comparisons]
+    found = {
+        "compared": (r for r in compared if r.cell.kind == "performance"),
+        "failed": (r for r in records if r.error is not None),
+        "joined": (line.row.record for line in lines if line.row.accuracy_records),
+        "roofline": (r for r in records if roofline_plot(r) is not None),
+        "scored": (r for r in compared if r.cell.kind == "accuracy"),
+        "text": (r for r in records if "bits_per_byte" in r.measurements),
+        "unstable": (line.row.record for line in lines if line.unstable),
+    }
+    return next(found[kind])
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Demo, Demo]:
+    """A run under a roofline, on a page of its own and on the one page of all runs."""
+    root, run = tmp_path_factory.mktemp("calibrated"), make_run()
+    fields = run.record.model_dump(mode="json")
+    for name, value in {"peak_flops_per_s": 1e12, "peak_bytes_per_s": 1e11}.items():
+        fields["facts"][name] = {"value": value, "unit": "1", "provenance": "measured"}
+    for name, value in {"mfu": 0.5, "mbu": 0.1}.items():
+        for phase in ("prefill", "decode"):
+            given = {"value": value, "reason": None, "provenance": "measured"}
+            fields["measurements"][f"{name}_{phase}"] |= given
+    store = Store(root / "records", "local")
+    store.write(sealed(fields), run.traces)
+    loaded = store.load()
+    own, shared = (
+        Demo(loaded, board_of(loaded, most), build_site(loaded, root / name, most_run_pages=most))
+        for name, most in (("own", 1), ("shared", 0))
+    )
+    return own, shared
+
+
+@pytest.mark.parametrize(
+    "kind", ["compared", "failed", "joined", "roofline", "scored", "text", "unstable"]
+)
+def test_it_shows_what_the_page_of_a_run_of_its_own_does(
+    demo: Demo, large: Demo, calibrated: tuple[Demo, Demo], page: Page, kind: str
+) -> None:
+    sites = calibrated if kind == "roofline" else (demo, large)
+    own, shared = both(page, *sites, example(sites[0], kind))
+    headings = {SPREAD.get(heading, heading) for heading in own["headings"]}
+    assert headings <= set(shared["headings"])
+    assert set(own["tables"]) == set(shared["tables"])
+    for name, table in own["tables"].items():
+        drawn = shared["tables"][name]
+        assert drawn["heads"] == table["heads"], name
+        assert len(drawn["rows"]) == len(table["rows"]), name
+        told = slice(1, None) if name in LABELLED else slice(None)
+        if name not in AS_NUMBERS:
+            assert [row[told] for row in drawn["rows"]] == [row[told] for row in table["rows"]]
+    pictures = own["pictures"].keys() - SPREAD.keys()
+    assert pictures <= shared["pictures"].keys()
+    for name in pictures:
+        made, drawn = own["pictures"][name], shared["pictures"][name]
+        assert drawn["texts"] == made["texts"], name
+        assert set(drawn["circles"]) <= set(made["circles"]), name
+        assert bool(drawn["lines"]) == bool(made["lines"]), name
+    if kind == "roofline":
+        assert shared["pictures"]["Roofline"] == own["pictures"]["Roofline"]
+        assert len(own["pictures"]) == 5
+
+
+def test_comparisons_have_their_n_launches_method_and_interval(
+    demo: Demo, large: Demo, page: Page
+) -> None:
+    opened(page, large, example(demo, "compared"))
+    table = page.evaluate(SHOWN)["tables"]["Comparisons"]
+    ratios = [dict(zip(table["heads"], row, strict=True)) for row in table["rows"]]
+    assert any(
+        all(row[head] not in {"", "\u2014"} for head in table["heads"][:-1]) for row in ratios
+    )
+
+
 def test_a_row_leads_to_its_run(large: Demo, page: Page) -> None:
     page.goto(large.address())
     row = page.locator("#board tbody tr", has_text="prompt-lookup").first
@@ -65,8 +189,9 @@ def test_every_number_of_the_record_is_there_and_every_gap_with_its_reason(
 ) -> None:
     line = next(line for line in large.board.lines if line.label == "bf16")
     opened(page, large, line.row.record)
-    measured = {name for name, m in line.row.measurements.items() if m.value is not None}
-    missed = [m for m in line.row.measurements.values() if m.value is None]
+    own = line.row.record.measurements
+    measured = {name for name, m in own.items() if m.value is not None}
+    missed = [m for m in own.values() if m.value is None]
     assert set(page.locator("#measured code").all_inner_texts()) == measured
     reasons = page.locator("#missed dd").all_inner_texts()
     assert len(reasons) == len(missed)
@@ -96,6 +221,11 @@ def test_it_fits_a_phone_and_axe_finds_nothing_wrong(large: Demo, page: Page) ->
     opened(page, large, large.board.lines[0].row.record)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert violations(page) == []
+
+
+def test_no_two_of_its_scripts_declare_the_same_name(large: Demo) -> None:
+    names = globals_of(large.folder / "run.html")
+    assert len(names) == len(set(names)) > 50
 
 
 def test_without_javascript_it_leads_to_the_downloads(large: Demo, browser: Browser) -> None:
@@ -132,12 +262,12 @@ def test_it_has_the_scores_with_their_gates_and_says_whether_outputs_are_the_sam
     assert found is not None
     assert found.average is not None
     assert found.sameness is not None
-    scores = page.locator("#quality tbody tr").all()
+    scores = page.locator("#scores tbody tr").all()
     assert len(scores) == 1 + sum(len(task.lines) for task in found.tasks)
     assert found.average.score in scores[0].inner_text()
     assert line.gate.title in page.locator("#kept").inner_text()
     assert found.sameness.answer in page.locator("#same").inner_text()
-    page.locator("#quality summary").click()
+    page.locator("#scoring summary").click()
     assert page.locator("#quality .card").count() == len(found.scoring)
     modelled = page.locator("#measured .badge", has_text="modelled").first
     assert modelled.get_attribute("class") == "badge"

@@ -27,6 +27,11 @@ CONTROLS = """() => [...document.querySelectorAll(
 PICTURES = """() => [...document.querySelectorAll("main table, main svg.plot")]
   .map((one) => one.checkVisibility() && one.getBoundingClientRect().height > 0)"""
 
+CLOSED = """() => [...document.querySelectorAll("main details:not(.controls *) > :not(summary)")]
+  .filter((one) => one.textContent.trim())
+  .filter((one) => !one.checkVisibility() || one.getBoundingClientRect().height === 0)
+  .map((one) => one.outerHTML.slice(0, 200))"""
+
 CUT_OFF = """() => {
   const edge = document.documentElement.clientWidth + 1;
   const beyond = (one) => one.getBoundingClientRect().right > edge;
@@ -54,23 +59,27 @@ def compared(demo: Demo) -> str:
 
 def test_every_page_prints_whole_and_without_controls(demo: Demo, page: Page) -> None:
     wrong: dict[str, object] = {}
-    pictures = 0
+    pictures = details = 0
     for name in [*demo.kinds, compared(demo), "budget.html#ttft_s=1"]:
         page.emulate_media(media="screen")
         page.goto("about:blank")
         page.goto(f"{demo.folder.as_uri()}/{name}")
         on_screen = settled(page).evaluate(PICTURES)
         page.emulate_media(media="print")
+        printed = page.evaluate(PICTURES)
         found = {
             "controls": page.evaluate(CONTROLS),
             "cut off": page.evaluate(CUT_OFF),
-            "gone": page.evaluate(PICTURES) != on_screen,
+            "gone": any(seen > kept for seen, kept in zip(on_screen, printed, strict=True)),
+            "closed": page.evaluate(CLOSED),
         }
+        details += page.locator("main details:not(.controls *)").count()
         pictures += sum(on_screen)
         if any(found.values()):
             wrong[name] = found
     assert wrong == {}
     assert pictures > 50
+    assert details > 20
 
 
 def test_paper_is_white_in_dark_mode_too(demo: Demo, page: Page) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from demo_store import Demo
 from markupsafe import escape
-from page_elements import elements_of
+from page_elements import elements_of, globals_of
 from pydantic import ValidationError
 from record_factory import make_run
 
@@ -20,7 +21,8 @@ from leanboard.leaderboard.build import build_site
 from leanboard.leaderboard.pages import PAGES, Page, Site
 from leanboard.metrics.registry import METRICS
 from leanboard.results.errors import LeanboardError
-from leanboard.results.identity import sealed
+from leanboard.results.identity import content_hash, sealed
+from leanboard.results.loading import load_lean
 from leanboard.results.schema import Record
 from leanboard.results.store import Loaded, Store, read_stores, traces_path
 
@@ -37,6 +39,11 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def board_data(folder: Path) -> Any:
+    text = (folder / "data" / "board.js").read_text(encoding="ascii")
+    return json.loads(text.removeprefix("const LEANBOARD = ").rstrip(";\n"))
 
 
 def store_of(root: Path, *runs: Any) -> Loaded:
@@ -93,6 +100,15 @@ def test_every_page_forbids_foreign_and_inline_code(demo: Demo) -> None:
         assert policy is not None
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
+
+
+def test_no_two_scripts_of_a_page_declare_the_same_name(demo: Demo) -> None:
+    for page in pages(demo.folder):
+        names = Counter(globals_of(page))
+        assert [name for name, times in names.items() if times > 1] == [], page
+    assert {"LEANBOARD", "formatNumber", "PLAIN", "RLE"} <= set(
+        globals_of(demo.folder / "index.html")
+    )
 
 
 def test_every_control_has_a_label_and_every_page_one_heading(demo: Demo) -> None:
@@ -166,6 +182,20 @@ def test_corrupt_records_are_skipped_and_reported(tmp_path: Path) -> None:
     report = build_site(read_stores([(tmp_path / "records", "local")]), tmp_path / "site")
     assert report.rows == 1
     assert [problem.path for problem in report.problems] == [loaded.entries[0].path]
+
+
+def test_a_record_in_other_units_relabels_no_column(tmp_path: Path) -> None:
+    loaded = store_of(tmp_path / "records", make_run(), make_run(techniques=["bf16"]))
+    foreign = loaded.entries[0].path
+    fields = json.loads(foreign.read_text())
+    fields["measurements"]["tpot_s"]["unit"] = "B"
+    foreign.write_text(json.dumps(fields | {"content_hash": content_hash(fields)}))
+    report = build_site(load_lean([(tmp_path / "records", "local")]), tmp_path / "site")
+    assert [problem.path for problem in report.problems] == [foreign]
+    assert "tpot_s is in 'B', but its unit is 's'" in report.problems[0].message
+    assert report.rows == 1
+    metrics = board_data(tmp_path / "site")["metrics"]
+    assert {m["unit"] for m in metrics if m["name"] == "tpot_s"} == {"s"}
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed"])
@@ -282,8 +312,9 @@ def poisoned(record: Record) -> tuple[Record, int]:
     fields["environment"]["threads"][PAYLOAD] = 2
     fields["cell"]["backend"]["params"][PAYLOAD] = PAYLOAD
     for name in list(fields["measurements"])[:1]:
-        fields["measurements"][PAYLOAD] = fields["measurements"][name]
-        fields["measurements"][f"{PAYLOAD}.acc"] = fields["measurements"][name]
+        one = fields["measurements"][name]
+        fields["measurements"][PAYLOAD] = {**one, "unit": PAYLOAD}
+        fields["measurements"][f"{PAYLOAD}.acc"] = {**one, "unit": "1"}
     return sealed(fields), planted
 
 

@@ -17,12 +17,14 @@ from record_factory import (
 )
 
 from leanboard.leaderboard.board import board_of
+from leanboard.leaderboard.data import literal
 from leanboard.leaderboard.describe import configuration, surroundings
 from leanboard.leaderboard.distribution import distributions_of
 from leanboard.leaderboard.no_interval import APART, ONE_VALUE, TOO_FEW, why_no_interval
+from leanboard.leaderboard.plot_data import plot_data
 from leanboard.leaderboard.roofline import phase_lines
 from leanboard.leaderboard.run_tables import measured_groups
-from leanboard.leaderboard.samples import MOST_REQUESTS, plots_of
+from leanboard.leaderboard.samples import FEW, FULL, plots_of
 from leanboard.leaderboard.sampling import _STOPPED, _WARMED, OLD, sampled, steadiness
 from leanboard.metrics.percentile import clustered_interval, clustered_ranks
 from leanboard.metrics.registry import METRICS
@@ -320,13 +322,33 @@ def test_inter_token_latencies_are_drawn_of_the_whole_run(rounds: int) -> None:
     seen = request_observation(workload=make_workload(), rounds=rounds)
     plot = dict(plots_of(seen, distributions_of(seen)))["Inter-token latency of every request"]
     drawn = [int(line.title.split("round ")[1].split(",")[0]) for line in plot.lines]
-    assert len(drawn) == min(rounds, MOST_REQUESTS)
+    assert len(drawn) == min(rounds, FULL.requests)
     assert drawn == sorted(set(drawn))
     assert (drawn[0], drawn[-1]) == (0, rounds - 1)
     widest = max(later - earlier for earlier, later in pairwise(drawn))
     assert widest <= 3 * rounds / len(drawn)
     told = f"{len(drawn)} of {rounds} requests spread over the run, with the first and the last,"
-    assert plot.description.startswith(told) == (rounds > MOST_REQUESTS)
+    assert plot.description.startswith(told) == (rounds > FULL.requests)
+
+
+def test_pictures_of_few_points_are_of_the_whole_run_and_say_what_they_leave_out() -> None:
+    work = make_workload().model_copy(update={"output_tokens": 200})
+    seen = request_observation(workload=work, rounds=400)
+    plots = dict(plots_of(seen, (), FEW))
+    gaps, tpot, ttft = plots.values()
+    lines = [[float(point.split(",")[0]) for point in line.points.split()] for line in gaps.lines]
+    assert {len(line) for line in lines} == {FEW.gaps}
+    assert len(lines) == FEW.requests
+    assert {(line[0], line[-1]) for line in lines} == {(gaps.x.at(2), gaps.x.at(200))}
+    assert "6 of 400 requests spread over the run" in gaps.description
+    assert gaps.description.endswith(f"; at most {FEW.gaps} gaps of a request are drawn")
+    for plot in (tpot, ttft):
+        rounds = [mark.x for mark in plot.marks]
+        assert len(rounds) == FEW.dots
+        assert (rounds[0], rounds[-1]) == (plot.x.at(0), plot.x.at(399))
+        assert plot.description.startswith("120 of 400 requests, spread over all, one dot each")
+    told = [plot_data(heading, plot) for heading, plot in plots.items()]
+    assert len(literal(told)) < 12_000
 
 
 def test_limits_that_a_procedure_does_not_set_are_none_and_not_unknown() -> None:

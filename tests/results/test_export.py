@@ -8,6 +8,7 @@ import io
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -153,6 +154,20 @@ def test_the_dictionary_describes_every_metric_column(
     assert described["tpot_s"]["unit"] == "s"
     assert described["arc_easy.acc"]["direction"] == "higher"
     assert described["arc_easy.acc"]["doc"].startswith("On arc_easy: ")
+
+
+def test_the_dictionary_names_every_unit_of_a_metric_that_is_not_known(tmp_path: Path) -> None:
+    def hopping(unit: str, **options: Any) -> Entry:
+        fields = make_record(**options).model_dump(mode="json")
+        fields["measurements"]["hops"] = {**fields["measurements"]["tpot_s"], "unit": unit}
+        return entry(sealed(fields))
+
+    found = (hopping("hop"), hopping("B", techniques=["bf16"]))
+    write_exports(Loaded(found), tmp_path)
+    described = {row["metric"]: row for row in rows(tmp_path / "data-dictionary.csv")}
+    assert described["hops"]["unit"] == "B or hop"
+    long = [row for row in rows(tmp_path / "results-long.csv") if row["metric"] == "hops"]
+    assert sorted(row["unit"] for row in long) == ["B", "hop"]
 
 
 def test_the_dictionary_describes_every_column_of_every_table(

@@ -53,6 +53,9 @@ def stores(tmp_path: Path) -> Stores:
     unknown = {**fields, "execute": "rm"}
     unknown["content_hash"] = content_hash(unknown)
     path.with_name("20260101T000000Z-00000001.json").write_text(json.dumps(unknown))
+    fields["measurements"]["tpot_s"]["unit"] = "B"
+    fields["content_hash"] = content_hash(fields)
+    path.with_name("20260101T000000Z-00000003.json").write_text(json.dumps(fields))
     path.rename(path.with_name("20260101T000000Z-00000002.json"))
     return [(published.root, "published"), (local.root, "local")]
 
@@ -70,7 +73,7 @@ def test_the_records_and_problems_are_those_of_the_stores(
     monkeypatch.setattr(loading, "_PARTS", 1)
     expected, found = read_stores(stores), load_lean(stores, processes)
     assert told(found) == told(expected)
-    assert len(told(found)) == len(DAMAGE) + 6
+    assert len(told(found)) == len(DAMAGE) + 7
     assert [(e.path, e.origin) for e in found.entries] == [
         (e.path, e.origin) for e in expected.entries
     ]

@@ -15,7 +15,7 @@ from record_factory import EPOCH, make_record, make_run
 
 from leanboard.results.document import record_to_text
 from leanboard.results.errors import LeanboardError, RecordError
-from leanboard.results.identity import content_hash
+from leanboard.results.identity import content_hash, sealed
 from leanboard.results.store import Store, read_stores, traces_path
 
 
@@ -166,6 +166,25 @@ def test_a_resealed_record_with_an_unknown_field_does_not_fit_the_schema(store: 
     path.write_text(json.dumps(fields))
     message = only_problem(store)
     assert "does not fit its schema: execute" in message
+
+
+@pytest.mark.parametrize("name", ["tpot_s", "chat.tpot_s", "accuracy", "arc_easy.acc"])
+def test_a_number_in_another_unit_than_its_metric_does_not_fit_the_schema(
+    store: Store, name: str
+) -> None:
+    write(store)
+    path = write(store, number=1)
+    fields = json.loads(path.read_text())
+    fields["measurements"][name] = {**fields["measurements"]["tpot_s"], "unit": "B"}
+    fields["content_hash"] = content_hash(fields)
+    path.write_text(json.dumps(fields))
+    assert f"measurements: Value error, {name} is in 'B', but its unit is" in only_problem(store)
+
+
+def test_a_metric_that_is_not_known_may_be_in_any_unit() -> None:
+    fields = make_record().model_dump(mode="json")
+    fields["measurements"]["hops"] = {**fields["measurements"]["tpot_s"], "unit": "hop"}
+    assert sealed(fields).measurements["hops"].unit == "hop"
 
 
 def test_a_record_in_another_place_is_a_problem(store: Store) -> None:

@@ -227,6 +227,11 @@ def test_a_text_that_leanboard_would_not_write_is_refused(
     assert list(failed(path)) == ["document"]
 
 
+def test_seconds_in_bytes_are_refused(path: Path) -> None:
+    forge(path, lambda fields: fields["measurements"]["tpot_s"].update(unit="B"))
+    assert "tpot_s is in 'B', but its unit is 's'" in failed(path)["document"]
+
+
 def test_a_record_in_the_wrong_place_is_refused(path: Path) -> None:
     moved = path.parents[1] / "0123456789abcdef"
     path.parent.rename(moved)

@@ -126,7 +126,8 @@ def _plant_name(fields: dict[str, Any], path: Path, payload: str) -> None:
     value = next(iter(mapping.values()), 2)
     mapping[payload] = value
     if path == ("measurements",):
-        mapping[f"{payload}.acc"] = value
+        mapping[payload] = {**value, "unit": payload}
+        mapping[f"{payload}.acc"] = {**value, "unit": "1"}
 
 
 def _leaves(value: Any, path: Path = ()) -> Iterator[Path]:

@@ -11,7 +11,7 @@ const drawLoadedLines = drawsWhenLoaded((text) => {
 function drawSeveral(state) {
   const names = new Set(CONTROLS.map((name) => state[name]).filter(Boolean));
   const places = [...names].map(metricPlace);
-  return drawLoadedLines([...places, ...ratioPlaces(places)], () => drawChoice(state, places));
+  return drawLoadedLines([...places, ...ratioSources(places)], () => drawChoice(state, places));
 }
 
 function drawChoice(state, places) {

@@ -7,7 +7,7 @@ const drawLoadedChoice = drawsWhenLoaded((text) => {
 
 function drawExplorer(state) {
   const places = [metricPlace(state.x), metricPlace(state.y)];
-  return drawLoadedChoice([...places, ...ratioPlaces(places)], () => drawChoice(state, places));
+  return drawLoadedChoice([...places, ...ratioSources(places)], () => drawChoice(state, places));
 }
 
 function drawChoice(state, places) {

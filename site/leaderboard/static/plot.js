@@ -5,9 +5,11 @@ const NARROW = 520;
 const PLOT = { width: 720, height: 440, left: 72, right: 696, top: 20, bottom: 384 };
 
 // Fits the picture to its place, so that its letters keep their size on a phone.
-function fitPlot(width) {
+function fitPlot(width, height = 440) {
   PLOT.width = Math.min(900, Math.max(320, Math.round(width)));
   PLOT.right = PLOT.width - 24;
+  PLOT.height = height;
+  PLOT.bottom = height - 56;
 }
 
 function drawGrid(x, y) {

@@ -7,7 +7,7 @@ const POWERS = ["", "", "\u00b2", "\u00b3", "\u2074"];
 const NO_VOLUMES = "No competing run of this choice has a ratio to its baseline on every axis.";
 
 // The further metrics that the ratios of these are read from.
-function ratioPlaces(places) {
+function ratioSources(places) {
   const scored = places.some((place) => LEANBOARD.metrics[place].name === ACCURACY);
   const ratio = metricPlace(ACCURACY_RATIO);
   return scored && ratio >= 0 ? [ratio] : [];
