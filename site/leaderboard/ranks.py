@@ -5,10 +5,10 @@ first of its places is one more than the number of rows that are shown to be bet
 "rank (UB)" of LMArena); the last is further by the number of those that it cannot be told from.
 So a row with one place is told from every other, and only such a row takes a medal.
 
-What was measured and has no interval cannot be told from anything: it has no rank, and no row
-beside it has a medal. A row that failed the gate is out of the competition: it has no rank, is
-never the best, and takes no medal from another. ``static/ranks.js`` gives the same ranks in the
-browser; browser tests hold the two together.
+What was measured and has no interval has no rank. It is taken as known to a factor of two: no row
+that it is not clearly worse than has a medal. A row that failed the gate is out of the competition:
+it has no rank, is never the best, and takes no medal from another. ``static/ranks.js`` gives the
+same ranks in the browser; browser tests hold the two together.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from leanboard.metrics.metric import Direction
 from leanboard.metrics.trace import Provenance
 
 MEDALS = ("gold", "silver", "bronze")
+APART = 2.0
+"""How often larger a value without an interval has to be than another to be told from it."""
 NOT_SHOWN = "no interval: not shown to be the best"
 SURE_BEST = "The best of those with an interval"
 
@@ -42,10 +44,10 @@ class Standing:
 
     Args:
         value: what was measured.
-        low: lower end of its interval; minus infinity where it has none.
-        high: upper end; infinity where it has none.
+        low: lower end of its interval; half of the value where it has none.
+        high: upper end; twice the value where it has none.
         barred: whether its run is unstable by an unknown amount or it has no interval: it then
-            has no rank, but keeps a medal from those whose interval meets its own.
+            has no rank, but keeps a medal from all that it is not wholly worse than.
     """
 
     value: float
@@ -60,7 +62,7 @@ class Rank:
 
     Args:
         first: one more than the number of rows that are shown to be better.
-        last: ``first`` and the number of rows that it cannot be told from.
+        last: ``first``, and the number of rows that it cannot be told from or that may be better.
         medal: ``gold``, ``silver`` or ``bronze`` of a row that has one place, or empty.
     """
 
@@ -106,7 +108,8 @@ class Winner:
 def standing_of(line: BoardRow, cell: BoardCell) -> Standing | None:
     """Return the interval of a row that ran; ``None`` where its value does not compete.
 
-    What was counted is exact; what was measured and has no interval cannot be told from anything.
+    What was counted is exact; what was measured and has no interval is known to a factor of two,
+    and not at all where it is not above 0.
     """
     if cell.value is None or not _competes(line, cell):
         return None
@@ -116,6 +119,8 @@ def standing_of(line: BoardRow, cell: BoardCell) -> Standing | None:
         return Standing(cell.value, known.low, known.high, barred=found is None)
     if cell.provenance == Provenance.COUNTED.value:
         return Standing(cell.value, cell.value, cell.value, barred=found is None)
+    if cell.value > 0:
+        return Standing(cell.value, cell.value / APART, cell.value * APART, barred=True)
     return Standing(cell.value, -math.inf, math.inf, barred=True)
 
 
@@ -130,8 +135,9 @@ def ranks_among(
     """Return the rank of each row, ``None`` for one that has none.
 
     The first place is one more than the number of ranked rows whose interval lies wholly on the
-    better side; the last counts the rows whose interval meets its own too, barred ones as well.
-    Without a better direction nobody has a rank, and one ranked row alone has no medal.
+    better side; the last counts the ranked rows whose interval meets its own too, and the barred
+    ones that are not wholly worse. Without a better direction nobody has a rank, and one ranked row
+    alone has no medal.
 
     Args:
         standings: one a row; ``None`` for a value that does not compete.
@@ -139,20 +145,20 @@ def ranks_among(
     """
     if direction is Direction.NEUTRAL:
         return (None,) * len(standings)
-    costs = [None if found is None else _costs(found, direction) for found in standings]
-    bests = sorted(best for best, _ in filter(None, costs))
-    worsts = sorted(worst for _, worst in filter(None, costs))
-    ranked = [found is not None and not found.barred for found in standings]
-    ahead = sorted(cost[1] for cost, can in zip(costs, ranked, strict=True) if cost and can)
-    medals = dict(enumerate(MEDALS, start=1)) if len(ahead) > 1 else {}
+    known = [found for found in standings if found is not None]
+    ranked = [_costs(found, direction) for found in known if not found.barred]
+    bests, worsts = (sorted(ends) for ends in zip(*ranked, strict=True)) if ranked else ([], [])
+    barred = sorted(_costs(found, direction)[0] for found in known if found.barred)
+    medals = dict(enumerate(MEDALS, start=1)) if len(ranked) > 1 else {}
 
     def rank(best: float, worst: float) -> Rank:
-        first = 1 + bisect_left(ahead, best)
-        met = bisect_right(bests, worst) - bisect_left(worsts, best) - 1
-        return Rank(first, first + met, "" if met else medals.get(first, ""))
+        ahead = bisect_left(worsts, best)
+        met = bisect_right(bests, worst) - ahead - 1 + bisect_right(barred, worst)
+        return Rank(1 + ahead, 1 + ahead + met, "" if met else medals.get(1 + ahead, ""))
 
     return tuple(
-        rank(*cost) if cost and can else None for cost, can in zip(costs, ranked, strict=True)
+        None if found is None or found.barred else rank(*_costs(found, direction))
+        for found in standings
     )
 
 

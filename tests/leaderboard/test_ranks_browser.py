@@ -55,7 +55,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Two models and two workloads; in the second one time has no interval."""
     root = tmp_path_factory.mktemp("ranks")
     store = Store(root / "records", "local")
-    arms = (("a", "tiny", 4.0), ("b", "small", 2.0), ("c", "small", 1.0), ("d", "small", 0.5))
+    arms = (("a", "tiny", 3.0), ("b", "small", 2.0), ("c", "small", 1.0), ("d", "small", 0.5))
     for workload, once in (("chat", ""), ("long-prompt", "a")):
         for arm, model, speed in arms:
             rounds = ONCE if arm == once else 16

@@ -98,8 +98,9 @@ function drawNow() {
 function rankNote(rows, place, ranks, untold) {
   if (!rows.some((row) => ranks.has(row))) return whyNoRanks(rows, place);
   const { label } = LEANBOARD.metrics[place];
-  const where = "on this hardware and workload without an interval: no other is told from them";
-  return untold ? `No medals by ${label}: ${formatCount(untold, "row")} ${where}.` : "";
+  const won = [...ranks.values()].some(({ medal }) => medal);
+  const where = "on this hardware and workload without an interval, and not clearly worse";
+  return untold && !won ? `No medals by ${label}: ${formatCount(untold, "row")} ${where}.` : "";
 }
 
 // Draws all but the rows: heads that sort, how many rows fit, which are hidden, and the pager.

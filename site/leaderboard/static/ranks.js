@@ -1,17 +1,19 @@
 // Ranks by intervals: the places that a row can have among all on its hardware and workload. The first is
 // one more than the number of rows that are shown to be better, the last is further by the number of
 // those that it cannot be told from. A run that is unstable by an unknown amount, and what was measured
-// and has no interval, have none, and keep a medal from those whose interval meets their own. A row
+// and has no interval, have none, and keep a medal from all that they are not wholly worse than. A row
 // that failed the gate is out of the competition, unless a page puts another limit in its place.
 // The same rules as ranks.py.
 "use strict";
 
 const MEDALS = ["gold", "silver", "bronze"];
+// How often larger a value without an interval has to be than another to be told from it.
+const APART = 2;
 // By metric, hardware and workload: the ranks of all rows there, which no filter changes.
 const ranksFound = new Map();
 
 // The interval of a row on a metric; null where its value does not compete. What was counted is exact;
-// what was measured and has no interval cannot be told from anything.
+// what was measured and has no interval is known to a factor of two, and not at all if it is not above 0.
 function standingOf(place, row) {
   const cells = LEANBOARD.cells[place];
   if (!solid(place, row) || textOf(LEANBOARD.texts.status, row) !== "ok") return null;
@@ -20,14 +22,14 @@ function standingOf(place, row) {
   const barred = found === null;
   const { low, high } = found ?? { low: cells.low[row], high: cells.high[row] };
   if (low !== null && high !== null) return { row, low, high, barred };
-  const counted = textOf(cells.provenance, row) === "counted";
-  return counted ? { row, low: value, high: value, barred }
-    : { row, low: -Infinity, high: Infinity, barred: true };
+  if (textOf(cells.provenance, row) === "counted") return { row, low: value, high: value, barred };
+  const ends = value > 0 ? [value / APART, value * APART] : [-Infinity, Infinity];
+  return { row, low: ends[0], high: ends[1], barred: true, untold: true };
 }
 
 // Whether a row competes, but has no interval by which it could be told from others.
 function isUntold(place, row) {
-  return standingOf(place, row)?.low === -Infinity;
+  return standingOf(place, row)?.untold === true;
 }
 
 // Whether ranks can be shown at all: only rows on one hardware and workload can be compared.
@@ -68,21 +70,22 @@ function competing(rows, gated) {
 
 // Row to { first, last, medal } for the rows of a metric that can be ranked: the first place is one more
 // than the number of ranked rows whose interval lies wholly on the better side, the last counts those
-// whose interval meets its own too. A row with one place has a medal, unless it is ranked alone.
+// whose interval meets its own too, and barred rows that are not wholly worse. A row with one place has a
+// medal, unless it is ranked alone.
 function ranksAmong(rows, place, gated = true) {
   const { direction } = LEANBOARD.metrics[place];
   if (direction === "neutral") return new Map();
   const known = competing(rows, gated).map((row) => standingOf(place, row)).filter(Boolean)
     .map((entry) => ({ ...entry, ...costsOf(entry, direction) }));
   const ranked = known.filter((entry) => !entry.barred);
-  const bests = sortedNumbers(known.map(({ best }) => best));
-  const worsts = sortedNumbers(known.map(({ worst }) => worst));
-  const ahead = sortedNumbers(ranked.map(({ worst }) => worst));
+  const bests = sortedNumbers(ranked.map(({ best }) => best));
+  const worsts = sortedNumbers(ranked.map(({ worst }) => worst));
+  const barred = sortedNumbers(known.filter((entry) => entry.barred).map(({ best }) => best));
   const medals = ranked.length > 1 ? MEDALS : [];
   return new Map(ranked.map(({ row, best, worst }) => {
-    const first = countBelow(ahead, best) + 1;
-    const met = countBelow(bests, worst, true) - countBelow(worsts, best) - 1;
-    return [row, { first, last: first + met, medal: met ? "" : medals[first - 1] ?? "" }];
+    const ahead = countBelow(worsts, best);
+    const met = countBelow(bests, worst, true) - ahead - 1 + countBelow(barred, worst, true);
+    return [row, { first: ahead + 1, last: ahead + 1 + met, medal: met ? "" : medals[ahead] ?? "" }];
   }));
 }
 
