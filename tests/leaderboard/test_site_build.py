@@ -310,7 +310,6 @@ def poisoned(record: Record) -> tuple[Record, int]:
         mapping = at(fields, path)
         mapping[PAYLOAD] = next(iter(mapping.values()))
     fields["environment"]["threads"][PAYLOAD] = 2
-    fields["cell"]["backend"]["params"][PAYLOAD] = PAYLOAD
     for name in list(fields["measurements"])[:1]:
         one = fields["measurements"][name]
         fields["measurements"][PAYLOAD] = {**one, "unit": PAYLOAD}

@@ -113,14 +113,7 @@ def test_a_task_of_a_hub_needs_permission() -> None:
 HOSTILE: Mapping[str, tuple[Record, str]] = {
     "a dotted path for a technique": (technique("os.system"), "there is no technique 'os.system'"),
     "the option that makes nothing": (technique("none"), "there is no technique 'none'"),
-    "a target among the knobs": (technique(_target_="os.system"), "no such knob"),
-    "a knob with a path in it": (technique(**{"lm_head._target_": 1}), "no such knob"),
-    "a knob with an assignment in it": (technique(**{"lm_head=1 ++x": 1}), "no such knob"),
-    "a target inside a value": (
-        technique(lm_head={"_target_": "os.system", "command": "touch owned"}),
-        "has the key '_target_'",
-    ),
-    "a target in a list": (technique(lm_head=[{"_partial_": True}]), "has the key '_partial_'"),
+    "a mapping among the knobs": (technique(turned={"by": 1}), "no such knob"),
     "an interpolation": (technique(lm_head="${oc.env:HOME}"), "no plain word"),
     "an endless text": (technique(lm_head="x" * 10_000), "no plain word"),
     "an endless number": (technique(lm_head=10**99), "it is not run"),

@@ -46,7 +46,6 @@ _FILLED: Mapping[Path, Any] = {
 
 _KEYED = (
     ("facts",),
-    ("cell", "backend", "params"),
     ("environment", "packages"),
     ("environment", "settings"),
     ("environment", "threads"),
