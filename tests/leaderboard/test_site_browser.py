@@ -135,14 +135,16 @@ RANKS = """([direction, ends]) => {
         ("higher", [[4, 5], [2.5, 3.5], [1, 4.5]], ["1-2", "2-3", "1-3"]),
         ("lower", [[1, 2], [3, 5], [4, 6]], ["1 gold", "2-3", "2-3"]),
         ("lower", [[1, 2], None, [3, 4]], ["1 gold", "", "2 silver"]),
-        # What has no interval may be anywhere, whatever its value: nobody's place is sure.
+        # What has no interval may be better than all that it is not worse than by a factor of two.
         ("lower", [[1, 2], [0.5], [3, 4]], ["1-2", "", "2-3"]),
-        ("lower", [[1, 2], [9], [3, 4]], ["1-2", "", "2-3"]),
+        ("lower", [[1, 2], [7], [3, 4]], ["1 gold", "", "2-3"]),
+        ("lower", [[1, 2], [9], [3, 4]], ["1 gold", "", "2 silver"]),
         ("higher", [[9], [3, 4], [1, 2]], ["", "1-2", "2-3"]),
         ("lower", [None, [1, 2]], ["", "1"]),
-        # A run unstable by an unknown amount has no rank, and keeps the medal from those whose
-        # interval meets its own.
-        ("lower", [[1, 2, "unstable"], [1.5, 3], [4, 5]], ["", "1-2", "2 silver"]),
+        # A run unstable by an unknown amount has no rank, and keeps the medal from all that it may be
+        # better than.
+        ("lower", [[1, 2, "unstable"], [1.5, 3], [4, 5]], ["", "1-2", "2-3"]),
+        ("lower", [[6, 7, "unstable"], [1.5, 3], [4, 5]], ["", "1 gold", "2 silver"]),
         # A row that failed the gate has none either, and keeps nothing from others.
         ("lower", [[1, 2, "failed"], [1.5, 3], [4, 5]], ["", "1 gold", "2 silver"]),
         ("neutral", [[1, 2], [3, 4]], ["", ""]),
