@@ -141,8 +141,8 @@ RANKS = """([direction, ends]) => {
         ("lower", [[1, 2], [9], [3, 4]], ["1 gold", "", "2 silver"]),
         ("higher", [[9], [3, 4], [1, 2]], ["", "1-2", "2-3"]),
         ("lower", [None, [1, 2]], ["", "1"]),
-        # A run unstable by an unknown amount has no rank, and keeps the medal from all that it may be
-        # better than.
+        # A run unstable by an unknown amount has no rank, and keeps the medal from all that it may
+        # be better than.
         ("lower", [[1, 2, "unstable"], [1.5, 3], [4, 5]], ["", "1-2", "2-3"]),
         ("lower", [[6, 7, "unstable"], [1.5, 3], [4, 5]], ["", "1 gold", "2 silver"]),
         # A row that failed the gate has none either, and keeps nothing from others.
