@@ -184,7 +184,7 @@ def from_parquet(data: bytes) -> Observation:
             raise RecordError(message)
         kind = metadata["leanboard.kind"]
         _check_types(schema, kind)
-        table = columns_in(data, [name for name in schema.names if is_known(name, kind)])
+        table = columns_in(data, schema, [n for n in schema.names if is_known(n, kind)])
         _check_columns(table, kind)
         return _observation(table, metadata)
     except CORRUPT as error:

@@ -45,14 +45,13 @@ def oversizes(footer: pq.FileMetaData) -> Iterator[str]:
             yield f"raw samples of {size} {what}; at most {most} are accepted"
 
 
-def columns_in(data: bytes, names: Sequence[str]) -> pa.Table:
-    """Return columns of a file, in its order, with its metadata.
+def columns_in(data: bytes, schema: pa.Schema, names: Sequence[str]) -> pa.Table:
+    """Return columns of a file with this schema, in its order, with its metadata.
 
     Raises:
         ValueError: if the file is too large to be unpacked.
         pyarrow.ArrowException: if it is no Parquet file.
     """
-    schema = opened(data).schema_arrow
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     file = opened(data, texts)
     for problem in oversizes(file.metadata):

@@ -43,7 +43,7 @@ class ArmMaking:
 
 @dataclass(frozen=True, slots=True)
 class _Reads:
-    """The folders that an arm reads, how long filling them took, and whether they are its own."""
+    """The folders that an arm reads, how long they took to fill, and if their names are known."""
 
     folders: tuple[Path, ...]
     took_s: float | None

@@ -45,8 +45,9 @@ def raw_texts(data: bytes) -> Iterator[tuple[str, str]]:
     """
     try:
         file = opened(data)
-        texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-        found = [*_noted(_notes(file)), *_words(columns_in(data, texts))]
+        schema = file.schema_arrow
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
+        found = [*_noted(_notes(file)), *_words(columns_in(data, schema, texts))]
     except CORRUPT:
         return
     yield from ((f"traces.{field}", text) for field, text in found)

@@ -99,7 +99,7 @@ function rankNote(rows, place, ranks, untold) {
   if (!rows.some((row) => ranks.has(row))) return whyNoRanks(rows, place);
   const { label } = LEANBOARD.metrics[place];
   const won = [...ranks.values()].some(({ medal }) => medal);
-  const where = "on this hardware and workload without an interval, and not clearly worse";
+  const where = "on this hardware and workload without an interval, taken as known to a factor of two";
   return untold && !won ? `No medals by ${label}: ${formatCount(untold, "row")} ${where}.` : "";
 }
 
