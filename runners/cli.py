@@ -58,7 +58,7 @@ def cli(context: click.Context) -> None:
     leanboard run suite=quickstart                       the board of this machine
     leanboard run technique=int8-dynamic workload=chat   one technique and its baseline
     leanboard run -m technique=bf16,int8-dynamic         a grid, one block a job
-    leanboard site                                       the pages of what was measured
+    leanboard site                                       the published board with your runs
     """  # noqa: D301  click reads \b
     # What the board says of techniques is written beside their code, which it does not know.
     context.obj = _technique_texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,7 @@ from leanboard.results.store import Store
 from leanboard.results.traces import to_parquet, trace_rows
 from leanboard.runners import wire
 from leanboard.runners.block import Arm, Block
+from leanboard.runners.techniques.facts import EXPANDED_LAYERS
 
 REQUANTISED = (
     "requantised: the weights were published quantised ({origin}) and not as floats, so what this "
@@ -86,16 +87,23 @@ def new_run_id(now: datetime | None = None) -> str:
     return f"{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def warnings_of(block: Block, arm: Arm) -> tuple[str, ...]:
-    """Return what a reader must know about a run of this arm."""
+def warnings_of(block: Block, arm: Arm, facts: Collection[str] = ()) -> tuple[str, ...]:
+    """Return what a reader must know about a run of this arm.
+
+    Args:
+        block: that it belongs to.
+        arm: what ran.
+        facts: names of what the run noted.
+    """
     origin = block.model.identity.weights_origin
     warnings = []
     if arm.quantises and origin not in ("float", "random"):
         warnings.append(REQUANTISED.format(origin=origin))
     if arm.simulates:
         warnings.append(SIMULATED.format(metrics=", ".join(sorted(arm.simulates))))
-    if arm.expanded_by:
-        warnings.append(EXPANDED.format(who=arm.expanded_by))
+    who = arm.expanded_by or ("its library" if EXPANDED_LAYERS in facts else "")
+    if who:
+        warnings.append(EXPANDED.format(who=who))
     return tuple(warnings)
 
 
@@ -174,6 +182,8 @@ class Recorder:
         failure = None if error is None else _failure(error)
         seen = finished.observation
         measured = {} if error is not None or seen is None else measurements(seen)
+        facts = {} if error is not None or seen is None else wire.facts_to_json(seen.facts)
+        told = warnings_of(self._block, finished.arm, facts)
         return {
             "status": _status(error),
             "error": failure,
@@ -183,11 +193,8 @@ class Recorder:
             "comparisons": () if error is not None else finished.comparisons,
             "sampling": finished.sampling if error is None else None,
             "stability": None if error is not None else _stability(seen),
-            "facts": {} if error is not None or seen is None else wire.facts_to_json(seen.facts),
-            "warnings": tuple(
-                without_paths(warning)
-                for warning in (*warnings_of(self._block, finished.arm), *finished.warnings)
-            ),
+            "facts": facts,
+            "warnings": tuple(without_paths(text) for text in (*told, *finished.warnings)),
         }
 
 

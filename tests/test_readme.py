@@ -25,6 +25,16 @@ def test_every_published_record_can_be_derived_again() -> None:
     assert verified.problems == ()
 
 
+def test_the_readme_counts_what_there_is() -> None:
+    text = README.read_text(encoding="utf-8")
+    techniques = {path.stem for path in (REPOSITORY / "suites/technique").glob("*.yaml")} - {"none"}
+    suites = list((REPOSITORY / "suites/suite").glob("*.yaml"))
+    findings = list((REPOSITORY / "results/findings").glob("*.toml"))
+    assert f"{len(techniques)} [techniques](" in text
+    assert f"{len(suites)} [suites](" in text
+    assert f"{len(findings)} [findings](" in text
+
+
 @pytest.mark.parametrize("picture", ["docs/images/leaderboard.png"])
 def test_the_picture_in_the_readme_is_there(picture: str) -> None:
     assert picture in README.read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ EXTRAS = {
     "transformers": ("torch", "transformers", "torchao", "safetensors", "gguf"),
     "llamacpp": ("xllamacpp", "gguf"),
     "openvino": ("openvino",),
+    "quantization": ("bitsandbytes", "hqq", "optimum-quanto", "scipy"),
     "accuracy": ("lm-eval", "datasets", "nltk", "langdetect", "immutabledict"),
     "energy": ("codecarbon", "nvidia-ml-py"),
 }

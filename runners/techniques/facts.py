@@ -14,6 +14,9 @@ Value = TypeVar("Value")
 BFLOAT16_LAYERS = "bfloat16_layers"
 """Fact: linear layers that multiply in bfloat16 whatever the dtype of the model is."""
 
+EXPANDED_LAYERS = "expanded_layers"
+"""Fact: linear layers whose weights a library expands to floats at every forward, on this CPU."""
+
 PROMPT_BYTES = "prompt_bytes"
 """Fact: bytes of the keys and values that layers keep of a learnt prompt."""
 

@@ -261,14 +261,18 @@ def test_an_empty_board_has_no_trade_off() -> None:
 
 @pytest.mark.parametrize(
     ("values", "limits"),
-    [([], (-0.06, 1.06)), ([5.0, 5.0], (2.2, 7.8)), ([-1.0, 1.0], (-1.12, 1.12))],
+    [
+        ([], (0.0, 1.06)),
+        ([5.0, 5.0], (2.2, 7.8)),
+        ([0.0, 0.0], (-0.56, 0.56)),
+        ([1.0, 2.0], (0.94, 2.06)),
+        ([-1.0, 1.0], (-1.12, 1.12)),
+    ],
 )
 def test_the_limits_of_an_axis_are_never_equal(
     values: list[float], limits: tuple[float, float]
 ) -> None:
-    low, high = bounds(values)
-    assert low < high
-    assert (max(low, limits[0]), high) == pytest.approx((max(low, limits[0]), limits[1]))
+    assert bounds(values) == pytest.approx(limits)
 
 
 def test_ticks_are_round_and_inside_the_axis() -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from demo_store import Demo
 from markupsafe import escape
-from page_elements import elements_of, globals_of
+from page_elements import Attributes, controls_of, elements_of, globals_of
 from pydantic import ValidationError
 from record_factory import make_run
 
@@ -64,19 +64,29 @@ def test_every_record_has_a_page_and_every_page_is_reported(demo: Demo) -> None:
     assert demo.report.problems == ()
 
 
-def test_every_internal_address_leads_to_a_file(demo: Demo) -> None:
-    checked = 0
-    for page in pages(demo.folder):
-        for _, attributes in elements_of(page):
-            for name in ("href", "src"):
-                address = attributes.get(name)
-                if address is None or address.startswith("#"):
-                    continue
-                target = page.parent / unquote(address.partition("#")[0])
-                assert target.resolve().is_relative_to(demo.folder.resolve()), (page, address)
-                assert target.is_file(), (page, address)
-                checked += 1
-    assert checked > 500
+def addresses_of(elements: list[tuple[str, Attributes]]) -> list[str]:
+    found = (attributes.get(name) for _, attributes in elements for name in ("href", "src"))
+    return [address for address in found if address is not None]
+
+
+def test_every_internal_address_leads_to_a_file_and_to_a_place_that_is_there(demo: Demo) -> None:
+    folder = demo.folder.resolve()
+    elements = {page: elements_of(page) for page in pages(folder)}
+    ids = {page: {attributes.get("id") for _, attributes in elements[page]} for page in elements}
+    files = places_found = 0
+    for page, found in elements.items():
+        for address in addresses_of(found):
+            file, _, place = address.partition("#")
+            target = (page.parent / unquote(file)).resolve() if file else page
+            assert target.is_relative_to(folder), (page, address)
+            assert target.is_file(), (page, address)
+            files += bool(file)
+            # With a sign of equality it is the state of a page.
+            if place and "=" not in place:
+                assert place in ids[target], (page, address)
+                places_found += 1
+    assert files > 500
+    assert places_found > len(elements), "the main part of every page, and more"
 
 
 def test_no_page_holds_inline_code_or_names_another_origin(demo: Demo) -> None:
@@ -112,11 +122,16 @@ def test_no_two_scripts_of_a_page_declare_the_same_name(demo: Demo) -> None:
 
 
 def test_every_control_has_a_label_and_every_page_one_heading(demo: Demo) -> None:
+    controls = 0
     for page in pages(demo.folder):
         elements = elements_of(page)
         assert [tag for tag, _ in elements].count("h1") == 1
         ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
         assert len(ids) == len(set(ids))
+        found = controls_of(page)
+        assert [attributes for attributes, named in found if not named] == [], page
+        controls += len(found)
+    assert controls > 20
 
 
 def test_the_same_records_give_the_same_bytes(demo: Demo, tmp_path: Path) -> None:
@@ -142,7 +157,7 @@ def test_a_failed_build_leaves_the_old_site_and_no_litter(demo: Demo, tmp_path: 
     build_site(Loaded(), folder)
     before = contents(folder)
     page = Page("bad", "Bad", 1, "downloads.html", broken)
-    with pytest.raises(LeanboardError):
+    with pytest.raises(LeanboardError, match="a page that cannot be made"):
         build_site(demo.loaded, folder, (page,))
     assert contents(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["site"]

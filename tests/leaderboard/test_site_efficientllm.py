@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from boards import board_from
 from demo_store import Demo
+from knob_store import MODELS, write_knobs
 from record_factory import make_run, request_observation
 
 from leanboard.leaderboard.board import Board, board_of
@@ -95,11 +97,16 @@ def test_a_column_without_a_better_direction_has_no_arrow() -> None:
     assert head(board, "AL").suffix in ("s", "ms")
 
 
-def test_rows_of_two_models_are_not_ranked_beside_one_another(demo: Demo) -> None:
-    for group in groups(demo.board):
-        models = {peer.line.model for peer in group.lines}
-        assert len(models) == 1
-        assert models.pop() in group.heading
+def test_rows_of_two_models_are_not_ranked_beside_one_another(tmp_path: Path) -> None:
+    board = board_of(write_knobs(tmp_path))
+    assert len({(line.hardware, line.workload_choice) for line in board.lines}) == 1
+    latency = [reading.short for reading in READINGS].index("AL")
+    for group, model in zip(groups(board), MODELS, strict=True):
+        assert {peer.line.model for peer in group.lines} == {model}
+        assert model in group.heading
+        ranks = [peer.cells[latency].rank for peer in group.lines]
+        assert min(rank.first for rank in ranks if rank) == 1
+        assert max(rank.last for rank in ranks if rank) == len(ranks) == 5
 
 
 def test_who_is_first_everywhere_is_said_and_so_is_that_nobody_is(demo: Demo) -> None:

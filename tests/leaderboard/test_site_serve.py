@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -27,13 +29,20 @@ def served(demo: Demo) -> Iterator[str]:
         thread.join()
 
 
-def fetch(url: str) -> tuple[int, str]:
+def fetch(url: str, encoding: str = "identity") -> tuple[int, str]:
+    request = urllib.request.Request(url, headers={"Accept-Encoding": encoding})
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, ""
+
+
+def content_of(url: str, encoding: str) -> tuple[bytes, Message]:
+    request = urllib.request.Request(url, headers={"Accept-Encoding": encoding})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.read(), answer.headers
 
 
 def test_the_site_is_served_on_loopback_only(demo: Demo, served: str) -> None:
@@ -41,10 +50,51 @@ def test_the_site_is_served_on_loopback_only(demo: Demo, served: str) -> None:
     status, text = fetch(served)
     assert status == 200
     assert text == (demo.folder / "index.html").read_text(encoding="utf-8")
+    with site_server(demo.folder, 0) as server:
+        assert server.server_address[0] == "127.0.0.1"
 
 
-def test_nothing_outside_the_folder_is_served(served: str) -> None:
-    assert fetch(served + "..%2f..%2frecords/")[0] == 404
+@pytest.mark.parametrize("name", ["", "index.html", "index.html?sort=x", "static/site.css"])
+def test_text_is_compressed_for_a_client_that_can_read_it(
+    demo: Demo, served: str, name: str
+) -> None:
+    plain, headers = content_of(served + name, encoding="identity")
+    assert headers["Content-Encoding"] is None
+    packed, headers = content_of(served + name, encoding="gzip, deflate")
+    assert headers["Content-Encoding"] == "gzip"
+    assert int(headers["Content-Length"]) == len(packed) < len(plain) / 2
+    assert headers["Vary"] == "Accept-Encoding"
+    assert gzip.decompress(packed) == plain
+
+
+def test_what_is_compressed_already_is_sent_as_it_is(demo: Demo, served: str) -> None:
+    name = next(demo.folder.rglob("*.parquet")).relative_to(demo.folder).as_posix()
+    content, headers = content_of(served + name, encoding="gzip")
+    assert headers["Content-Encoding"] is None
+    assert content == (demo.folder / name).read_bytes()
+
+
+def test_a_file_is_no_folder(served: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        content_of(served + "index.html/", encoding="gzip")
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("up", ["../", "..%2f", "%2e%2e/", "%2e%2e%2f", "static/../../"])
+def test_nothing_outside_the_folder_is_served(
+    demo: Demo, served: str, up: str, encoding: str
+) -> None:
+    root, record = demo.folder.parent, demo.loaded.entries[0].path
+    page = root / "outside.html"
+    page.write_text("<p>outside", encoding="utf-8")
+    for outside in (record, page):
+        name = outside.relative_to(root).as_posix()
+        assert outside.is_file()
+        assert fetch(f"{served}{up}{name}", encoding)[0] == 404
+
+
+def test_a_folder_is_not_listed(demo: Demo, served: str) -> None:
+    assert (demo.folder / "runs").is_dir()
     assert fetch(served + "runs/")[0] == 404
 
 

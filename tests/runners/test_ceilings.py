@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fake_machine import FakeMachine
 
 from leanboard.runners.machine import ceilings
@@ -98,6 +99,25 @@ def test_the_last_level_is_the_largest_cache(tmp_path: Path) -> None:
         (folder / f"index{index}" / "size").write_text(f"{size}\n")
     assert last_level_bytes(tmp_path) == 32 * 2**20
     assert last_level_bytes(tmp_path / "nowhere") is None
+
+
+def test_a_processor_is_tried_by_onednn_too_with_the_same_product() -> None:
+    sizes = ceilings.SIZES["cpu"]
+    names = [kernel.name for kernel in islice(ceilings.matmuls("cpu", "float32"), 2)]
+    assert names == [f"mm {sizes[0]}", f"oneDNN {sizes[0]}"]
+    a, b = torch.randn(64, 64), torch.randn(64, 64)
+    packed = ceilings._packed(a, b)
+    assert packed is not None
+    assert torch.allclose(packed(), a @ b, atol=1e-4)
+
+
+def test_a_product_that_onednn_has_not_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no such path on this cpu")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refuse)
+    names = [kernel.name for kernel in islice(ceilings.matmuls("cpu", "bfloat16"), 2)]
+    assert names == [f"mm {size}" for size in ceilings.SIZES["cpu"][:2]]
 
 
 class GpuLooks(Watch):

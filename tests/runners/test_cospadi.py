@@ -115,13 +115,13 @@ def test_a_matrix_with_empty_rows_can_be_learnt():
     assert found.dense()[5:9].abs().max() < 1e-5
 
 
-def test_a_whitened_dictionary_gives_the_output_better_than_a_plain_one():
+def test_a_whitened_dictionary_gives_the_output_better_than_a_plain_one() -> None:
     inputs = drawn(400, 40, seed=5) * torch.linspace(4, 0.1, 40)
     weight = drawn(120, 40, seed=6)
     lower = cholesky(inputs.T @ inputs / len(inputs))
-    whitened = learn((weight.double() @ lower).float(), 24, 8, 6)
-    back = torch.linalg.solve_triangular(lower, whitened.atoms.double(), upper=False, left=False)
-    found = Learnt(back.float(), whitened.places, whitened.values).dense()
+    parts = CoSpaDi(kept=0.5, atoms_per_nonzero=3.0, rounds=6)._learn(weight, lower)
+    assert (len(parts["dictionary"]), parts["values"].shape[1]) == (24, 8)
+    found = Learnt(parts["dictionary"], parts["places"].long(), parts["values"]).dense()
     plain = learn(weight, 24, 8, 6).dense()
 
     def lost(other: torch.Tensor) -> float:

@@ -177,7 +177,16 @@ def test_a_model_as_it_was_loaded_is_answered_without_generate(engine, calls):
     ("technique", "wanted", "rows"),
     [
         (StaticCache(), {"cache_implementation": "static", "disable_compile": True}, 5),
-        (PromptLookup(num_tokens=4), {"prompt_lookup_num_tokens": 4}, 1),
+        (
+            StaticCache(compile=True, max_cache_len=90),
+            {"cache_implementation": "static", "disable_compile": False, "max_cache_len": 90},
+            5,
+        ),
+        (
+            PromptLookup(num_tokens=4, max_ngram_size=3),
+            {"prompt_lookup_num_tokens": 4, "max_matching_ngram_size": 3},
+            1,
+        ),
     ],
 )
 def test_a_technique_s_arguments_reach_generate_and_the_answers_stay(

@@ -66,14 +66,16 @@ def test_the_factor_is_that_of_the_damped_inverse():
     torch.testing.assert_close(factor.T @ factor @ damped, torch.eye(32), atol=2e-3, rtol=0)
 
 
-def test_it_rounds_as_the_optimal_brain_surgeon_does_column_by_column():
+@pytest.mark.parametrize("act_order", [False, True])
+def test_it_rounds_as_the_optimal_brain_surgeon_does_column_by_column(act_order: bool) -> None:
     weight, inputs = drawn(6, 160), correlated(160)
     gram = inputs.T @ inputs / len(inputs)
     grid = Grid(bits=4, group=None, scales="float32")
-    packed = gptq("layer", weight, gram, grid, damp=0.05, act_order=False)
+    packed = gptq("layer", weight, gram, grid, damp=0.05, act_order=act_order)
     levels = unpack(packed.levels, 4, 6 * 160).view(6, 160)
-    expected = brain_surgeon(weight, gram, grid, damp=0.05)
-    assert (levels == expected).float().mean() > 0.99
+    order = gram.diagonal().argsort(descending=True) if act_order else torch.arange(160)
+    expected = brain_surgeon(weight[:, order], gram[order][:, order], grid, damp=0.05)
+    assert (levels[:, order] == expected).float().mean() > 0.99
 
 
 @pytest.mark.parametrize("act_order", [False, True])
@@ -168,6 +170,16 @@ def test_the_same_seed_makes_the_same_bytes(tiny_llama: ModelFiles, tmp_path: Pa
         made[name] = (tmp_path / name / "packed.safetensors").read_bytes()
     assert made["first"] == made["again"]
     assert made["first"] != made["other"]
+
+
+def test_the_order_of_columns_and_the_damping_change_what_is_made(
+    tiny_llama: ModelFiles, tmp_path: Path
+) -> None:
+    knobs = {"plain": {}, "ordered": {"act_order": True}, "damped": {"damp": 0.3}}
+    for name, chosen in knobs.items():
+        made_by(Gptq(**SMALL, **chosen), tiny_llama, tmp_path / name)
+    made = {(tmp_path / name / "packed.safetensors").read_bytes() for name in knobs}
+    assert len(made) == 3
 
 
 def test_what_was_not_made_or_made_for_another_model_is_unsupported(

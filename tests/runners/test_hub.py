@@ -26,8 +26,9 @@ def test_only_weights_config_and_tokenizer_are_asked_of_the_hub(tmp_path: Path) 
     folder, commit = hub.snapshot("org/x", "main", tmp_path, quiet, download)
     assert folder.name == commit == "0123abc"
     assert asked[0]["revision"] == "main"
-    assert "*.safetensors" in asked[0]["allow_patterns"]
-    assert not any("bin" in p or "*.py" in p for p in asked[0]["allow_patterns"])
+    text = {"*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt"}
+    assert set(asked[0]["allow_patterns"]) == {"*.safetensors", *text}
+    assert asked[0]["ignore_patterns"] == ["*/*"]
 
 
 def _hub_error(name: str) -> Exception:

@@ -1,4 +1,4 @@
-"""Weights quantised by bitsandbytes, hqq and optimum-quanto: their definitions, and their bytes."""
+"""Linear layers of bitsandbytes, hqq, optimum-quanto and torchao: their definitions, and bytes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 
+from leanboard.metrics.trace import Provenance, Quantity
 from leanboard.results.errors import ConfigError, MissingDependencyError, UnsupportedError
 from leanboard.runners.backends.base import Device, ModelFiles, Request, Span, in_order
 from leanboard.runners.backends.torch_loading import TorchTarget, load_model
@@ -18,6 +19,7 @@ from leanboard.runners.techniques.formats.bf16 import BFloat16
 from leanboard.runners.techniques.quantization.bnb_int8 import BnbInt8
 from leanboard.runners.techniques.quantization.bnb_nf4 import BnbNf4
 from leanboard.runners.techniques.quantization.hqq import Hqq
+from leanboard.runners.techniques.quantization.int8_dynamic import Int8Dynamic
 from leanboard.runners.techniques.quantization.int8_weight_only import Int8WeightOnly
 from leanboard.runners.techniques.quantization.quanto import Quanto
 
@@ -157,11 +159,18 @@ def test_the_fused_kernel_multiplies_the_same_weights_in_bfloat16_or_is_refused(
     with technique.apply(target):
         stored = target.facts["weight_bits"].value
         assert target.facts["bfloat16_layers"].value == 1
+        assert "expanded_layers" not in target.facts
     assert target.facts == {}
-    with EXPANDED.apply(target):
-        assert "bfloat16_layers" not in target.facts
     # A bfloat16 a block, and a table of 16 float32.
     assert stored == 4 + 16 / 64 + 16 * 32 / weight.numel()
+
+
+def test_nf4_counts_the_layers_that_it_expands_on_a_cpu() -> None:
+    target = one_layer(drawn(96, 192))
+    with EXPANDED.apply(target):
+        assert target.facts["expanded_layers"] == Quantity(1, "1", Provenance.COUNTED)
+        assert "bfloat16_layers" not in target.facts
+    assert target.facts == {}
 
 
 def test_nf4_refuses_rows_that_are_not_whole_blocks_and_leaves_the_model_as_it_was(
@@ -366,6 +375,40 @@ def test_quanto_compiles_nothing_and_puts_its_extension_back():
     used(Quanto(bits=4), drawn(4, 8))
     assert extension._lib is before
     assert before is None
+
+
+# torchao
+
+
+@pytest.mark.parametrize(("reduced", "bits", "top"), [(False, 8, 127.0), (True, 7, 63.0)])
+def test_int8_dynamic_rounds_each_row_and_each_token_by_itself_to_the_bits_that_it_says(
+    reduced: bool, bits: int, top: float
+) -> None:
+    # The largest number of a row or token is half a step above the highest level.
+    largest, row_steps, token_steps = top + 0.5, torch.tensor([1.0, 0.1]), torch.tensor([1.0, 0.01])
+    rows = torch.tensor([[largest, -3.4, 49.6, 8.0], [-20.4, largest, 0.4, -60.0]])
+    row_levels = torch.tensor([[top, -3.0, 50.0, 8.0], [-20.0, top, 0.0, -60.0]])
+    token = torch.tensor([largest, 3.4, -6.6, 60.0])
+    token_levels = torch.tensor([top, 3.0, -7.0, 60.0])
+    target = one_layer(row_steps[:, None] * rows)
+    with torch.no_grad(), Int8Dynamic(reduce_range=reduced).apply(target):
+        found = target.model.layer(token_steps[:, None] * token)
+        assert target.facts["product_bits"] == Quantity(bits, "bit", Provenance.COUNTED)
+    expected = torch.outer(token_steps, row_steps * (row_levels @ token_levels))
+    assert torch.allclose(found, expected, rtol=1e-4)
+    assert target.facts == {}
+
+
+@pytest.mark.parametrize(("reduced", "bits"), [(False, 8), (True, 7)])
+def test_int8_dynamic_takes_the_bits_that_torchao_finds_safe_unless_it_is_told(
+    reduced: bool, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchao.utils.should_reduce_range", lambda _: reduced)
+    target = one_layer(WHOLE)
+    with Int8Dynamic().apply(target):
+        assert target.facts["product_bits"].value == bits
+    with Int8Dynamic(reduce_range=not reduced).apply(target):
+        assert target.facts["product_bits"].value == 15 - bits
 
 
 # All of them

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from quantised_models import made_by
 
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.backends.base import Device, ModelFiles
 from leanboard.runners.backends.torch_loading import TorchTarget, load_model
 from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.making import made_folder
+from leanboard.runners.techniques.activations import grams
+from leanboard.runners.techniques.base import MadeTechnique
 from leanboard.runners.techniques.lowrank.budget import rank_for
 from leanboard.runners.techniques.lowrank.factors import (
     Factors,
@@ -30,6 +35,9 @@ CPU = Device(kind="cpu", threads=1, reference_dtype="float32")
 IDS = torch.arange(3, 67).reshape(2, 32)
 SHAPES = 2 * [(64, 64), (32, 64), (32, 64), (64, 64), (128, 64), (128, 64), (64, 128)]
 """Of the linear layers of the random Llama."""
+UP = "model.layers.1.mlp.up_proj"
+TEXT: dict[str, Any] = {"samples": 4, "tokens": 64}
+BARELY_TRAINED: dict[str, Any] = {**TEXT, "steps": 1, "learning_rate": 1e-9}
 
 
 def loaded(model: ModelFiles) -> TorchTarget:
@@ -133,6 +141,31 @@ def test_an_applied_layer_is_the_nearest_of_its_rank_and_bytes_follow(tiny_llama
         layer = target.model.model.layers[1].mlp.up_proj
         nearest = left[:, :rank] @ torch.diag(values[:rank]) @ right[:rank]
         assert torch.allclose(layer[1].weight @ layer[0].weight, nearest, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("technique", "whitened"),
+    [
+        (WhitenedSvd(kept=0.5, **TEXT), True),
+        (Maestro(kept=0.5, whitened=True, **BARELY_TRAINED), True),
+        (Maestro(kept=0.5, whitened=False, **BARELY_TRAINED), False),
+    ],
+)
+def test_an_applied_layer_is_the_best_for_its_output_if_it_is_whitened_and_else_the_nearest(
+    technique: MadeTechnique, whitened: bool, tiny_llama: ModelFiles, tmp_path: Path
+) -> None:
+    target = made_by(technique, tiny_llama, tmp_path)
+    weight = target.model.get_submodule(UP).weight.detach().clone()
+    lower = cholesky(grams(target.model, [UP], target.calibration(**TEXT, seed=0))[UP])
+    rank = rank_for(128, 64, 0.5)
+    best, nearest = (product(f, rank) for f in (output_factors(weight, lower), svd_factors(weight)))
+    with technique.apply(target), torch.no_grad():
+        down, up = target.model.get_submodule(UP)
+        found = up.weight @ down.weight
+    assert torch.allclose(found, best if whitened else nearest, atol=1e-4)
+    assert not torch.allclose(found, nearest if whitened else best, atol=0.01)
+    lost = [float(((weight - other).double() @ lower).norm()) for other in (best, nearest)]
+    assert lost[0] < 0.95 * lost[1]
 
 
 @pytest.mark.parametrize("technique", [Svd(kept=0.6), WhitenedSvd(kept=0.6, samples=4, tokens=64)])

@@ -23,7 +23,7 @@ from leanboard.runners.backends.transformers import TransformersBackend
 from leanboard.runners.making import made_folder
 from leanboard.runners.techniques.activations import grams
 from leanboard.runners.techniques.base import knobs_of
-from leanboard.runners.techniques.mixed_precision import ilp
+from leanboard.runners.techniques.mixed_precision import hessian, ilp
 from leanboard.runners.techniques.mixed_precision.bisection import fewest_bits
 from leanboard.runners.techniques.mixed_precision.curvature import (
     curvature,
@@ -535,6 +535,46 @@ def test_a_knob_that_came_later_is_in_no_identity_at_its_default():
     assert knobs_of(MixedIlp(max_slowdown=2.0)) == {**knobs, "max_slowdown": 2.0}
 
 
+def by_sensitivity(plan: dict, model: torch.nn.Module) -> list[str]:
+    """Return the layers of a plan, those first whose weights are the least sensitive."""
+    sizes = {name: model.get_submodule(name).weight.numel() for name in plan["bits"]}
+    return sorted(sizes, key=lambda name: (plan["sensitivity"][name] / sizes[name], name))
+
+
+@pytest.mark.parametrize("terms", hessian.TERMS)
+def test_layers_give_up_bits_in_the_order_of_their_sensitivity_per_weight(
+    terms: str, tiny_llama: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def divergence(_: object, bits: dict[str, int]) -> float:
+        return float(sum(8 - each for each in bits.values()))
+
+    monkeypatch.setattr(hessian._Trial, "divergence", divergence)
+    technique = MixedHessian(max_kl=5.0, terms=terms, lowest=7, samples=2, tokens=32)
+    target = made_by(technique, tiny_llama, tmp_path)
+    plan = plan_of(tmp_path)
+    order = by_sensitivity(plan, target.model)
+    assert [plan["bits"][name] for name in order] == 5 * [7] + 9 * [8]
+
+
+def test_each_kind_of_terms_is_a_sensitivity_of_its_own(
+    tiny_llama: ModelFiles, tmp_path: Path
+) -> None:
+    found = {}
+    for terms in hessian.TERMS:
+        technique = MixedHessian(max_kl=9.0, terms=terms, samples=2, tokens=32)
+        target = made_by(technique, tiny_llama, tmp_path / terms)
+        found[terms] = plan_of(tmp_path / terms)["sensitivity"]
+    assert all(found[one] != found[other] for one, other in itertools.combinations(found, 2))
+    errors = {}
+    for name in body_linears(target.model):
+        weight = target.model.get_submodule(name).weight.detach()
+        errors[name] = Grid(3, 64).rounded(name, weight) - weight
+    whole = curvature(target.model, errors, target.calibration(2, 32, seed=0))
+    halves = {name: term / 2 for name, term in whole.items()}
+    close = pytest.approx(halves, rel=1e-3, abs=1e-4 * max(halves.values()))
+    assert found["interlayer"] == close
+
+
 @pytest.mark.parametrize("terms", ["trace", "own", "interlayer"])
 def test_the_search_keeps_its_floor_and_a_wider_one_takes_fewer_bits(
     terms: str, tiny_llama: ModelFiles, tmp_path: Path
@@ -547,8 +587,11 @@ def test_the_search_keeps_its_floor_and_a_wider_one_takes_fewer_bits(
         with technique.apply(target):
             kl = divergence_of(plain, target.model, target.calibration(4, 64, seed=0))
             stored.append(target.facts["weight_bits"].value)
+        plan = plan_of(tmp_path / str(max_kl))
         assert kl <= max_kl
-        assert kl == pytest.approx(plan_of(tmp_path / str(max_kl))["kl"], rel=1e-2)
+        assert kl == pytest.approx(plan["kl"], rel=1e-2)
+        bits = [plan["bits"][name] for name in by_sensitivity(plan, plain)]
+        assert bits == sorted(bits)
     assert stored[1] < stored[0]
 
 

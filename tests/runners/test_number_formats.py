@@ -289,6 +289,18 @@ def test_float16_halves_weights_and_cache_and_runs_on_the_cpu(tiny_llama: ModelF
         assert trace.output_tokens == 4
 
 
+@pytest.mark.parametrize(
+    ("technique", "dtype"), [(Float16(), torch.float16), (BFloat16(), torch.bfloat16)]
+)
+def test_a_half_precision_model_has_the_dtype_of_its_name_throughout(
+    technique: Float16 | BFloat16, dtype: torch.dtype, tiny_llama: ModelFiles
+) -> None:
+    with TransformersBackend().load(tiny_llama, [technique], CPU) as engine:
+        model = engine._target.model
+        assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+        assert model(torch.arange(3, 40)[None]).logits.dtype == dtype
+
+
 @pytest.mark.parametrize("technique", [Minifloat(), Float8()])
 def test_what_is_quantised_already_is_not_rounded_again(technique, tiny_llama: ModelFiles):
     target = target_of(tiny_llama)

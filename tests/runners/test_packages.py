@@ -220,7 +220,7 @@ def test_pip_is_asked_for_exactly_the_pinned_wheel(
     wheel = packages.pip_download(Package("toy", "1.0", "0" * 64), tmp_path)
     assert wheel.name == "toy-1.0-py3-none-any.whl"
     assert asked[0][1:4] == ["-m", "pip", "download"]
-    assert "--no-deps" in asked[0]
+    assert {"--no-deps", "--only-binary=:all:"} <= set(asked[0])
     assert asked[0][-1] == "toy==1.0"
 
 

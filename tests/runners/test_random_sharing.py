@@ -118,6 +118,21 @@ def test_places_follow_from_the_seed_and_the_layer():
     assert places("0:a") != places("0:b")
 
 
+def test_the_technique_draws_slots_and_signs_of_each_layer_with_its_seed(
+    tiny_llama: ModelFiles,
+) -> None:
+    def found(seed: int) -> list[list[int]]:
+        target = loaded(tiny_llama)
+        with RandomSharing(kept=0.5, seed=seed).apply(target):
+            layers = [layer.self_attn.q_proj for layer in target.model.model.layers]
+            return [part.tolist() for layer in layers for part in layer.places()]
+
+    first, again, other = (found(seed) for seed in (0, 0, 1))
+    assert first == again
+    assert all(one != two for one, two in zip(first, other, strict=True))
+    assert all(one != two for one, two in zip(first[:2], first[2:], strict=True))
+
+
 def test_the_pool_can_be_trained():
     layer = SharedLinear((6, 8), 2, 7, "salt")
     layer.draw(drawn(6, 8), 0)

@@ -55,6 +55,13 @@ def test_an_arm_whose_weights_are_expanded_says_by_whom(name: str, who: str) -> 
     assert warning.startswith(f"expanded: {who} expands")
 
 
+def test_layers_that_a_library_expands_on_some_processors_only_are_said_where_they_are() -> None:
+    _, arm = arms("bnb-nf4")
+    assert warnings_of(block_of("float"), arm, {"bfloat16_layers"}) == ()
+    (warning,) = warnings_of(block_of("float"), arm, {"expanded_layers"})
+    assert warning.startswith("expanded: its library expands")
+
+
 @pytest.mark.parametrize("name", ["int8-dynamic", "bf16", "contextual", "torch-compile"])
 def test_an_arm_that_really_does_it_has_no_such_warning(name: str) -> None:
     _, arm = arms(name)

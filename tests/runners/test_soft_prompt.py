@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from random_models import FAMILIES, random_model
+from random_models import FAMILIES, WINDOW, random_model
 from safetensors.torch import load_file, save_file
 
 from leanboard.results.errors import ConfigError, UnsupportedError
@@ -102,12 +102,19 @@ def test_logits_are_those_of_a_text_behind_the_embeddings(family: str, tmp_path:
         assert not torch.allclose(model(torch.tensor([ids])).logits[0], expected, atol=0.1)
 
 
-def test_every_layer_sees_the_prompt_at_any_distance_in_a_sliding_window_too(tmp_path: Path):
-    model = random_model("gemma3")
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("family", ["mistral-sliding", "gemma3"])
+def test_every_layer_sees_the_prompt_at_any_distance_in_a_sliding_window_too(
+    family: str, layer: int, tmp_path: Path
+) -> None:
+    model = random_model(family)
     long = torch.arange(3, 90)[None]
+    assert long.shape[1] > 2 * WINDOW, "what two layers see of it one after the other"
     with torch.no_grad():
         before = model(long).logits[0, -1]
         with SoftPrompt(**KNOBS).apply(target_with(model, tmp_path)):
+            # So that no other layer can hand it on.
+            del model.model.layers[1 - layer].self_attn.prompt_keys
             assert not torch.allclose(model(long).logits[0, -1], before, atol=1e-3)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from random_models import random_model
@@ -24,6 +26,28 @@ TRACED = TorchCompile(backend="eager")
 
 def values(facts: dict) -> dict[str, float]:
     return {name: fact.value for name, fact in facts.items()}
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"backend": "inductor", "mode": "max-autotune-no-cudagraphs", "dynamic": False},
+        {"backend": "aot_eager", "mode": "default", "dynamic": True},
+    ],
+)
+def test_the_knobs_are_what_torch_compiles_the_decoder_with(
+    knobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[torch.nn.Module, dict[str, Any]]] = []
+
+    def noted(module: torch.nn.Module, **options: Any) -> None:
+        asked.append((module, options))
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", lambda: "g++")
+    monkeypatch.setattr(torch.nn.Module, "compile", noted)
+    model = random_model("llama")
+    with TorchCompile(**knobs).apply(TorchTarget(model, lambda: model)):
+        assert asked == [(model.model, knobs)]
 
 
 def test_compiling_is_part_of_the_load_and_timed_answers_compile_nothing(tiny_llama: ModelFiles):

@@ -12,6 +12,8 @@ _DECLARED = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z_$][\w$]*")
 
+Attributes = dict[str, str | None]
+
 
 class Tags(HTMLParser):
     """Collect every element with its attributes."""
@@ -19,7 +21,7 @@ class Tags(HTMLParser):
     def __init__(self, text: str) -> None:
         """Parse a whole page."""
         super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.elements: list[tuple[str, Attributes]] = []
         self.feed(text)
         self.close()
 
@@ -28,9 +30,51 @@ class Tags(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
 
-def elements_of(page: Path) -> list[tuple[str, dict[str, str | None]]]:
+class Controls(HTMLParser):
+    """Collect the controls of forms, and what names them.
+
+    Attributes:
+        controls: each with whether a label is around it, or an attribute of its own names it.
+        labelled: the ids that labels are for.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Parse a whole page."""
+        super().__init__(convert_charrefs=True)
+        self.controls: list[tuple[Attributes, bool]] = []
+        self.labelled: set[str | None] = set()
+        self._open = 0
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a control, or that a label begins."""
+        attributes = dict(attrs)
+        if tag == "label":
+            self._open += 1
+            self.labelled.add(attributes.get("for"))
+        elif tag in ("input", "select", "textarea"):
+            own = attributes.get("aria-label") or attributes.get("aria-labelledby")
+            self.controls.append((attributes, bool(self._open or own)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note that a label ends."""
+        if tag == "label":
+            self._open -= 1
+
+
+def elements_of(page: Path) -> list[tuple[str, Attributes]]:
     """Return the name and the attributes of every element of a page, in order."""
     return Tags(page.read_text(encoding="utf-8")).elements
+
+
+def controls_of(page: Path) -> list[tuple[Attributes, bool]]:
+    """Return the attributes of every control of a page's forms, and whether anything names it."""
+    found = Controls(page.read_text(encoding="utf-8"))
+    return [
+        (attributes, named or attributes.get("id", "") in found.labelled)
+        for attributes, named in found.controls
+    ]
 
 
 def globals_of(page: Path) -> list[str]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from leanboard.metrics.trace import Quantity
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.base import WEIGHT_FORMAT, Target, TechniqueDefaults
-from leanboard.runners.techniques.facts import BFLOAT16_LAYERS, counted, noted
+from leanboard.runners.techniques.facts import (
+    BFLOAT16_LAYERS,
+    EXPANDED_LAYERS,
+    counted,
+    noted,
+)
 from leanboard.runners.techniques.quantization.library_linears import (
     library_linears,
     register_stored,
@@ -35,7 +41,8 @@ class BnbNf4(TechniqueDefaults):
     On a CPU with AVX512-BF16 bitsandbytes has a fused kernel instead: it multiplies in bfloat16
     without expanding the weights first, and stores scales in bfloat16, quantised twice or not.
     The fact ``bfloat16_layers`` counts the layers that do: beside a float32 baseline, bfloat16 has
-    its part in what such an arm gains and loses.
+    its part in what such an arm gains and loses. ``expanded_layers`` counts those that do not, and
+    the record of an arm that has them warns of its times.
 
     A row must be whole blocks: bitsandbytes' kernel for CPUs with AVX-512 takes the scales of
     other blocks where it is not, without a word.
@@ -80,12 +87,11 @@ class BnbNf4(TechniqueDefaults):
     def apply(self, target: Target) -> Iterator[None]:
         """Put bitsandbytes' layers in place; read the weights again on exit."""
         self.import_libraries()
+        from bitsandbytes.nn import Linear4bit
+
         with library_linears(target, self._layer, output_head=self.lm_head):
-            fused = sum(
-                getattr(module, "support_avx512bf16_for_cpu", False)
-                for module in target.model.modules()
-            )
-            with noted(target, {BFLOAT16_LAYERS: counted(fused)} if fused else {}):
+            weights = [m.weight for m in target.model.modules() if isinstance(m, Linear4bit)]
+            with noted(target, _facts(weights)):
                 yield
 
     def _layer(self, name: str, linear: Any) -> torch.nn.Module:
@@ -124,6 +130,17 @@ class BnbNf4(TechniqueDefaults):
             raise UnsupportedError(
                 f"bitsandbytes cannot pack {name} for this CPU: {error}. fused=false can do it."
             ) from error
+
+
+def _facts(weights: Sequence[Any]) -> dict[str, Quantity]:
+    """Return how many layers on a CPU run the fused kernel, and how many do not."""
+    packed = [
+        getattr(weight.quant_state, "packing_format_for_cpu", False)
+        for weight in weights
+        if weight.device.type == "cpu"
+    ]
+    counts = {BFLOAT16_LAYERS: sum(packed), EXPANDED_LAYERS: len(packed) - sum(packed)}
+    return {name: counted(count) for name, count in counts.items() if count}
 
 
 def _tables(state: Any) -> dict[str, torch.Tensor]:
