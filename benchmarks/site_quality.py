@@ -30,7 +30,10 @@ from typing import Any, Literal
 from benchmarks.browsing import chromium, headless, served
 from benchmarks.report import REPORTS, Line, write
 from leanboard.leaderboard.build import build_site
-from leanboard.results.published import load_for_board
+from leanboard.leaderboard.texts import Texts
+from leanboard.results.finding import load_findings
+from leanboard.results.published import findings_root, load_for_board
+from leanboard.runners.technique_texts import technique_texts
 from tests.support.accessibility import violations
 
 LIGHTHOUSE = "lighthouse@12.8.2"
@@ -126,7 +129,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--every-run", action="store_true", help="axe-core on every run page")
     parser.add_argument("--only", choices=("axe", "lighthouse"), help="default: both")
     asked = parser.parse_args(arguments)
-    report = build_site(load_for_board(Path("build/none")), REPORTS / "site_quality")
+    texts = Texts(technique_texts(), load_findings(findings_root()))
+    published = load_for_board(Path("build/none"))
+    report = build_site(published, REPORTS / "site_quality", texts=texts)
     found: list[Line] = []
     data: dict[str, Any] = {}
     with served(report.folder) as address:
