@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -392,13 +393,18 @@ def shared_and_plain(model: Any, ours: SpanScorer) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "mistral-sliding", "gemma3"])
-def test_rounding_in_bfloat16_is_told_from_a_cache_that_is_rounded(family: str):
+@pytest.mark.parametrize(
+    ("family", "step"),
+    # Gemma's embeddings are scaled up, and with them bfloat16's own noise: on processors with
+    # AVX512-BF16 a cache in eighths moves its scores by no more than another batch does.
+    [("llama", 1 / 8), ("qwen3", 1 / 8), ("mistral-sliding", 1 / 8), ("gemma3", 2.0)],
+)
+def test_rounding_in_bfloat16_is_told_from_a_cache_that_is_rounded(family: str, step: float):
     model = random_model(family).to(torch.bfloat16)
     ours = scorer(model)
     sound = shared_and_plain(model, ours)
     assert ours.notes() == ()
-    with changed(model, past_key_values=rounds_to_eighths):
+    with changed(model, past_key_values=partial(rounded_to, step)):
         ours = scorer(model)
         found = shared_and_plain(model, ours)
     (note,) = ours.notes()
@@ -406,9 +412,9 @@ def test_rounding_in_bfloat16_is_told_from_a_cache_that_is_rounded(family: str):
     assert sum(found) <= sum(sound)
 
 
-def rounds_to_eighths(cache: Any) -> Any:
+def rounded_to(step: float, cache: Any) -> Any:
     for layer in cache.layers if cache is not None else ():
-        layer.keys = (layer.keys * 8).round() / 8
+        layer.keys = (layer.keys / step).round() * step
     return cache
 
 
