@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt .ci/setup.sh
 	@touch $@
 
 bench: setup ## Run the quickstart suite on a real model, then build the site
-	@# Status 1: some arm failed. That is a row of the board too.
+	@# With status 1 some arm may have failed, which is a row of the board too.
 	@status=0; $(BIN)/leanboard run suite=quickstart || status=$$?; \
 	  [ $$status -gt 1 ] || $(BIN)/leanboard site || status=1; exit $$status
 

@@ -180,9 +180,9 @@ class Recorder:
     def _outcome_fields(self, finished: Finished) -> dict[str, Any]:
         error = finished.error
         failure = None if error is None else _failure(error)
-        seen = finished.observation
-        measured = {} if error is not None or seen is None else measurements(seen)
-        facts = {} if error is not None or seen is None else wire.facts_to_json(seen.facts)
+        seen = finished.observation if error is None else None
+        measured = {} if seen is None else measurements(seen)
+        facts = {} if seen is None else wire.facts_to_json(seen.facts)
         told = warnings_of(self._block, finished.arm, facts)
         return {
             "status": _status(error),
@@ -192,7 +192,7 @@ class Recorder:
             "bounds": bounds(measured),
             "comparisons": () if error is not None else finished.comparisons,
             "sampling": finished.sampling if error is None else None,
-            "stability": None if error is not None else _stability(seen),
+            "stability": _stability(seen),
             "facts": facts,
             "warnings": tuple(without_paths(text) for text in (*told, *finished.warnings)),
         }

@@ -14,8 +14,6 @@ from typing import BinaryIO
 from leanboard.results.errors import LeanboardError
 
 LOOPBACK = "127.0.0.1"
-
-
 _COMPRESSED = (".html", ".css", ".js", ".svg")
 
 

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from leanboard.metrics.trace import Quantity
 from leanboard.results.errors import ConfigError, UnsupportedError
 from leanboard.runners.techniques.base import WEIGHT_FORMAT, Target, TechniqueDefaults
-from leanboard.runners.techniques.facts import (
-    BFLOAT16_LAYERS,
-    EXPANDED_LAYERS,
-    counted,
-    noted,
-)
+from leanboard.runners.techniques.facts import BFLOAT16_LAYERS, EXPANDED_LAYERS, counted, noted
 from leanboard.runners.techniques.quantization.library_linears import (
     library_linears,
     register_stored,
